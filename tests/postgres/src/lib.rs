@@ -75,12 +75,7 @@ impl Postgres {
             chown(folder.path(), Some(account.uid), Some(account.gid))?;
         }
         programs.init(&folder.path().join("data"))?;
-        let mut server = Postgres {
-            programs,
-            folder,
-            postmaster: None,
-            databases_made: 0,
-        };
+        let mut server = Postgres { programs, folder, postmaster: None, databases_made: 0 };
         server.launch()?;
         Ok(server)
     }
@@ -96,11 +91,11 @@ impl Postgres {
         self.databases_made += 1;
         let name = format!("test_{}", self.databases_made);
         self.programs.run(
-            self.programs
-                .command("createdb")
-                .arg("--host")
-                .arg(self.folder.path())
-                .args(["--username", SUPERUSER, &name]),
+            self.programs.command("createdb").arg("--host").arg(self.folder.path()).args([
+                "--username",
+                SUPERUSER,
+                &name,
+            ]),
         )?;
         Ok(self.url(&name))
     }
@@ -161,8 +156,7 @@ impl Postgres {
             .stdout(log.try_clone()?)
             .stderr(log);
         self.postmaster = Some(spawn_from_lasting_thread(command)?);
-        self.wait_until_ready()
-            .with_context(|| fs::read_to_string(&log_path).unwrap_or_default())
+        self.wait_until_ready().with_context(|| fs::read_to_string(&log_path).unwrap_or_default())
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -242,20 +236,14 @@ impl Programs {
     fn find() -> Result<Self> {
         let folder = newest_installed(Path::new("/usr/lib/postgresql"))
             .context("PostgreSQL's server is not installed: run scripts/setup test")?;
-        let account = if rustix::process::geteuid().is_root() {
-            Some(unprivileged_account()?)
-        } else {
-            None
-        };
+        let account =
+            if rustix::process::geteuid().is_root() { Some(unprivileged_account()?) } else { None };
         Ok(Programs { folder, account })
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join(program));
-        command
-            .current_dir("/")
-            .env_remove("LC_ALL")
-            .env("LANG", "C.UTF-8");
+        command.current_dir("/").env_remove("LC_ALL").env("LANG", "C.UTF-8");
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
@@ -289,11 +277,7 @@ impl Programs {
     fn run(&self, command: &mut Command) -> Result<()> {
         let output = command.output().with_context(|| format!("{command:?}"))?;
         if !output.status.success() {
-            bail!(
-                "{command:?}: {}\n{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
     }
@@ -306,10 +290,7 @@ fn newest_installed(root: &Path) -> Result<PathBuf> {
         let version = version?;
         let bin = version.path().join("bin");
         if bin.join("initdb").exists()
-            && let Some(number) = version
-                .file_name()
-                .to_str()
-                .and_then(|n| n.parse::<u32>().ok())
+            && let Some(number) = version.file_name().to_str().and_then(|n| n.parse::<u32>().ok())
         {
             versions.push((number, bin));
         }
@@ -324,15 +305,10 @@ fn newest_installed(root: &Path) -> Result<PathBuf> {
 fn unprivileged_account() -> Result<Account> {
     let accounts = fs::read_to_string("/etc/passwd")?;
     for name in ["postgres", "nobody"] {
-        let line = accounts
-            .lines()
-            .find(|line| line.split(':').next() == Some(name));
+        let line = accounts.lines().find(|line| line.split(':').next() == Some(name));
         let mut numbers = line.into_iter().flat_map(|line| line.split(':').skip(2));
         if let (Some(uid), Some(gid)) = (numbers.next(), numbers.next()) {
-            return Ok(Account {
-                uid: uid.parse()?,
-                gid: gid.parse()?,
-            });
+            return Ok(Account { uid: uid.parse()?, gid: gid.parse()? });
         }
     }
     bail!("no account `postgres` or `nobody`: PostgreSQL refuses to run as root")
@@ -350,16 +326,14 @@ fn spawn_from_lasting_thread(mut command: Command) -> Result<Child> {
         let _ = reply.send(command.spawn());
     });
     {
-        let mut spawner = SPAWNER
-            .lock()
-            .map_err(|_| anyhow!("the spawning thread's lock is poisoned"))?;
+        let mut spawner =
+            SPAWNER.lock().map_err(|_| anyhow!("the spawning thread's lock is poisoned"))?;
         let jobs = spawner.get_or_insert_with(|| {
             let (jobs, waiting) = mpsc::channel::<Job>();
             thread::spawn(move || waiting.into_iter().for_each(|job| job()));
             jobs
         });
-        jobs.send(job)
-            .map_err(|_| anyhow!("the spawning thread ended"))?;
+        jobs.send(job).map_err(|_| anyhow!("the spawning thread ended"))?;
     }
     child
         .recv()

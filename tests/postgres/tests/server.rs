@@ -15,32 +15,18 @@ async fn connect(url: &str) -> AnyPool {
 }
 
 async fn rows(pool: &AnyPool) -> i64 {
-    sqlx::query("SELECT count(*) FROM kept")
-        .fetch_one(pool)
-        .await
-        .expect("counted")
-        .get(0)
+    sqlx::query("SELECT count(*) FROM kept").fetch_one(pool).await.expect("counted").get(0)
 }
 
 #[tokio::test]
 async fn two_fresh_databases_share_nothing() {
-    let (one, two) = (
-        fresh_database().expect("one"),
-        fresh_database().expect("two"),
-    );
+    let (one, two) = (fresh_database().expect("one"), fresh_database().expect("two"));
     assert_ne!(one, two);
     let (one, two) = (connect(&one).await, connect(&two).await);
     for pool in [&one, &two] {
-        sqlx::query("CREATE TABLE kept (n bigint)")
-            .execute(pool)
-            .await
-            .expect("each is empty");
+        sqlx::query("CREATE TABLE kept (n bigint)").execute(pool).await.expect("each is empty");
     }
-    sqlx::query("INSERT INTO kept VALUES ($1)")
-        .bind(7_i64)
-        .execute(&one)
-        .await
-        .expect("written");
+    sqlx::query("INSERT INTO kept VALUES ($1)").bind(7_i64).execute(&one).await.expect("written");
     assert_eq!((rows(&one).await, rows(&two).await), (1, 0));
 }
 
@@ -49,20 +35,11 @@ async fn what_was_committed_survives_a_kill_and_a_restart() {
     let mut server = Postgres::start().expect("started");
     let url = server.create_database().expect("a database");
     let pool = connect(&url).await;
-    sqlx::query("CREATE TABLE kept (n bigint)")
-        .execute(&pool)
-        .await
-        .expect("made");
-    sqlx::query("INSERT INTO kept VALUES (1)")
-        .execute(&pool)
-        .await
-        .expect("written");
+    sqlx::query("CREATE TABLE kept (n bigint)").execute(&pool).await.expect("made");
+    sqlx::query("INSERT INTO kept VALUES (1)").execute(&pool).await.expect("written");
     let first = server.pid().expect("it runs");
     server.kill().expect("killed");
-    assert!(
-        sqlx::query("SELECT 1").execute(&pool).await.is_err(),
-        "it still answers"
-    );
+    assert!(sqlx::query("SELECT 1").execute(&pool).await.is_err(), "it still answers");
     server.restart().expect("recovered");
     assert_ne!(server.pid(), Some(first));
     assert_eq!(rows(&connect(&url).await).await, 1);
