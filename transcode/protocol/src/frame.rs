@@ -3,9 +3,7 @@
 //! `"EX"` · version (u8) · kind (u8) · payload length (u32, big-endian) · payload.
 
 use crate::job::{Confinement, Job, WorkerFailure};
-use crate::{
-    MAX_CHUNK_BYTES, MAX_JSON_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION,
-};
+use crate::{MAX_CHUNK_BYTES, MAX_JSON_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION};
 
 /// Bytes of a frame before its payload.
 pub const HEADER_BYTES: usize = 8;

@@ -1,0 +1,43 @@
+//! Where ranges come from and where outputs go: the two seams of the supervisor.
+//!
+//! In production the source is an original in the object store, every range checked against its digest tree, and the
+//! sink is an object being written. Tests use bytes in memory, and sources that fail.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// An original, read by ranges.
+pub trait RangeSource: Send + Sync {
+    /// Length of the original in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// The bytes of `range`, all of them and verified, or an error; never fewer. The supervisor only asks for
+    /// ranges inside the original and of at most [`crate::protocol::MAX_CHUNK_BYTES`].
+    fn read(&self, range: Range<u64>) -> impl Future<Output = io::Result<Bytes>> + Send;
+}
+
+/// Where the one output of a job goes, in order. What was written counts only once the job has finished.
+pub trait OutputSink: Send {
+    /// Takes the next bytes; returning means that more may come.
+    fn write(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl RangeSource for Bytes {
+    fn size_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        Ok(self.slice(range.start as usize..range.end as usize))
+    }
+}
+
+impl OutputSink for Vec<u8> {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.extend_from_slice(&bytes);
+        Ok(())
+    }
+}

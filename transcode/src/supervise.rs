@@ -1,0 +1,405 @@
+//! Runs one worker process for one job.
+//!
+//! The worker parses what a suspect may have made, so it is treated as if it had been taken over: every length it
+//! announces is checked before room is made, ranges outside the original are refused, outputs are bounded by the size
+//! of the original, time is limited, and any breach ends it. It is killed when the job's future is dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::failure::{Failure, Limit, clean_message};
+use crate::protocol::{
+    Confinement, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
+    OriginalDigests, PROTOCOL_VERSION, Recipe, WorkerFailure,
+};
+use crate::source::{OutputSink, RangeSource};
+
+/// Name of the worker program, looked for beside the running program.
+pub const WORKER_PROGRAM: &str = "exhibit-transcode";
+/// Environment variable that names the worker program instead.
+pub const WORKER_VARIABLE: &str = "EXHIBIT_TRANSCODE";
+/// How long a worker that has said its last word may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a worker may use up. Beyond these it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub worker: Limits,
+    pub wall_time: Duration,
+    /// Output may be this many times the size of the original …
+    pub output_per_input: u64,
+    /// … but a small original may always give this much.
+    pub output_floor_bytes: u64,
+    /// Bytes read may be this many times the size of the original (plus the floor): no endless re-reading.
+    pub read_per_input: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            worker: Limits {
+                memory_bytes: 2 << 30,
+                cpu_seconds: 4 * 3600,
+            },
+            wall_time: Duration::from_secs(6 * 3600),
+            output_per_input: 8,
+            output_floor_bytes: 64 << 20,
+            read_per_input: 16,
+        }
+    }
+}
+
+/// Starts workers and holds them to the protocol.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    program: PathBuf,
+    allowance: Allowance,
+}
+
+/// What a finished job says about itself. The output's bytes went to the sink.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// The worker's report: a JSON object naming tool, libraries, parameters and result. Well-formed, not trusted.
+    pub report: serde_json::Value,
+    /// Bytes written to the sink; 0 where the original is its own viewing copy.
+    pub output_bytes: u64,
+    pub confinement: Confinement,
+}
+
+impl Supervisor {
+    /// Uses the worker named by `EXHIBIT_TRANSCODE`, or the one beside the running program.
+    pub fn locate(allowance: Allowance) -> Result<Self, Failure> {
+        let named = std::env::var_os(WORKER_VARIABLE).map(PathBuf::from);
+        let beside = || {
+            let own = std::env::current_exe().ok()?;
+            Some(own.parent()?.join(WORKER_PROGRAM))
+        };
+        let program = named
+            .or_else(beside)
+            .unwrap_or_else(|| WORKER_PROGRAM.into());
+        if program.is_file() {
+            Ok(Self::new(program, allowance))
+        } else {
+            Err(Failure::Start {
+                program: program.display().to_string(),
+                error: std::io::ErrorKind::NotFound.into(),
+            })
+        }
+    }
+
+    /// Uses this worker program.
+    pub fn new(program: impl Into<PathBuf>, allowance: Allowance) -> Self {
+        Self {
+            program: program.into(),
+            allowance,
+        }
+    }
+
+    /// The worker program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Makes one derivative. Dropping the future kills the worker; so does every failure.
+    pub async fn run(
+        &self,
+        recipe: Recipe,
+        original: OriginalDigests,
+        source: &impl RangeSource,
+        sink: &mut impl OutputSink,
+    ) -> Result<Finished, Failure> {
+        let (child, socket) = self.start()?;
+        let mut worker = Worker { child };
+        let mut session = Session::new(socket, &recipe, source.size_bytes(), &self.allowance);
+        let job = Frame::Job(Box::new(Job {
+            recipe,
+            size_bytes: source.size_bytes(),
+            original,
+            limits: self.allowance.worker,
+        }));
+        let wall = self.allowance.wall_time;
+        let outcome = tokio::time::timeout(wall, session.talk(job, source, sink)).await;
+        drop(session);
+        match outcome {
+            Err(_) => Err(Failure::LimitReached {
+                limit: Limit::WallSeconds(wall.as_secs()),
+            }),
+            Ok(Ok(finished)) => worker.farewell().await.map(|()| finished),
+            Ok(Err(Stopped::Failure(failure))) => Err(failure),
+            Ok(Err(Stopped::Gone)) => Err(self.explain(worker.gone().await)),
+        }
+    }
+
+    /// Starts the worker with one end of a socket pair as its standard input and nothing else of ours.
+    fn start(&self) -> Result<(Child, UnixStream), Failure> {
+        let attempt = || {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            let ours = UnixStream::from_std(ours)?;
+            let child = Command::new(&self.program)
+                .env_clear()
+                .current_dir("/")
+                .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                // Its own group: a Ctrl-C at our terminal ends us, and we end it.
+                .process_group(0)
+                .kill_on_drop(true)
+                .spawn()?;
+            Ok((child, ours))
+        };
+        attempt().map_err(|error| Failure::Start {
+            program: self.program.display().to_string(),
+            error,
+        })
+    }
+
+    fn explain(&self, status: Option<ExitStatus>) -> Failure {
+        use std::os::unix::process::ExitStatusExt;
+        let Some(status) = status else {
+            return Failure::Misbehaved {
+                what: "closed its connection and went on".into(),
+            };
+        };
+        match (status.signal(), status.code()) {
+            (Some(signal), _) if signal == rustix::process::Signal::XCPU.as_raw() => {
+                Failure::LimitReached {
+                    limit: Limit::CpuSeconds(self.allowance.worker.cpu_seconds),
+                }
+            }
+            (Some(signal), _) => Failure::Crashed {
+                how: format!("signal {signal}"),
+            },
+            (None, code) => Failure::Crashed {
+                how: format!("exit code {}", code.unwrap_or(-1)),
+            },
+        }
+    }
+}
+
+/// The process, ended with its whole group when dropped.
+struct Worker {
+    child: Child,
+}
+
+impl Worker {
+    /// After its last word: it ends by itself soon, or it is ended; either way the outcome stands.
+    async fn farewell(&mut self) -> Result<(), Failure> {
+        let _ = tokio::time::timeout(FAREWELL, self.child.wait()).await;
+        Ok(())
+    }
+
+    /// After its connection closed without a last word: how it ended.
+    async fn gone(&mut self) -> Option<ExitStatus> {
+        let ended = tokio::time::timeout(FAREWELL, self.child.wait()).await;
+        ended.ok()?.ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // The id is there only until the child has been waited for, so it cannot be somebody else's by now.
+        let group = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Why the conversation ended without a result.
+enum Stopped {
+    Failure(Failure),
+    /// The connection closed: how the process ended says why.
+    Gone,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// The conversation with one worker and what it has used up so far.
+struct Session {
+    socket: UnixStream,
+    expected_output: &'static str,
+    size_bytes: u64,
+    confinement: Option<Confinement>,
+    credit_bytes: u64,
+    output_bytes: u64,
+    output_limit: u64,
+    read_bytes: u64,
+    read_limit: u64,
+}
+
+impl Session {
+    fn new(socket: UnixStream, recipe: &Recipe, size_bytes: u64, allowance: &Allowance) -> Self {
+        let times = |factor: u64| {
+            size_bytes
+                .saturating_mul(factor)
+                .max(allowance.output_floor_bytes)
+        };
+        Self {
+            socket,
+            expected_output: recipe.output_name(),
+            size_bytes,
+            confinement: None,
+            credit_bytes: INITIAL_CREDIT_BYTES,
+            output_bytes: 0,
+            output_limit: times(allowance.output_per_input),
+            read_bytes: 0,
+            read_limit: times(allowance.read_per_input),
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        job: Frame,
+        source: &impl RangeSource,
+        sink: &mut impl OutputSink,
+    ) -> Result<Finished, Stopped> {
+        self.send(&job).await?;
+        loop {
+            let frame = self.receive().await?;
+            if self.confinement.is_none() && !matches!(frame, Frame::Ready(_) | Frame::Failed(_)) {
+                return Err(misbehaved("spoke before it was confined").into());
+            }
+            match frame {
+                Frame::Ready(confinement) => self.ready(confinement)?,
+                Frame::Range { offset, len } => self.range(source, offset, len).await?,
+                Frame::Output { name, data } => self.output(sink, &name, data).await?,
+                Frame::Progress { .. } => {}
+                Frame::Done { report } => return self.done(report).map_err(Stopped::Failure),
+                Frame::Failed(failure) => return Err(declined(failure).into()),
+                Frame::Job(_) | Frame::Bytes { .. } | Frame::Credit { .. } => {
+                    return Err(misbehaved("sent a frame that is ours to send").into());
+                }
+            }
+        }
+    }
+
+    fn ready(&mut self, confinement: Confinement) -> Result<(), Failure> {
+        if self.confinement.is_some() {
+            return Err(misbehaved("said twice that it was ready"));
+        }
+        if confinement.protocol != PROTOCOL_VERSION {
+            return Err(misbehaved("speaks another version of the protocol"));
+        }
+        self.confinement = Some(confinement);
+        Ok(())
+    }
+
+    async fn range(
+        &mut self,
+        source: &impl RangeSource,
+        offset: u64,
+        len: u32,
+    ) -> Result<(), Stopped> {
+        let end = offset
+            .checked_add(len.into())
+            .filter(|end| *end <= self.size_bytes)
+            .ok_or_else(|| misbehaved("asked for a range outside the original"))?;
+        self.read_bytes += u64::from(len);
+        if self.read_bytes > self.read_limit {
+            return Err(Failure::LimitReached {
+                limit: Limit::ReadBytes(self.read_limit),
+            }
+            .into());
+        }
+        let data = source.read(offset..end).await.map_err(Failure::Source)?;
+        if data.len() as u64 != u64::from(len) {
+            let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+            return Err(Failure::Source(error).into());
+        }
+        let data = data.to_vec();
+        self.send(&Frame::Bytes { offset, data }).await
+    }
+
+    async fn output(
+        &mut self,
+        sink: &mut impl OutputSink,
+        name: &str,
+        data: Vec<u8>,
+    ) -> Result<(), Stopped> {
+        if name != self.expected_output {
+            return Err(misbehaved("sent an output nobody asked for").into());
+        }
+        let bytes = data.len() as u64;
+        self.credit_bytes = self
+            .credit_bytes
+            .checked_sub(bytes)
+            .ok_or_else(|| misbehaved("sent more output than it had credit for"))?;
+        self.output_bytes += bytes;
+        if self.output_bytes > self.output_limit {
+            return Err(Failure::LimitReached {
+                limit: Limit::OutputBytes(self.output_limit),
+            }
+            .into());
+        }
+        sink.write(Bytes::from(data)).await.map_err(Failure::Sink)?;
+        self.credit_bytes += bytes;
+        self.send(&Frame::Credit { bytes }).await
+    }
+
+    fn done(&mut self, report: serde_json::Value) -> Result<Finished, Failure> {
+        let confinement = self
+            .confinement
+            .take()
+            .ok_or_else(|| misbehaved("finished before it began"))?;
+        Ok(Finished {
+            report,
+            output_bytes: self.output_bytes,
+            confinement,
+        })
+    }
+
+    async fn send(&mut self, frame: &Frame) -> Result<(), Stopped> {
+        let bytes = frame.encode().map_err(|error| Failure::Misbehaved {
+            what: error.to_string(),
+        })?;
+        // A worker that stopped listening may have said why before: what it sent is read first, then its end is seen.
+        let _ = self.socket.write_all(&bytes).await;
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Frame, Stopped> {
+        let mut header = [0; HEADER_BYTES];
+        self.fill(&mut header).await?;
+        let header = Header::parse(&header).map_err(broken)?;
+        let mut payload = vec![0; header.payload_bytes as usize];
+        self.fill(&mut payload).await?;
+        Ok(Frame::decode(header.kind, &payload).map_err(broken)?)
+    }
+
+    async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Stopped> {
+        match self.socket.read_exact(buffer).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stopped::Gone),
+        }
+    }
+}
+
+fn broken(error: FrameError) -> Failure {
+    misbehaved(&error.to_string())
+}
+
+fn misbehaved(what: &str) -> Failure {
+    Failure::Misbehaved { what: what.into() }
+}
+
+fn declined(failure: WorkerFailure) -> Failure {
+    Failure::Declined {
+        code: failure.code,
+        message: clean_message(&failure.message),
+    }
+}
