@@ -1,9 +1,25 @@
 //! Digests of bytes as received: SHA-256 (as `sha256sum` prints it) and BLAKE3 (as `b3sum` prints it).
+//!
+//! What lives here: the digests themselves, [`ContentHasher`] that computes both in one pass and can be put aside and
+//! taken up again, and the [`Outboard`] by which any 64 KiB group is checked without the rest of the file.
+//!
+//! What does not: where the bytes come from, where states and outboards are kept.
+//!
+//! The one invariant to keep: however the bytes were cut, and however often the pass was put aside, the digests and the
+//! chaining values are those of the whole.
+
+mod hasher;
+mod outboard;
+mod tree;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use hasher::{BadHashState, ContentHasher, HashState};
+pub use outboard::{Outboard, OutboardError, VerifiedOutboard};
+pub use tree::{GROUP_BYTES, GroupCv, groups_of};
 
 /// Text that is not a digest: wrong algorithm, length or alphabet (lower-case hex).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
