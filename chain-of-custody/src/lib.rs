@@ -10,9 +10,21 @@
 //! through a parser that refuses whatever is not in the one canonical form.
 
 pub mod canonical;
+pub mod checkpoint;
+pub mod claim;
 pub mod command;
 pub mod digest;
 pub mod entry;
 pub mod event;
+pub mod heads;
 pub mod ids;
+pub mod malformed;
+pub mod manifest;
+pub mod merkle;
+pub mod note;
+pub mod policy;
+pub mod proof;
+pub mod receipt;
+mod statement;
+pub mod tile;
 pub mod time;

@@ -1,0 +1,279 @@
+//! The policy file (c2sp.org/tlog-policy): the one root of trust of every check.
+//!
+//! Here: reading it, its fingerprint, and deciding what a checkpoint rests on. Not here: the keys of other roles,
+//! which count only through a `key.published` entry under a checkpoint that this policy accepts.
+//! Invariant: a checkpoint is accepted only if a listed log signed it under its own name and the quorum of log
+//! witnesses confirmed it. Specified in `docs/formats/policy.md`.
+
+mod parse;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::checkpoint::{Checkpoint, SignedCheckpoint, VerifiedCosignature};
+use crate::digest::Sha256;
+use crate::malformed::Malformed;
+use crate::note::{KeyName, KeyType, NoteError, VerifierKey};
+
+/// Bytes of a policy file at most.
+pub const MAX_POLICY_BYTES: usize = 64 * 1024;
+/// Logs, witnesses and groups in one policy, of each at most. The specification asks for at least 32.
+pub const MAX_DEFINITIONS: usize = 64;
+
+const POLICY: &str = "policy file";
+
+/// A name inside a policy file: any bytes but white space and control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyName(Vec<u8>);
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PolicyName({self})")
+    }
+}
+
+/// A log whose checkpoints count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyLog {
+    /// Its name is the ledger's origin.
+    pub key: VerifierKey,
+    pub url: Option<String>,
+}
+
+/// A log witness whose cosignatures count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyWitness {
+    pub name: PolicyName,
+    pub key: VerifierKey,
+    pub url: Option<String>,
+}
+
+/// Confirms a checkpoint when at least `threshold` of its members do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    threshold: usize,
+    members: Vec<PolicyName>,
+}
+
+/// Which confirmations are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quorum {
+    /// None: the log's signature alone.
+    None,
+    /// That of this witness or group.
+    Named(PolicyName),
+}
+
+/// Whom a verifier trusts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    bytes: Vec<u8>,
+    logs: Vec<PolicyLog>,
+    witnesses: Vec<PolicyWitness>,
+    groups: BTreeMap<PolicyName, Group>,
+    quorum: Quorum,
+}
+
+/// Why a checkpoint is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyRefusal {
+    /// No log of the policy signed it: cannot tell.
+    #[error("no log of the policy signed this checkpoint")]
+    UnknownLog,
+    /// The signature of a key in the policy does not fit: a mismatch.
+    #[error("the signature of {key} does not fit the checkpoint")]
+    BadSignature { key: KeyName },
+    /// Too few log witnesses of the policy confirmed it: cannot tell.
+    #[error(
+        "the quorum is not met: {confirmed} of {known} log witnesses confirmed this checkpoint"
+    )]
+    QuorumNotMet { confirmed: usize, known: usize },
+}
+
+impl Policy {
+    /// Reads a policy file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        parse::parse(bytes)
+    }
+
+    /// A policy that trusts one log and asks for no witness: what `keys publish` prints at first, and what a dock
+    /// agent pins.
+    pub fn of_log(key: &VerifierKey) -> Result<Self, Malformed> {
+        Self::parse(format!("log {key}\nquorum none\n").as_bytes())
+    }
+
+    /// The file as it was read, byte for byte.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What the force publishes apart from any bundle, so that others recognise this file.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(Sha256::of(&self.bytes))
+    }
+
+    pub fn logs(&self) -> &[PolicyLog] {
+        &self.logs
+    }
+
+    pub fn witnesses(&self) -> &[PolicyWitness] {
+        &self.witnesses
+    }
+
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
+    /// Decides whether a checkpoint counts, and says what that rests on.
+    pub fn accept(&self, signed: &SignedCheckpoint) -> Result<AcceptedCheckpoint, PolicyRefusal> {
+        let logs: Vec<_> = self.logs.iter().map(|log| log.key.clone()).collect();
+        let witnesses: Vec<_> = self.witnesses.iter().map(|witness| witness.key.clone()).collect();
+        let verified = signed.verify(&logs, &witnesses).map_err(|error| match error {
+            NoteError::BadSignature { key } => PolicyRefusal::BadSignature { key },
+            _ => PolicyRefusal::UnknownLog,
+        })?;
+        let cosigned: Vec<_> = verified
+            .cosignatures
+            .iter()
+            .filter_map(|cosignature| self.cosigned_by(cosignature))
+            .collect();
+        let known = self.witnesses.len();
+        if !self.is_met(&cosigned) {
+            return Err(PolicyRefusal::QuorumNotMet { confirmed: cosigned.len(), known });
+        }
+        let rests_on = RestsOn { origin_keys: verified.log_keys, cosigned, known_witnesses: known };
+        Ok(AcceptedCheckpoint { checkpoint: verified.checkpoint, rests_on })
+    }
+
+    fn cosigned_by(&self, cosignature: &VerifiedCosignature) -> Option<CosignedBy> {
+        let witness = self.witnesses.iter().find(|witness| witness.key == cosignature.witness)?;
+        Some(CosignedBy {
+            name: witness.name.clone(),
+            key: witness.key.clone(),
+            time_unix_s: cosignature.time_unix_s,
+        })
+    }
+
+    fn is_met(&self, cosigned: &[CosignedBy]) -> bool {
+        match &self.quorum {
+            Quorum::None => true,
+            Quorum::Named(name) => self.confirms(name, cosigned),
+        }
+    }
+
+    /// A group names only what stands above it in the file, so this ends.
+    fn confirms(&self, name: &PolicyName, cosigned: &[CosignedBy]) -> bool {
+        match self.groups.get(name) {
+            Some(group) => {
+                let confirming =
+                    group.members.iter().filter(|member| self.confirms(member, cosigned));
+                confirming.count() >= group.threshold
+            }
+            None => cosigned.iter().any(|by| by.name == *name),
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.bytes))
+    }
+}
+
+/// A checkpoint that a policy accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedCheckpoint {
+    pub checkpoint: Checkpoint,
+    pub rests_on: RestsOn,
+}
+
+/// A log witness's confirmation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CosignedBy {
+    /// Its name in the policy file.
+    pub name: PolicyName,
+    pub key: VerifierKey,
+    pub time_unix_s: u64,
+}
+
+/// What an accepted checkpoint rests on. Every report says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestsOn {
+    /// The log keys of the policy that signed.
+    pub origin_keys: Vec<VerifierKey>,
+    /// The log witnesses of the policy that confirmed.
+    pub cosigned: Vec<CosignedBy>,
+    /// How many log witnesses the policy lists.
+    pub known_witnesses: usize,
+}
+
+impl RestsOn {
+    /// Whether nobody outside the force has confirmed the ledger.
+    pub fn is_log_alone(&self) -> bool {
+        self.cosigned.is_empty()
+    }
+
+    /// In words for a report, one sentence each.
+    pub fn sentences(&self) -> Vec<String> {
+        let keys: Vec<String> =
+            self.origin_keys.iter().map(|key| format!("{}+{}", key.name(), key.id())).collect();
+        let keys = keys.join(", ");
+        if self.is_log_alone() {
+            return vec![format!(
+                "the force's key alone ({keys}): nobody outside the force has confirmed this ledger"
+            )];
+        }
+        let names: Vec<String> = self.cosigned.iter().map(|by| by.name.to_string()).collect();
+        vec![
+            format!("the force's key ({keys})"),
+            format!(
+                "{} of {} log witnesses ({})",
+                names.len(),
+                self.known_witnesses,
+                names.join(", ")
+            ),
+        ]
+    }
+}
+
+/// SHA-256 of the policy file, printed as eight groups of eight hexadecimal characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub Sha256);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, group) in self.0.as_bytes().chunks(4).enumerate() {
+            let separator = if i == 0 { "" } else { "-" };
+            write!(f, "{separator}{}", hex::encode(group))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = Malformed;
+
+    /// Reads 64 hexadecimal characters as people type them: in either case, with spaces, hyphens or colons between.
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | ':')).collect();
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes)
+            .map_err(|_| Malformed::new("fingerprint", "it is not 64 hexadecimal characters"))?;
+        Ok(Self(Sha256(bytes)))
+    }
+}
+
+/// Whether a key is of the kind its role needs.
+fn check_role(key: &VerifierKey, needed: KeyType, reason: &'static str) -> Result<(), Malformed> {
+    if key.key_type() == needed { Ok(()) } else { Err(Malformed::new(POLICY, reason)) }
+}
+
+#[cfg(test)]
+mod tests;
