@@ -116,11 +116,10 @@ fn assert_test_exists(name: &str) {
     let start = source
         .find(&format!("fn {function}("))
         .unwrap_or_else(|| panic!("{file} has no function {function}"));
-    let before: Vec<_> = source[..start].lines().rev().take(4).collect();
+    let before: Vec<_> = source[..start].lines().rev().take(6).collect();
     let marked =
         before.iter().any(|line| line.contains("#[test]") || line.contains("#[tokio::test"));
-    let in_proptest = source[..start].contains("proptest! {");
-    assert!(marked || in_proptest, "{name} is not a test");
+    assert!(marked, "{name} is not a test");
 }
 
 /// The targets of `[text](target)`, outside code blocks.
