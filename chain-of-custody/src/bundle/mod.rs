@@ -1,0 +1,120 @@
+//! Checking a bundle, as a pure function over facts that the caller gathered (docs/formats/bundle.md).
+//!
+//! Here: the layout, the lists of digests, the SSH signature, and every check of `exhibit-verify`. Not here: reading
+//! folders and ZIPs, hashing, printing (`verify`), and making bundles (`portal`).
+//! Invariant: a file of footage is a match only if its bytes have the digests that an opened entry holds, that entry
+//! is proved under a checkpoint, and a policy that the reader confirmed accepts the checkpoint. Everything in the
+//! bundle is a claim by its sender until then.
+
+mod export;
+mod files;
+pub mod items;
+pub mod layout;
+pub mod lists;
+mod record;
+mod receipts;
+pub mod sshsig;
+mod trust;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+pub use items::{BundleItem, BundleItems, DerivativeFile};
+pub use receipts::{ReceiptFile, check_receipt};
+pub use trust::Trust;
+
+use crate::digest::{Blake3, Digests};
+use crate::report::{Code, Finding, Notes, Report};
+
+/// The role of the key that signs bundles and completeness statements, as `key.published` names it.
+pub const BUNDLE_KEY_ROLE: &str = "bundle";
+
+/// One file of the bundle, as the caller read and hashed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFact {
+    /// Relative to the bundle, with `/`.
+    pub path: String,
+    pub size_bytes: u64,
+    pub digests: Digests,
+    /// The bytes, for files that [`layout::is_read_whole`] names.
+    pub content: Option<Vec<u8>>,
+}
+
+/// What the caller found before anything was believed.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub files: Vec<FileFact>,
+    /// What the reader of the folder or ZIP found: links, names that lead out, two files of one name.
+    pub findings: Vec<Finding>,
+}
+
+/// A file that differs from its record: asks the caller where the first difference lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect<'a> {
+    pub path: &'a str,
+    /// Where the bundle keeps the values of its 64 KiB groups.
+    pub outboard_path: String,
+    /// Size and digest as the ledger has them.
+    pub size_bytes: u64,
+    pub blake3: Blake3,
+}
+
+/// Answers a [`Suspect`], when it can.
+pub type Locate<'a> = dyn FnMut(&Suspect<'_>) -> Option<Range<u64>> + 'a;
+
+/// Checks a bundle. The result is the same for whoever repeats it with the same facts and the same trust.
+pub fn check(facts: &Facts, trust: &Trust, locate: &mut Locate<'_>) -> Report {
+    let mut notes = Notes::default();
+    facts.findings.iter().for_each(|finding| notes.add(finding.clone()));
+    let files = Files::new(&facts.files);
+    if !lists::is_bag(&files, &mut notes) {
+        return notes.finish();
+    }
+    let lists = lists::read(&files, &mut notes);
+    let policy = trust::resolve(trust, files.content(layout::POLICY), &mut notes);
+    let record = record::read(&files, policy.as_ref(), &mut notes);
+    let items = items::read(&files, &mut notes);
+    files::check(&files, &lists, &items, &record, &mut notes, locate);
+    receipts::check(&files, &items, &record, policy.as_ref(), &mut notes);
+    export::check(&files, &items, &record, &mut notes);
+    notes.finish()
+}
+
+/// The files by path.
+struct Files<'a>(BTreeMap<&'a str, &'a FileFact>);
+
+impl<'a> Files<'a> {
+    fn new(files: &'a [FileFact]) -> Self {
+        Self(files.iter().map(|file| (file.path.as_str(), file)).collect())
+    }
+
+    fn get(&self, path: &str) -> Option<&'a FileFact> {
+        self.0.get(path).copied()
+    }
+
+    /// A file's bytes, for those that the caller read whole.
+    fn content(&self, path: &str) -> Option<&'a [u8]> {
+        self.get(path)?.content.as_deref()
+    }
+
+    fn under(&self, folder: &'a str) -> impl Iterator<Item = &'a FileFact> {
+        self.0.values().copied().filter(move |file| file.path.starts_with(folder))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a FileFact> {
+        self.0.values().copied()
+    }
+
+    /// The bytes of a list that every bundle has, or a finding.
+    fn required(&self, path: &'static str, notes: &mut Notes) -> Option<&'a [u8]> {
+        let content = self.content(path);
+        if content.is_none() {
+            let message = format!("{path} is not there; without it not everything can be checked.");
+            notes.note(Code::ListMissing, layout::class_of(path), path, message);
+        }
+        content
+    }
+}
