@@ -144,7 +144,7 @@ pub mod field {
         MEDIA = "media" Evidential "what the probe found: container, streams, duration; canonical JSON",
         SUPERSEDES = "supersedes" Evidential "leaf index of the entry this corrects",
         PURPOSE = "purpose" Evidential "what a bundle is for",
-        BUNDLE_DIGEST = "bundle-digest" Evidential "SHA-256 of the bundle's tag manifest",
+        BUNDLE_DIGEST = "bundle-digest" Evidential "SHA-256 of the bundle's payload manifest (manifest-sha256.txt): every file that left, by path and digest",
         SETTING = "setting" Evidential "name of the configuration setting",
         CREDENTIAL_ID = "credential-id" Evidential "id of a credential, never the credential",
         NAME = "name" Personal "file or device name as given; data, never a path",

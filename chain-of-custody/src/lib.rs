@@ -9,6 +9,7 @@
 //! The one invariant to keep: a value of a type in this crate is valid. Bytes from outside become such a value only
 //! through a parser that refuses whatever is not in the one canonical form.
 
+pub mod bundle;
 pub mod canonical;
 pub mod checkpoint;
 pub mod claim;
@@ -25,6 +26,7 @@ pub mod note;
 pub mod policy;
 pub mod proof;
 pub mod receipt;
+pub mod report;
 mod statement;
 pub mod tile;
 pub mod time;

@@ -77,7 +77,8 @@ fn check_original(
         return result;
     };
     let Some(recorded) = entry else {
-        let message = format!("No entry in this bundle says what the force received as {}.", item.path);
+        let message =
+            format!("No entry in this bundle says what the force received as {}.", item.path);
         notes.note(Code::FootageUnrecorded, Class::Footage, &item.path, message);
         return result;
     };
@@ -98,7 +99,8 @@ fn check_original(
         blake3: expected.digests.blake3,
     };
     let range = locate(&suspect);
-    let message = differs(&item.path, "the file the force recorded as received", file, &expected, &range);
+    let message =
+        differs(&item.path, "the file the force recorded as received", file, &expected, &range);
     notes.add(Finding::at(Code::FootageDiffers, Class::Footage, &item.path, message).within(range));
     result.result = Outcome::Mismatch;
     result
@@ -131,7 +133,8 @@ fn check_derivative(
     };
     result.recorded_at = Some(recorded.entry.at);
     let original = record.get(item.entry).and_then(|received| received.value(field::SHA256));
-    let (Some(expected), Some(claimed)) = (Expected::from(recorded), recorded.value(field::ORIGINAL_SHA256))
+    let (Some(expected), Some(claimed)) =
+        (Expected::from(recorded), recorded.value(field::ORIGINAL_SHA256))
     else {
         withheld(path, Class::Derivative, notes);
         return result;
@@ -139,13 +142,15 @@ fn check_derivative(
     let same_file = expected.is(file);
     notes.checked(Check::Hash, same_file);
     if !same_file {
-        let message = differs(path, "the derivative that the force recorded", file, &expected, &None);
+        let message =
+            differs(path, "the derivative that the force recorded", file, &expected, &None);
         notes.note(Code::DerivativeDiffers, Class::Derivative, path, message);
     }
     let same_original = original.is_none_or(|original| original == claimed);
     notes.checked(Check::Derivative, same_original);
     if !same_original {
-        let message = format!("{path} is recorded as made from another original than {}.", item.path);
+        let message =
+            format!("{path} is recorded as made from another original than {}.", item.path);
         notes.note(Code::DerivativeOfAnother, Class::Derivative, path, message);
     }
     result.result = match (same_file && same_original, original) {
@@ -153,6 +158,32 @@ fn check_derivative(
         (true, Some(_)) => recorded.standing,
         (true, None) => Outcome::CannotTell,
     };
+    result
+}
+
+/// Holds a single file against the entry of its receipt.
+pub(super) fn differs_from_receipt(
+    file: &FileFact,
+    recorded: &Recorded,
+    notes: &mut Notes,
+) -> FileResult {
+    let (path, class) = (file.path.clone(), Class::Footage);
+    let at = Some(recorded.entry.at);
+    let mut result =
+        FileResult { path, class, result: Outcome::CannotTell, item: None, recorded_at: at };
+    let Some(expected) = Expected::from(recorded) else {
+        withheld(&file.path, Class::Footage, notes);
+        return result;
+    };
+    notes.checked(Check::Hash, expected.is(file));
+    if expected.is(file) {
+        result.result = recorded.standing;
+    } else {
+        let message =
+            differs(&file.path, "the file that this receipt is for", file, &expected, &None);
+        notes.note(Code::FileDiffers, Class::Footage, &file.path, message);
+        result.result = Outcome::Mismatch;
+    }
     result
 }
 
@@ -168,7 +199,9 @@ fn entry_of<'a>(
     let recorded = record.get(index)?;
     let fits = recorded.entry.kind == kind && recorded.touches(&item.into());
     if !fits {
-        let message = format!("{ITEMS} says that entry {index} is about {path}; the entry is about something else.");
+        let message = format!(
+            "{ITEMS} says that entry {index} is about {path}; the entry is about something else."
+        );
         notes.note(Code::ItemListContradicts, Class::Record, ITEMS, message);
     }
     fits.then_some(recorded)
@@ -192,7 +225,12 @@ fn unrecorded(file: &FileFact, notes: &mut Notes) -> FileResult {
         Class::Footage => Code::FootageUnrecorded,
         _ => Code::DerivativeUnrecorded,
     };
-    notes.note(code, class, &file.path, format!("No item of this bundle has the file {}.", file.path));
+    notes.note(
+        code,
+        class,
+        &file.path,
+        format!("No item of this bundle has the file {}.", file.path),
+    );
     FileResult {
         path: file.path.clone(),
         class,
@@ -211,13 +249,17 @@ fn differs(
 ) -> String {
     let found = file.size_bytes;
     let where_ = match range {
-        Some(range) => format!(" The first difference lies in bytes {} to {}.", range.start, range.end),
+        Some(range) => {
+            format!(" The first difference lies in bytes {} to {}.", range.start, range.end)
+        }
         None if found != expected.size_bytes => {
             format!(" It has {found} bytes; {} were recorded.", expected.size_bytes)
         }
         None => String::new(),
     };
-    format!("{path} is not {what}.{where_} This does not say who, why or when: a damaged disc does it too.")
+    format!(
+        "{path} is not {what}.{where_} This does not say who, why or when: a damaged disc does it too."
+    )
 }
 
 /// The payload list comes after the ledger's word: it can make a file worse, never better, and where the ledger says

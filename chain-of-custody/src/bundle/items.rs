@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 use super::Files;
-use super::layout::{DERIVATIVES, ITEMS, MAX_PATH_CHARS, ORIGINALS, OUTBOARDS, RECEIPTS, check_path};
+use super::layout::{
+    DERIVATIVES, ITEMS, MAX_PATH_CHARS, ORIGINALS, OUTBOARDS, RECEIPTS, check_path,
+};
 use crate::canonical;
 use crate::ids::{ItemId, LeafIndex};
 use crate::malformed::Malformed;
@@ -60,7 +62,8 @@ impl BundleItems {
             json!({"derivatives": derivatives, "entry": i.entry.0, "item": i.item.to_string(), "path": i.path})
         };
         let items: Vec<Value> = self.items.iter().map(item).collect();
-        let value = json!({"export": self.export.map(|index| index.0), "items": items, "v": VERSION});
+        let value =
+            json!({"export": self.export.map(|index| index.0), "items": items, "v": VERSION});
         canonical::to_bytes(&value).expect("leaf indexes stay far below 2^53")
     }
 
@@ -74,13 +77,15 @@ impl BundleItems {
         if value.get("v").and_then(Value::as_u64) != Some(VERSION) {
             return Err(bad("its version is not 1"));
         }
-        let list = value.get("items").and_then(Value::as_array).ok_or_else(|| bad("it has no items"))?;
+        let list =
+            value.get("items").and_then(Value::as_array).ok_or_else(|| bad("it has no items"))?;
         if list.len() > MAX_ITEMS {
             return Err(bad("it lists too many items"));
         }
         let items = list.iter().map(parse_item).collect::<Option<_>>();
         let items = items.ok_or_else(|| bad("an item in it is not of its form"))?;
-        let found = Self { export: value.get("export").and_then(Value::as_u64).map(LeafIndex), items };
+        let found =
+            Self { export: value.get("export").and_then(Value::as_u64).map(LeafIndex), items };
         if found.to_bytes() != bytes {
             return Err(bad("it has a key or value that does not belong there"));
         }
@@ -125,7 +130,12 @@ fn path_under(value: &Value, folder: &str) -> Option<String> {
 pub(super) fn read(files: &Files<'_>, notes: &mut Notes) -> BundleItems {
     let Some(bytes) = files.required(ITEMS, notes) else { return BundleItems::default() };
     BundleItems::parse(bytes).unwrap_or_else(|error| {
-        notes.note(Code::ListMalformed, Class::Record, ITEMS, format!("{ITEMS} cannot be read: {error}."));
+        notes.note(
+            Code::ListMalformed,
+            Class::Record,
+            ITEMS,
+            format!("{ITEMS} cannot be read: {error}."),
+        );
         BundleItems::default()
     })
 }
@@ -138,10 +148,16 @@ mod tests {
     #[test]
     fn round_trips_and_refuses_what_is_not_its_form() {
         let item: ItemId = "0193a7c2-0000-7000-8000-000000000001".parse().unwrap();
-        let derivatives =
-            vec![DerivativeFile { entry: LeafIndex(4), path: "data/derivatives/001/proxy.mp4".into() }];
-        let one =
-            BundleItem { item, entry: LeafIndex(3), path: "data/originals/001-a.mp4".into(), derivatives };
+        let derivatives = vec![DerivativeFile {
+            entry: LeafIndex(4),
+            path: "data/derivatives/001/proxy.mp4".into(),
+        }];
+        let one = BundleItem {
+            item,
+            entry: LeafIndex(3),
+            path: "data/originals/001-a.mp4".into(),
+            derivatives,
+        };
         let items = BundleItems { export: Some(LeafIndex(9)), items: vec![one.clone()] };
         let text = String::from_utf8(items.to_bytes()).unwrap();
         assert_eq!(BundleItems::parse(text.as_bytes()).unwrap(), items);

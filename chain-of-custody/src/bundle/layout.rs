@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(safe_name("\u{202e}gpj.exe", 40), "_gpj.exe");
         assert_eq!(safe_name("nul.mp4", 40), "_nul.mp4");
         assert_eq!(safe_name("", 40), "file");
-        assert_eq!(safe_name(&format!("{}.mkv", "x".repeat(200)), 20), format!("{}.mkv", "x".repeat(16)));
+        assert_eq!(
+            safe_name(&format!("{}.mkv", "x".repeat(200)), 20),
+            format!("{}.mkv", "x".repeat(16))
+        );
     }
 
     proptest! {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::layout::{
-    BAGIT, BAGIT_TEXT, BLAKE3_SUMS, DATA, MANIFEST, MAX_PATH_CHARS, SIGNATURE, TAG_MANIFEST, check_path,
-    class_of,
+    BAGIT, BAGIT_TEXT, BLAKE3_SUMS, DATA, MANIFEST, MAX_PATH_CHARS, SIGNATURE, TAG_MANIFEST,
+    check_path, class_of,
 };
 use super::{FileFact, Files};
 use crate::malformed::Malformed;
@@ -36,7 +36,8 @@ pub fn parse_list(bytes: &[u8]) -> Result<DigestList, Malformed> {
     }
     let text = text.strip_suffix('\n').ok_or_else(|| bad("no newline at the end"))?;
     for line in text.split('\n') {
-        let (digest, path) = line.split_once("  ").ok_or_else(|| bad("a line is not 'digest  path'"))?;
+        let (digest, path) =
+            line.split_once("  ").ok_or_else(|| bad("a line is not 'digest  path'"))?;
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if digest.len() != 64 || !digest.bytes().all(hex) {
             return Err(bad("a digest is not 64 lower-case hexadecimal characters"));
@@ -64,7 +65,8 @@ pub(super) struct Lists {
 pub(super) fn is_bag(files: &Files<'_>, notes: &mut Notes) -> bool {
     let bag = files.content(BAGIT).is_some_and(|text| text == BAGIT_TEXT.as_bytes());
     if !bag {
-        let message = "There is no bagit.txt of BagIt 1.0 here: this is not a bundle, or not its top folder.";
+        let message =
+            "There is no bagit.txt of BagIt 1.0 here: this is not a bundle, or not its top folder.";
         notes.note(Code::NotABundle, Class::Record, BAGIT, message);
     }
     bag
@@ -96,7 +98,12 @@ fn read_one(files: &Files<'_>, path: &'static str, notes: &mut Notes) -> Option<
     match parse_list(files.required(path, notes)?) {
         Ok(list) => Some(list),
         Err(error) => {
-            notes.note(Code::ListMalformed, Class::Record, path, format!("{path} cannot be read: {error}."));
+            notes.note(
+                Code::ListMalformed,
+                Class::Record,
+                path,
+                format!("{path} cannot be read: {error}."),
+            );
             None
         }
     }
@@ -119,7 +126,8 @@ fn compare_names(
         notes.note(Code::ListMalformed, Class::Record, list_path, message);
     }
     for file in files.all().filter(|file| is_about(&file.path) && !list.contains_key(&file.path)) {
-        let message = format!("{} is not named in {list_path}: it was not part of this bundle.", file.path);
+        let message =
+            format!("{} is not named in {list_path}: it was not part of this bundle.", file.path);
         notes.note(Code::FileUnlisted, class_of(&file.path), &file.path, message);
     }
 }
@@ -132,7 +140,7 @@ fn compare(
     notes: &mut Notes,
 ) {
     let present = list.iter().filter_map(|(path, listed)| Some((files.get(path)?, listed)));
-    for (file, listed) in present.filter(|(file, listed)| digest(file) != **listed) {
+    for (file, _) in present.filter(|(file, listed)| digest(file) != **listed) {
         let message = format!("{} is not the file that {list_path} lists.", file.path);
         notes.note(Code::ListDiffers, class_of(&file.path), &file.path, message);
     }
@@ -144,7 +152,8 @@ fn contradictions(files: &Files<'_>, payload: &DigestList, blake3: &DigestList, 
         let Some(file) = files.get(path) else { continue };
         let sha256_fits = payload.get(path) == Some(&file.digests.sha256.to_string());
         if sha256_fits && file.digests.blake3.to_string() != *listed {
-            let message = format!("{BLAKE3_SUMS} lists another digest for {path} than the file has.");
+            let message =
+                format!("{BLAKE3_SUMS} lists another digest for {path} than the file has.");
             notes.note(Code::ListDiffers, Class::Record, BLAKE3_SUMS, message);
         }
     }

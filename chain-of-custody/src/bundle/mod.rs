@@ -11,8 +11,8 @@ mod files;
 pub mod items;
 pub mod layout;
 pub mod lists;
-mod record;
 mod receipts;
+mod record;
 pub mod sshsig;
 mod trust;
 
@@ -22,8 +22,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+pub use export::{PUBLIC_KEY, PUBLIC_ROLE};
 pub use items::{BundleItem, BundleItems, DerivativeFile};
 pub use receipts::{ReceiptFile, check_receipt};
+pub use record::{entry_line, openings_line, proof_path};
 pub use trust::Trust;
 
 use crate::digest::{Blake3, Digests};

@@ -54,7 +54,8 @@ impl Recorded {
     }
 
     fn withheld(&self) -> u64 {
-        let hidden = self.entry.fields.keys().filter(|name| !self.openings.contains_key(name.as_str()));
+        let hidden =
+            self.entry.fields.keys().filter(|name| !self.openings.contains_key(name.as_str()));
         hidden.count() as u64
     }
 }
@@ -165,13 +166,15 @@ fn read_openings(
             continue;
         };
         let Some(recorded) = entries.get_mut(&index) else {
-            let message = format!("Openings are given for entry {index}, which is not in this bundle.");
+            let message =
+                format!("Openings are given for entry {index}, which is not in this bundle.");
             notes.note(Code::OpeningWithoutEntry, Class::Record, OPENINGS, message);
             continue;
         };
         for opening in openings.iter() {
             if !recorded.open(opening) {
-                let message = format!("The opening of '{}' does not fit entry {index}.", opening.name);
+                let message =
+                    format!("The opening of '{}' does not fit entry {index}.", opening.name);
                 notes.note(Code::OpeningFails, Class::Record, OPENINGS, message);
             }
         }
@@ -240,11 +243,14 @@ fn prove(
     let held = proof.verify_inclusion(&leaf_hash(&recorded.bytes)).is_ok();
     notes.checked(Check::Inclusion, held);
     if !held {
-        let message = format!("The proof does not show this entry in the ledger at position {index}.");
+        let message =
+            format!("The proof does not show this entry in the ledger at position {index}.");
         notes.note(Code::InclusionFails, Class::Record, path, message);
         return Outcome::Mismatch;
     }
-    if checkpoint.is_some_and(|checkpoint| *checkpoint.unverified() != *proof.checkpoint.unverified()) {
+    if checkpoint
+        .is_some_and(|checkpoint| *checkpoint.unverified() != *proof.checkpoint.unverified())
+    {
         let message = format!("{path} rests on another checkpoint than the bundle's own.");
         notes.note(Code::CheckpointDiffers, Class::Record, CHECKPOINT, message);
     }

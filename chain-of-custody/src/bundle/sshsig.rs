@@ -83,7 +83,8 @@ impl SshSignature {
         }
         let text = std::str::from_utf8(armour).map_err(|_| bad("it is not text"))?;
         let inner = text.strip_prefix(BEGIN).and_then(|rest| rest.trim_end().strip_suffix(END));
-        let joined: String = inner.ok_or_else(|| bad("no armour around it"))?.split_whitespace().collect();
+        let joined: String =
+            inner.ok_or_else(|| bad("no armour around it"))?.split_whitespace().collect();
         let blob = BASE64.decode(joined).map_err(|_| bad("it is not base64"))?;
         Self::parse_blob(&blob)
     }
@@ -91,12 +92,14 @@ impl SshSignature {
     fn parse_blob(blob: &[u8]) -> Result<Self, Malformed> {
         let bad = |reason| Malformed::new(FORMAT, reason);
         let rest = blob.strip_prefix(MAGIC).ok_or_else(|| bad("it does not begin with SSHSIG"))?;
-        let (version, mut rest) = rest.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
+        let (version, mut rest) =
+            rest.split_first_chunk::<4>().ok_or_else(|| bad("it is cut off"))?;
         if u32::from_be_bytes(*version) != VERSION {
             return Err(bad("its version is not 1"));
         }
         let mut next = || take_string(&mut rest).ok_or_else(|| bad("it is cut off"));
-        let (key, namespace, reserved, hash, signature) = (next()?, next()?, next()?, next()?, next()?);
+        let (key, namespace, reserved, hash, signature) =
+            (next()?, next()?, next()?, next()?, next()?);
         if namespace != NAMESPACE.as_bytes() {
             return Err(bad("it was made for something else than a bundle"));
         }
@@ -104,7 +107,8 @@ impl SshSignature {
             return Err(bad("it is not in the one form that bundles have"));
         }
         let public_key = typed(key).ok_or_else(|| bad("its key is not an Ed25519 key"))?;
-        let signature = typed(signature).ok_or_else(|| bad("its signature is not an Ed25519 signature"))?;
+        let signature =
+            typed(signature).ok_or_else(|| bad("its signature is not an Ed25519 signature"))?;
         Ok(Self { public_key, signature })
     }
 }

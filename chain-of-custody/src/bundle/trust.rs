@@ -43,7 +43,8 @@ fn confirmed(expected: &Fingerprint, bytes: &[u8], notes: &mut Notes) -> Option<
     if found == *expected {
         return Some(policy);
     }
-    let message = format!("The fingerprint you gave is not that of the bundle's policy, which is {found}.");
+    let message =
+        format!("The fingerprint you gave is not that of the bundle's policy, which is {found}.");
     notes.note(Code::FingerprintDiffers, Class::Signature, POLICY, message);
     None
 }

@@ -96,6 +96,16 @@ impl Receipt {
         &self.entry_bytes
     }
 
+    /// The entry. Not to be believed before [`Receipt::verify`].
+    pub fn unverified_entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The openings. Not to be believed before [`Receipt::verify`].
+    pub fn unverified_openings(&self) -> &[Opening] {
+        &self.openings
+    }
+
     /// Checks everything a receipt promises: the policy accepts the checkpoint, the entry is under it at its
     /// index, and each opening belongs to the entry.
     pub fn verify(&self, policy: &Policy) -> Result<VerifiedReceipt, ReceiptError> {

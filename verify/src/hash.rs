@@ -1,0 +1,182 @@
+//! Hashing: every file once, SHA-256 and BLAKE3 on cores of their own, small files kept for the check.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use chain_of_custody::bundle::{Facts, FileFact, layout};
+use chain_of_custody::digest::{Blake3, Digests, Sha256};
+use chain_of_custody::report::{Code, Finding};
+use sha2::Digest as _;
+
+use crate::gather::{Gathered, Place, shown};
+use crate::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BYTES};
+
+/// Bytes read at a time: large enough that BLAKE3 uses its widest instructions and the disk reads ahead.
+const BUFFER_BYTES: usize = 1024 * 1024;
+/// Buffers between the reader and SHA-256 of one file.
+const BUFFERS: usize = 4;
+/// How often the progress line changes.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Hashes everything that was gathered.
+pub(crate) fn facts(gathered: &Gathered) -> Facts {
+    let work = Work {
+        places: by_size(gathered),
+        next: AtomicUsize::new(0),
+        whole_bytes: AtomicU64::new(0),
+        progress: Progress::new(gathered),
+        facts: Mutex::new(Facts { files: Vec::new(), findings: gathered.findings.clone() }),
+    };
+    std::thread::scope(|scope| {
+        // Each lane has a thread that reads and computes BLAKE3, and one for SHA-256.
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        (0..cores.div_ceil(2)).for_each(|_| {
+            scope.spawn(|| work.lane());
+        });
+    });
+    work.progress.done();
+    let mut facts = work.facts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    facts.files.sort_by(|a, b| a.path.cmp(&b.path));
+    facts
+}
+
+/// One file that is not in a bundle.
+pub(crate) fn single(file: &Path) -> io::Result<FileFact> {
+    let size_bytes = std::fs::metadata(file)?.len();
+    let path = shown(&file.to_string_lossy());
+    let place = Place { path, file: file.to_owned(), offset: 0, size_bytes };
+    let (digests, size_bytes) = hash(&place, &|_| {})?;
+    Ok(FileFact { path: place.path, size_bytes, digests, content: None })
+}
+
+/// Largest first, so that no lane is left alone with a long file at the end.
+fn by_size(gathered: &Gathered) -> Vec<&Place> {
+    let mut places: Vec<&Place> = gathered.places.iter().collect();
+    places.sort_by_key(|place| std::cmp::Reverse(place.size_bytes));
+    places
+}
+
+struct Work<'a> {
+    places: Vec<&'a Place>,
+    next: AtomicUsize,
+    whole_bytes: AtomicU64,
+    progress: Progress,
+    facts: Mutex<Facts>,
+}
+
+impl Work<'_> {
+    fn lane(&self) {
+        while let Some(place) = self.places.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let fact = self.fact(place);
+            let mut facts = self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match fact {
+                Ok(fact) => facts.files.push(fact),
+                Err(finding) => facts.findings.push(*finding),
+            }
+        }
+    }
+
+    fn fact(&self, place: &Place) -> Result<FileFact, Box<Finding>> {
+        let unreadable =
+            |error: io::Error| find(Code::Unreadable, place, format!("Cannot be read: {error}."));
+        if !layout::is_read_whole(&place.path) {
+            let (digests, size_bytes) =
+                hash(place, &|bytes| self.progress.add(bytes)).map_err(unreadable)?;
+            return Ok(FileFact { path: place.path.clone(), size_bytes, digests, content: None });
+        }
+        let whole =
+            self.whole_bytes.fetch_add(place.size_bytes, Ordering::Relaxed) + place.size_bytes;
+        if place.size_bytes > MAX_RECORD_BYTES || whole > MAX_RECORDS_BYTES {
+            let message = format!(
+                "The record is larger than {MAX_RECORD_BYTES} bytes a file or {MAX_RECORDS_BYTES} in all."
+            );
+            return Err(find(Code::TooLarge, place, message));
+        }
+        let mut content = Vec::new();
+        place.open().and_then(|mut reader| reader.read_to_end(&mut content)).map_err(unreadable)?;
+        self.progress.add(content.len() as u64);
+        let digests = Digests::of(&content);
+        let (path, size_bytes) = (place.path.clone(), content.len() as u64);
+        Ok(FileFact { path, size_bytes, digests, content: Some(content) })
+    }
+}
+
+fn find(code: Code, place: &Place, message: String) -> Box<Finding> {
+    Box::new(Finding::at(code, layout::class_of(&place.path), &place.path, message))
+}
+
+/// Reads a file once. The reader's thread computes BLAKE3 and hands each buffer on to SHA-256, which hands it back.
+fn hash(place: &Place, progress: &dyn Fn(u64)) -> io::Result<(Digests, u64)> {
+    let mut reader = place.open()?;
+    let mut blake3 = blake3::Hasher::new();
+    let mut size_bytes = 0;
+    std::thread::scope(|scope| {
+        let (to_sha256, buffers) = sync_channel::<Vec<u8>>(BUFFERS);
+        let (give_back, empty) = sync_channel::<Vec<u8>>(BUFFERS);
+        (0..BUFFERS).try_for_each(|_| give_back.send(Vec::with_capacity(BUFFER_BYTES)).ok());
+        let sha256 = scope.spawn(move || {
+            let mut sha256 = sha2::Sha256::new();
+            for buffer in buffers {
+                sha256.update(&buffer);
+                // The reader has gone only when it failed; its error is what counts.
+                let _ = give_back.send(buffer);
+            }
+            Sha256(sha256.finalize().into())
+        });
+        while let Ok(mut buffer) = empty.recv() {
+            buffer.clear();
+            reader.by_ref().take(BUFFER_BYTES as u64).read_to_end(&mut buffer)?;
+            if buffer.is_empty() {
+                break;
+            }
+            size_bytes += buffer.len() as u64;
+            progress(buffer.len() as u64);
+            blake3.update(&buffer);
+            if to_sha256.send(buffer).is_err() {
+                break;
+            }
+        }
+        drop(to_sha256);
+        let sha256 = sha256.join().map_err(|_| io::Error::other("the hashing thread stopped"))?;
+        Ok((Digests { sha256, blake3: Blake3(*blake3.finalize().as_bytes()) }, size_bytes))
+    })
+}
+
+/// A line on the terminal; nothing when nobody looks.
+struct Progress {
+    total_bytes: u64,
+    done_bytes: AtomicU64,
+    shown: Option<Mutex<Instant>>,
+}
+
+impl Progress {
+    fn new(gathered: &Gathered) -> Self {
+        let total_bytes = gathered.places.iter().map(|place| place.size_bytes).sum();
+        let shown = io::stderr().is_terminal().then(|| Mutex::new(Instant::now()));
+        Self { total_bytes, done_bytes: AtomicU64::new(0), shown }
+    }
+
+    fn add(&self, bytes: u64) {
+        let done = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let Some(Ok(mut last)) = self.shown.as_ref().map(Mutex::try_lock) else { return };
+        if last.elapsed() >= PROGRESS_EVERY {
+            *last = Instant::now();
+            let percent = done * 100 / self.total_bytes.max(1);
+            let _ = write!(
+                io::stderr(),
+                "\rReading {percent} % of {} MB ",
+                self.total_bytes / 1_000_000
+            );
+        }
+    }
+
+    fn done(&self) {
+        if self.shown.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! A bundle as a ZIP of stored entries (APPNOTE.TXT 6.3.10), read strictly.
+//!
+//! A ZIP can say two things at once: in its directory and before each entry, by overlapping entries, by bytes that no
+//! entry has. Programs differ in what they believe, so anything but the one plain form is a finding: entries stored
+//! as they are, one after the other without gaps, each described twice and both times alike.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use chain_of_custody::report::Code;
+
+use crate::gather::{Gathered, Place};
+use crate::limits::{MAX_FILES, MAX_ZIP_DIRECTORY_BYTES};
+
+const LOCAL: &[u8; 4] = b"PK\x03\x04";
+const CENTRAL: &[u8; 4] = b"PK\x01\x02";
+const END: &[u8; 4] = b"PK\x05\x06";
+const END_64: &[u8; 4] = b"PK\x06\x06";
+const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
+const END_BYTES: u64 = 22;
+const LOCATOR_BYTES: u64 = 20;
+const END_64_BYTES: u64 = 56;
+const LOCAL_BYTES: u64 = 30;
+const CENTRAL_BYTES: usize = 46;
+const EXTRA_64: u16 = 1;
+const IN_EXTRA: u32 = u32::MAX;
+/// Encrypted, sizes after the data, patched, masked directory: none of these is read.
+const REFUSED_FLAGS: u16 = 1 | 1 << 3 | 1 << 5 | 1 << 13;
+const KIND_MASK: u32 = 0o170_000;
+const KIND_FILE: u32 = 0o100_000;
+const KIND_FOLDER: u32 = 0o040_000;
+
+/// Why the ZIP as a whole was not read.
+enum Fault {
+    Io(io::Error),
+    Malformed(&'static str),
+    TooLarge(&'static str),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Whether a file begins like a ZIP; an empty one begins with its end.
+pub(crate) fn looks_like_one(path: &Path) -> bool {
+    let mut start = [0; 4];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .is_ok_and(|()| &start == LOCAL || &start == END)
+}
+
+/// Every file in the ZIP below its one top folder.
+pub(crate) fn read(path: &Path) -> Gathered {
+    let mut gathered = Gathered::default();
+    let fault = match read_entries(path) {
+        Ok((entries, end)) => {
+            gather(path, entries, end, &mut gathered);
+            return gathered;
+        }
+        Err(fault) => fault,
+    };
+    let (code, message) = match fault {
+        Fault::Io(error) => (Code::Unreadable, format!("The ZIP cannot be read: {error}.")),
+        Fault::Malformed(reason) => {
+            (Code::ZipMalformed, format!("The ZIP cannot be read: {reason}."))
+        }
+        Fault::TooLarge(what) => (Code::TooLarge, format!("The ZIP has {what}.")),
+    };
+    gathered.find(code, "", message);
+    gathered
+}
+
+/// An entry as the directory describes it, with where its data lie.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    header_at: u64,
+    data_at: u64,
+    size_bytes: u64,
+    stored: bool,
+    unix_kind: u32,
+    alike: bool,
+}
+
+fn read_entries(path: &Path) -> Result<(Vec<Entry>, u64), Fault> {
+    let mut file = File::open(path)?;
+    let directory = find_directory(&mut file)?;
+    if directory.count > MAX_FILES as u64 {
+        return Err(Fault::TooLarge("more files than this checker reads"));
+    }
+    if directory.size_bytes > MAX_ZIP_DIRECTORY_BYTES {
+        return Err(Fault::TooLarge("a directory that is too large"));
+    }
+    let bytes = read_at(&mut file, directory.at, directory.size_bytes)?;
+    let mut rest = bytes.as_slice();
+    let mut entries = Vec::new();
+    for _ in 0..directory.count {
+        let mut entry =
+            parse_central(&mut rest).ok_or(Fault::Malformed("its directory is damaged"))?;
+        if entry.header_at >= directory.at {
+            return Err(Fault::Malformed("an entry lies behind the directory"));
+        }
+        match_local(&mut file, &mut entry)?;
+        entries.push(entry);
+    }
+    if !rest.is_empty() {
+        return Err(Fault::Malformed("its directory has more than it says"));
+    }
+    entries.sort_by_key(|entry| entry.header_at);
+    Ok((entries, directory.at))
+}
+
+struct Directory {
+    count: u64,
+    size_bytes: u64,
+    at: u64,
+}
+
+/// The directory ends where its end record begins, and the file ends with that.
+fn find_directory(file: &mut File) -> Result<Directory, Fault> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let end_at = length.checked_sub(END_BYTES).ok_or(Fault::Malformed("it is too short"))?;
+    let end = read_at(file, end_at, END_BYTES)?;
+    if !end.starts_with(END) || u16_at(&end, 20) != Some(0) {
+        return Err(Fault::Malformed(
+            "it does not end with its directory: cut off, or something was added",
+        ));
+    }
+    let small = |at| u16_at(&end, at).map(u64::from);
+    let large = |at| u32_at(&end, at).map(u64::from);
+    let cut = Fault::Malformed("its end is damaged");
+    let (Some(count), Some(size_bytes), Some(at)) = (small(10), large(12), large(16)) else {
+        return Err(cut);
+    };
+    let is_64 =
+        end_at.checked_sub(LOCATOR_BYTES).map(|at| read_at(file, at, LOCATOR_BYTES)).transpose()?;
+    let (found, directory_end) = match is_64.filter(|locator| locator.starts_with(LOCATOR_64)) {
+        None => (Directory { count, size_bytes, at }, end_at),
+        Some(locator) => find_directory_64(file, &locator, end_at)?,
+    };
+    if found.at.checked_add(found.size_bytes) != Some(directory_end) {
+        return Err(Fault::Malformed("its directory is not where its end says"));
+    }
+    Ok(found)
+}
+
+fn find_directory_64(
+    file: &mut File,
+    locator: &[u8],
+    end_at: u64,
+) -> Result<(Directory, u64), Fault> {
+    let bad = || Fault::Malformed("its ZIP64 end is damaged");
+    let at = u64_at(locator, 8).ok_or_else(bad)?;
+    if at.checked_add(END_64_BYTES + LOCATOR_BYTES) != Some(end_at) {
+        return Err(bad());
+    }
+    let end = read_at(file, at, END_64_BYTES)?;
+    let fields = (u64_at(&end, 32), u64_at(&end, 40), u64_at(&end, 48));
+    match fields {
+        (Some(count), Some(size_bytes), Some(start)) if end.starts_with(END_64) => {
+            Ok((Directory { count, size_bytes, at: start }, at))
+        }
+        _ => Err(bad()),
+    }
+}
+
+/// One record of the directory; `rest` moves behind it.
+fn parse_central(rest: &mut &[u8]) -> Option<Entry> {
+    let header = rest.get(..CENTRAL_BYTES).filter(|header| header.starts_with(CENTRAL))?;
+    let lengths = [u16_at(header, 28)?, u16_at(header, 30)?, u16_at(header, 32)?].map(usize::from);
+    let (name, after) = rest.get(CENTRAL_BYTES..)?.split_at_checked(lengths[0])?;
+    let (extra, after) = after.split_at_checked(lengths[1])?;
+    let (_comment, after) = after.split_at_checked(lengths[2])?;
+    let mut values = extra_64(extra)?;
+    let mut wide =
+        |narrow: u32| if narrow == IN_EXTRA { values.next() } else { Some(u64::from(narrow)) };
+    // In the extra field they stand in this order: size, stored size, place.
+    let size_bytes = wide(u32_at(header, 24)?)?;
+    let stored_bytes = wide(u32_at(header, 20)?)?;
+    let header_at = wide(u32_at(header, 42)?)?;
+    let (flags, method) = (u16_at(header, 8)?, u16_at(header, 10)?);
+    let entry = Entry {
+        name: String::from_utf8_lossy(name).into_owned(),
+        header_at,
+        data_at: 0,
+        size_bytes: stored_bytes,
+        stored: method == 0 && size_bytes == stored_bytes,
+        unix_kind: (u32_at(header, 38)? >> 16) & KIND_MASK,
+        alike: flags & REFUSED_FLAGS == 0 && std::str::from_utf8(name).is_ok(),
+    };
+    *rest = after;
+    Some(entry)
+}
+
+/// The 64-bit values of the extra field, in order; none if there is no such field, nothing if it is damaged.
+fn extra_64(mut extra: &[u8]) -> Option<impl Iterator<Item = u64>> {
+    let mut values = Vec::new();
+    while !extra.is_empty() {
+        let (id, length) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
+        let (field, after) = extra.get(4..)?.split_at_checked(length)?;
+        if id == EXTRA_64 && values.is_empty() {
+            values =
+                field.as_chunks::<8>().0.iter().map(|value| u64::from_le_bytes(*value)).collect();
+        }
+        extra = after;
+    }
+    Some(values.into_iter())
+}
+
+/// Holds the header before the data against the directory.
+fn match_local(file: &mut File, entry: &mut Entry) -> Result<(), Fault> {
+    let damaged = || Fault::Malformed("an entry's header is damaged");
+    let header = read_at(file, entry.header_at, LOCAL_BYTES)?;
+    let lengths = (u16_at(&header, 26), u16_at(&header, 28));
+    let (Some(name_bytes), Some(extra_bytes)) = lengths else { return Err(damaged()) };
+    if !header.starts_with(LOCAL) {
+        return Err(damaged());
+    }
+    let (name_bytes, extra_bytes) = (u64::from(name_bytes), u64::from(extra_bytes));
+    let names = read_at(file, entry.header_at + LOCAL_BYTES, name_bytes + extra_bytes)?;
+    let (name, extra) = names.split_at_checked(name_bytes as usize).ok_or_else(damaged)?;
+    let mut values = extra_64(extra).ok_or_else(damaged)?;
+    let mut wide = |narrow: Option<u32>| match narrow {
+        Some(IN_EXTRA) => values.next(),
+        narrow => narrow.map(u64::from),
+    };
+    let (size, stored) = (wide(u32_at(&header, 22)), wide(u32_at(&header, 18)));
+    let flags = u16_at(&header, 6).unwrap_or(REFUSED_FLAGS);
+    let same_size = !entry.stored || (size == stored && stored == Some(entry.size_bytes));
+    let same_method = entry.stored == (u16_at(&header, 8) == Some(0));
+    entry.alike &=
+        name == entry.name.as_bytes() && flags & REFUSED_FLAGS == 0 && same_size && same_method;
+    entry.data_at = entry.header_at + LOCAL_BYTES + name_bytes + extra_bytes;
+    Ok(())
+}
+
+fn gather(path: &Path, entries: Vec<Entry>, end: u64, gathered: &mut Gathered) {
+    check_tiling(&entries, end, gathered);
+    let top = entries
+        .first()
+        .and_then(|entry| entry.name.split_once('/'))
+        .map(|(top, _)| format!("{top}/"));
+    let top = top.filter(|top| entries.iter().all(|entry| entry.name.starts_with(top.as_str())));
+    for entry in entries {
+        add(path, entry, top.as_deref().unwrap_or_default(), gathered);
+    }
+    gathered.refuse_equal_names();
+}
+
+/// From the first byte to the directory, each entry begins where the one before ends.
+fn check_tiling(entries: &[Entry], end: u64, gathered: &mut Gathered) {
+    let mut expected = 0;
+    for entry in entries {
+        if entry.header_at != expected {
+            let message =
+                "Entries of the ZIP overlap, or bytes lie between them that belong to none.";
+            return gathered.find(Code::ZipOverlap, &entry.name, message);
+        }
+        expected = entry.data_at.saturating_add(entry.size_bytes);
+    }
+    if expected != end {
+        gathered.find(
+            Code::ZipOverlap,
+            "",
+            "Bytes lie before the ZIP's directory that belong to no entry.",
+        );
+    }
+}
+
+fn add(zip: &Path, entry: Entry, top: &str, gathered: &mut Gathered) {
+    let name = entry.name.strip_prefix(top).unwrap_or(&entry.name);
+    if !entry.alike {
+        let message = "An entry is described differently in two places, encrypted, or written without its size.";
+        return gathered.find(Code::ZipMalformed, name, message);
+    }
+    if name.is_empty() || name.ends_with('/') {
+        return add_folder(&entry, name, gathered);
+    }
+    if !matches!(entry.unix_kind, 0 | KIND_FILE) {
+        let message = "A link or special file lies in the bundle. It was not followed.";
+        return gathered.find(Code::Symlink, name, message);
+    }
+    if !entry.stored {
+        let message = "An entry is compressed. Unpack the ZIP and check the folder.";
+        return gathered.find(Code::ZipCompressed, name, message);
+    }
+    let (path, file) = (name.to_owned(), zip.to_owned());
+    gathered.add(Place { path, file, offset: entry.data_at, size_bytes: entry.size_bytes });
+}
+
+/// Folders carry nothing: only one that hides something is worth a word.
+fn add_folder(entry: &Entry, name: &str, gathered: &mut Gathered) {
+    if entry.size_bytes != 0 || !matches!(entry.unix_kind, 0 | KIND_FOLDER) {
+        gathered.find(Code::ZipMalformed, name, "A folder in the ZIP has content.");
+    }
+    if name.split('/').any(|part| part == "..") || name.starts_with('/') {
+        gathered.find(
+            Code::NameLeavesFolder,
+            name,
+            "A name is absolute or leads out of the bundle. It was not followed.",
+        );
+    }
+}
+
+fn read_at(file: &mut File, at: u64, length: u64) -> Result<Vec<u8>, Fault> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Fault::Malformed("it is cut off")) }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
