@@ -1,1 +1,3 @@
+//! Where things rest: the object store, and the keys of the force.
 
+pub mod objects;

@@ -1,0 +1,214 @@
+//! A sealed upload becomes an object: create-only, by renaming, in an order that a crash may cut anywhere.
+//!
+//! 1. The outboard is written under a temporary name and synced.
+//! 2. The keys, then the outboard, take their final names; both folders are synced.
+//! 3. The parts take theirs, the one with the object's own name last; their folder is synced.
+//!
+//! So an object whose name stands has all it needs. Repeating the call goes on where it was cut.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chain_of_custody::digest::Blake3;
+
+use super::blocking;
+use super::compose::digest_parts;
+use super::disk::{rename_new, sync_folder, write_new};
+use super::error::{Damage, StoreError};
+use super::folder::{UploadFolder, load_key};
+use super::name::ObjectName;
+use super::plain::temporary;
+use super::read::Source;
+use super::store::{ObjectStore, Shared};
+use super::tink::{self, Layout, Purpose};
+use super::upload::{SealedPart, SealedUpload, StoredObject, StoredPart};
+
+/// Where the outboard of an object lies.
+pub(crate) fn outboard_file(shared: &Shared, name: &ObjectName) -> PathBuf {
+    shared.file(&name.with_suffix(".obao"))
+}
+
+impl ObjectStore {
+    /// Makes the object `name` of a sealed upload; `blake3` must be the digest of its bytes. Durable when this returns.
+    /// Create-only. Repeated with the same arguments, also after a crash in the middle, it gives the same object.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the name is another object's, [`StoreError::DigestMismatch`], and those of the
+    /// device.
+    pub async fn complete(
+        &self,
+        sealed: SealedUpload,
+        name: ObjectName,
+        blake3: Blake3,
+    ) -> Result<StoredObject, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || complete(&shared, sealed, name, blake3)).await
+    }
+
+    /// Disposal: the object's keys are destroyed, durably, then its files are removed. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
+        let (shared, object) = (Arc::clone(&self.shared), object.clone());
+        blocking::run(move || dispose(&shared, &object)).await
+    }
+}
+
+/// One part, where it is and where it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Placement {
+    pub(crate) part: SealedPart,
+    file: ObjectName,
+    from: PathBuf,
+    key_from: PathBuf,
+    to: PathBuf,
+    key_to: PathBuf,
+}
+
+impl Placement {
+    fn new(shared: &Shared, part: SealedPart, file: ObjectName) -> Self {
+        let folder = UploadFolder::new(&shared.uploads(), part.upload);
+        Self {
+            from: folder.part(part.number),
+            key_from: folder.key(part.number),
+            to: shared.file(file.as_str()),
+            key_to: shared.key_file(file.as_str()),
+            part,
+            file,
+        }
+    }
+
+    /// For reading sealed parts: from the upload's folder, or from where an earlier completion brought them.
+    pub(crate) fn source(
+        shared: &Shared,
+        parts: &[SealedPart],
+        placed: Option<&[Self]>,
+    ) -> Result<Source, StoreError> {
+        let files = parts.iter().enumerate().map(|(at, part)| {
+            let folder = UploadFolder::new(&shared.uploads(), part.upload);
+            let (file, key) = (folder.part(part.number), folder.key(part.number));
+            let later = placed.map(|placed| &placed[at]);
+            let here = |now: PathBuf, then: Option<&PathBuf>| match then {
+                Some(then) if !now.exists() => then.clone(),
+                _ => now,
+            };
+            (here(file, later.map(|p| &p.to)), here(key, later.map(|p| &p.key_to)), part.size_bytes)
+        });
+        Source::new(shared, files.collect::<Vec<_>>())
+    }
+
+    fn key(&self) -> &Path {
+        if self.key_from.exists() { &self.key_from } else { &self.key_to }
+    }
+}
+
+fn complete(
+    shared: &Shared,
+    sealed: SealedUpload,
+    name: ObjectName,
+    blake3: Blake3,
+) -> Result<StoredObject, StoreError> {
+    let SealedUpload { parts, size_bytes, outboard } = sealed;
+    let placements = place(shared, parts, &name)?;
+    let outboard = match outboard.filter(|outboard| outboard.root() == blake3) {
+        Some(outboard) => outboard,
+        None => digest_parts(shared, &placements)?.1,
+    };
+    if outboard.root() != blake3 {
+        return Err(StoreError::DigestMismatch);
+    }
+    let first =
+        placements.first().ok_or_else(|| StoreError::NotFound { path: shared.uploads() })?;
+    let key = load_key(&shared.kek, first.key())?;
+    let flat = outboard.to_bytes();
+    let waiting = temporary(&shared.uploads());
+    let sealed = tink::seal_all(&key, Purpose::Outboard, &flat);
+    write_new(shared.disk.as_ref(), &waiting, &sealed).map_err(|e| StoreError::io(&waiting, e))?;
+    let folder = shared.make_folder_of(&first.to)?;
+    let keys = shared.make_folder_of(&first.key_to)?;
+
+    placements.iter().try_for_each(|p| move_new(&p.key_from, &p.key_to))?;
+    sync(keys)?;
+    let outboard_path = outboard_file(shared, &name);
+    match move_new(&waiting, &outboard_path) {
+        Err(StoreError::AlreadyExists { .. }) => {
+            fs::remove_file(&waiting).map_err(|e| StoreError::io(&waiting, e))?;
+            let stored = fs::read(&outboard_path).map_err(|e| StoreError::io(&outboard_path, e))?;
+            let same =
+                tink::open_all(&key, Purpose::Outboard, &stored).is_ok_and(|old| *old == flat);
+            same.then_some(()).ok_or(StoreError::AlreadyExists { path: outboard_path })?;
+        }
+        other => other?,
+    }
+    sync(folder)?;
+    placements.iter().rev().try_for_each(|p| move_new(&p.from, &p.to))?;
+    sync(folder)?;
+    placements.iter().try_for_each(check_length)?;
+    for placement in &placements {
+        UploadFolder::new(&shared.uploads(), placement.part.upload).remove()?;
+    }
+    let parts = placements.into_iter().map(|p| StoredPart {
+        file: p.file,
+        size_bytes: p.part.size_bytes,
+        crc64nvme: p.part.crc64nvme,
+    });
+    Ok(StoredObject { name, parts: parts.collect(), size_bytes, blake3 })
+}
+
+/// The first part has the object's name; the others have it with `.part-0002` and so on behind.
+fn place(
+    shared: &Shared,
+    parts: Vec<SealedPart>,
+    name: &ObjectName,
+) -> Result<Vec<Placement>, StoreError> {
+    let numbered = parts.into_iter().enumerate().map(|(at, part)| {
+        let suffix = if at == 0 { String::new() } else { format!(".part-{:04}", at + 1) };
+        let file = name.with_suffix(&suffix).parse()?;
+        Ok(Placement::new(shared, part, file))
+    });
+    numbered.collect()
+}
+
+/// Renames create-only; done already is done.
+fn move_new(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match rename_new(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => Ok(()),
+        Err(error) => Err(StoreError::io(to, error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    sync_folder(folder).map_err(|source| StoreError::Device { path: folder.to_owned(), source })
+}
+
+fn check_length(placement: &Placement) -> Result<(), StoreError> {
+    let found = fs::metadata(&placement.to).map_err(|e| StoreError::io(&placement.to, e))?.len();
+    let expected = Layout { size_bytes: placement.part.size_bytes }.ciphertext_bytes();
+    let damaged = || StoreError::damaged(&placement.to, Damage::Length { found, expected });
+    (found == expected).then_some(()).ok_or_else(damaged)
+}
+
+fn dispose(shared: &Shared, object: &StoredObject) -> Result<(), StoreError> {
+    let parts = || object.parts.iter().map(|part| part.file.as_str());
+    for path in parts().map(|name| shared.key_file(name)) {
+        remove(&path)?;
+    }
+    for folder in parts().filter_map(|name| shared.key_file(name).parent().map(Path::to_owned)) {
+        if folder.exists() {
+            sync(&folder)?;
+        }
+    }
+    parts().try_for_each(|name| remove(&shared.file(name)))?;
+    remove(&outboard_file(shared, &object.name))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path, error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,245 @@
+//! Small things whole: ledger files as they are, openings encrypted. Each put is durable when it returns.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::blocking;
+use super::disk::{rename_new, sync_folder, write_new};
+use super::error::{Damage, StoreError};
+use super::folder::load_key;
+use super::kek::{ObjectKey, fill_random};
+use super::name::ObjectName;
+use super::store::{ObjectStore, Shared};
+use super::tink::{self, Purpose};
+
+/// The largest small thing.
+pub(crate) const SMALL_MAX_BYTES: u64 = 64 << 20;
+
+impl ObjectStore {
+    /// Creates the file `name`. When it stands already with the same bytes, that is a success too.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when it stands with other bytes.
+    pub async fn put_new(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        let (shared, name, bytes) = (Arc::clone(&self.shared), name.parse()?, bytes.into());
+        blocking::run(move || put_new(&shared, &shared.file(ObjectName::as_str(&name)), &bytes))
+            .await
+    }
+
+    /// Puts the file `name` in place of whatever stands there, in one step: a reader sees the old or the new.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn replace(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        let (shared, name, bytes) = (Arc::clone(&self.shared), name.parse()?, bytes.into());
+        blocking::run(move || replace(&shared, &shared.file(ObjectName::as_str(&name)), &bytes))
+            .await
+    }
+
+    /// The bytes of the file `name`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
+        let (shared, name) = (Arc::clone(&self.shared), name.parse::<ObjectName>()?);
+        blocking::run(move || read_small(&shared.file(name.as_str())).map(Bytes::from)).await
+    }
+
+    /// Removes the file `name`, and its key if it has one (first). One that is not there is removed already.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let (shared, name) = (Arc::clone(&self.shared), name.parse::<ObjectName>()?);
+        blocking::run(move || {
+            remove_durably(&shared.key_file(name.as_str()))?;
+            remove_durably(&shared.file(name.as_str()))
+        })
+        .await
+    }
+
+    /// Creates `name` encrypted under a key of its own. When it stands already with the same bytes, that is a success.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when it stands with other bytes.
+    pub async fn put_sealed(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        let (shared, name, bytes) = (Arc::clone(&self.shared), name.parse()?, bytes.into());
+        blocking::run(move || put_sealed(&shared, &name, &bytes)).await
+    }
+
+    /// Puts `name` encrypted in place of whatever stands there, under the key it has or a new one.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn replace_sealed(
+        &self,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), StoreError> {
+        let (shared, name, bytes) =
+            (Arc::clone(&self.shared), name.parse::<ObjectName>()?, bytes.into());
+        blocking::run(move || {
+            let key = key_for(&shared, &name)?;
+            let sealed = tink::seal_all(&key, Purpose::Small, &bytes);
+            replace(&shared, &shared.file(name.as_str()), &sealed)
+        })
+        .await
+    }
+
+    /// The plaintext of an encrypted small object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::KeyGone`], [`StoreError::WrongKey`], [`StoreError::Damaged`].
+    pub async fn get_sealed(&self, name: &str) -> Result<Bytes, StoreError> {
+        let (shared, name) = (Arc::clone(&self.shared), name.parse()?);
+        blocking::run(move || get_sealed(&shared, &name).map(Bytes::from)).await
+    }
+}
+
+/// A name for a file that is not there yet, in the uploads folder.
+pub(crate) fn temporary(uploads: &Path) -> PathBuf {
+    let mut random = [0; 12];
+    fill_random(&mut random);
+    uploads.join(format!("tmp-{}", hex::encode(random)))
+}
+
+fn put_new(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if path.exists() {
+        return same_as_there(shared, path, bytes);
+    }
+    let folder = shared.make_folder_of(path)?;
+    let waiting = temporary(&shared.uploads());
+    let done = write_temporary(shared, &waiting, bytes)
+        .and_then(|()| rename_new(&waiting, path).map_err(|e| StoreError::io(path, e)));
+    match done {
+        Ok(()) => sync(folder),
+        Err(error) => {
+            forget(&waiting);
+            let lost_race = matches!(error, StoreError::AlreadyExists { .. });
+            if lost_race { same_as_there(shared, path, bytes) } else { Err(error) }
+        }
+    }
+}
+
+/// A put may have been cut after its rename: what stands there is made durable before it counts.
+fn same_as_there(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if read_small(path)? != bytes {
+        return Err(StoreError::AlreadyExists { path: path.to_owned() });
+    }
+    let file = fs::File::open(path).map_err(|e| StoreError::io(path, e))?;
+    shared
+        .disk
+        .sync(&file)
+        .map_err(|source| StoreError::Device { path: path.to_owned(), source })?;
+    sync(path.parent().expect("it lies below the root"))
+}
+
+fn replace(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = shared.make_folder_of(path)?;
+    let waiting = temporary(&shared.uploads());
+    let renamed = write_temporary(shared, &waiting, bytes)
+        .and_then(|()| fs::rename(&waiting, path).map_err(|e| StoreError::io(path, e)));
+    if renamed.is_err() {
+        forget(&waiting);
+    }
+    renamed?;
+    sync(folder)
+}
+
+fn put_sealed(shared: &Shared, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = shared.file(name.as_str());
+    if path.exists() {
+        let same = get_sealed(shared, name)? == bytes;
+        let known = || same_as_there(shared, &path, &read_small(&path)?);
+        return if same { known() } else { Err(StoreError::AlreadyExists { path: path.clone() }) };
+    }
+    let key_path = shared.key_file(name.as_str());
+    if key_path.exists() {
+        let key = load_key(&shared.kek, &key_path)?;
+        return put_new(shared, &path, &tink::seal_all(&key, Purpose::Small, bytes));
+    }
+    put_with_new_key(shared, &path, &key_path, bytes)
+}
+
+/// Both files are synced beside each other; the key's name is durable before the object has one.
+fn put_with_new_key(
+    shared: &Shared,
+    path: &Path,
+    key_path: &Path,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let key = ObjectKey::random();
+    let (folder, keys) = (shared.make_folder_of(path)?, shared.make_folder_of(key_path)?);
+    let (waiting, key_waiting) = (temporary(&shared.uploads()), temporary(&shared.uploads()));
+    let text = shared.kek.wrap(&key);
+    let sealed = tink::seal_all(&key, Purpose::Small, bytes);
+    let (written, key_written) = thread::scope(|scope| {
+        let key_written = scope.spawn(|| write_temporary(shared, &key_waiting, text.as_bytes()));
+        let written = write_temporary(shared, &waiting, &sealed);
+        (written, key_written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let done = written.and(key_written).and_then(|()| {
+        rename_new(&key_waiting, key_path).map_err(|e| StoreError::io(key_path, e))?;
+        sync(keys)?;
+        rename_new(&waiting, path).map_err(|e| StoreError::io(path, e))?;
+        sync(folder)
+    });
+    if done.is_err() {
+        forget(&waiting);
+        forget(&key_waiting);
+    }
+    done
+}
+
+fn get_sealed(shared: &Shared, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
+    let path = shared.file(name.as_str());
+    let sealed = read_small(&path)?;
+    let key = load_key(&shared.kek, &shared.key_file(name.as_str()))?;
+    let plain = tink::open_all(&key, Purpose::Small, &sealed);
+    plain.map(|plain| plain.to_vec()).map_err(|what| StoreError::damaged(&path, what))
+}
+
+/// The key of `name`, made and durable if there was none.
+fn key_for(shared: &Shared, name: &ObjectName) -> Result<ObjectKey, StoreError> {
+    let path = shared.key_file(name.as_str());
+    match load_key(&shared.kek, &path) {
+        Err(StoreError::KeyGone { .. }) => {}
+        other => return other,
+    }
+    let key = ObjectKey::random();
+    put_new(shared, &path, shared.kek.wrap(&key).as_bytes())?;
+    Ok(key)
+}
+
+fn read_small(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let found = fs::metadata(path).map_err(|e| StoreError::io(path, e))?.len();
+    if found > SMALL_MAX_BYTES {
+        return Err(StoreError::damaged(path, Damage::Length { found, expected: SMALL_MAX_BYTES }));
+    }
+    fs::read(path).map_err(|e| StoreError::io(path, e))
+}
+
+fn write_temporary(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_new(shared.disk.as_ref(), path, bytes).map(drop).map_err(|e| StoreError::io(path, e))
+}
+
+/// Best effort: a temporary file that stays is cleared away at the next start.
+fn forget(path: &Path) {
+    let _gone_or_cleared_at_the_next_start = fs::remove_file(path);
+}
+
+fn remove_durably(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::io(path, error)),
+        Ok(()) => sync(path.parent().expect("it lies below the root")),
+    }
+}
+
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    sync_folder(folder).map_err(|source| StoreError::Device { path: folder.to_owned(), source })
+}

@@ -1,0 +1,190 @@
+//! Taking an upload up again at its last durable offset.
+//!
+//! What the file holds beyond that offset was never acknowledged, and the client may send other bytes in its place.
+//! Sealing those under the nonces used already would break AES-GCM, so the part is closed where its last durable whole
+//! segment ends, and a new part under a new key goes on from there. Every step may be repeated after a crash.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use chain_of_custody::digest::HashState;
+use zeroize::Zeroizing;
+
+use super::disk::{Crc64, sync_folder, write_new};
+use super::error::{Damage, StoreError};
+use super::folder::{UploadFolder, load_key};
+use super::groups::GroupList;
+use super::kek::ObjectKey;
+use super::part::{PartWriter, sync_and_compare};
+use super::store::Shared;
+use super::tink::{self, End, HEADER_BYTES, Layout, Purpose, SEGMENT_BYTES, Stream};
+use super::upload::{OpenPart, SealedPart, WriterState};
+use super::writer::ObjectWriter;
+
+/// What the side file of an upload keeps: the hash state, and the bytes after the last whole segment.
+pub(crate) struct Tail {
+    hash_state: HashState,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Tail {
+    /// Length of the hash state (u32 little-endian) ‖ hash state ‖ bytes.
+    pub(crate) fn encode(hash_state: &HashState, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+        let state = hash_state.as_bytes();
+        let length = u32::try_from(state.len()).expect("a hash state is a few KiB").to_le_bytes();
+        Zeroizing::new([&length[..], state, bytes].concat())
+    }
+
+    fn decode(plain: &[u8]) -> Option<Self> {
+        let (length, rest) = plain.split_first_chunk::<4>()?;
+        let (state, bytes) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let hash_state = HashState::from_bytes(state.to_vec()).ok()?;
+        Some(Self { hash_state, bytes: Zeroizing::new(bytes.to_vec()) })
+    }
+
+    fn load(
+        folder: &UploadFolder,
+        key: &ObjectKey,
+        state: &WriterState,
+    ) -> Result<Self, StoreError> {
+        let path = folder.tail(state.tail.slot);
+        let sealed = fs::read(&path).map_err(|e| StoreError::io(&path, e))?;
+        let (found, expected) = (sealed.len() as u64, state.tail.file_bytes);
+        if found != expected {
+            return Err(StoreError::damaged(&path, Damage::Length { found, expected }));
+        }
+        let plain = tink::open_all(key, Purpose::Tail, &sealed);
+        let plain = plain.map_err(|what| StoreError::damaged(&path, what))?;
+        let before = state.closed.iter().map(|part| part.size_bytes).sum::<u64>();
+        let whole = before + Layout::plain_start(state.part.segments);
+        Self::decode(&plain)
+            .filter(|tail| whole + tail.bytes.len() as u64 == state.size_bytes)
+            .filter(|tail| tail.hash_state.size_bytes() == state.size_bytes)
+            .ok_or_else(|| StoreError::damaged(&path, Damage::Form))
+    }
+}
+
+/// The writer at the state's offset, and the hash state there.
+pub(crate) async fn resume(
+    shared: Arc<Shared>,
+    state: WriterState,
+) -> Result<(ObjectWriter, HashState), StoreError> {
+    let (mut writer, tail) = super::blocking::run(move || reopen(shared, state)).await?;
+    writer.part.write(&tail.bytes).await?;
+    Ok((writer, tail.hash_state))
+}
+
+fn reopen(shared: Arc<Shared>, state: WriterState) -> Result<(ObjectWriter, Tail), StoreError> {
+    let folder = UploadFolder::new(&shared.uploads(), state.upload);
+    let key = load_key(&shared.kek, &folder.key(state.part.number))?;
+    let first_key = load_key(&shared.kek, &folder.key(0))?;
+    let tail = Tail::load(&folder, &key, &state)?;
+    let mut closed = state.closed.clone();
+    let goes_on = goes_on(&folder, &state.part)?;
+    let (part, key) = if goes_on {
+        (state.part, key)
+    } else {
+        if state.part.segments > 0 {
+            closed.push(close(&shared, &folder, &key, &state)?);
+        }
+        folder.new_part(shared.disk.as_ref(), &shared.kek)?
+    };
+    let path = folder.part(part.number);
+    let writer = PartWriter::open(Arc::clone(&shared.disk), &path, &key, part)?;
+    let writer = ObjectWriter {
+        upload: state.upload,
+        closed,
+        number: part.number,
+        part: writer,
+        key,
+        first_key,
+        groups: GroupList::new(state.groups),
+        slot: state.tail.slot.other(),
+        names_durable: goes_on,
+        usable: true,
+        folder,
+        shared,
+    };
+    Ok((writer, tail))
+}
+
+/// Whether the part can simply be written on: nothing beyond the durable segments was ever written.
+fn goes_on(folder: &UploadFolder, part: &OpenPart) -> Result<bool, StoreError> {
+    let path = folder.part(part.number);
+    let found = fs::metadata(&path).map_err(|e| StoreError::io(&path, e))?.len();
+    let expected = u64::from(part.segments) * SEGMENT_BYTES as u64;
+    if found < expected {
+        return Err(StoreError::damaged(&path, Damage::Length { found, expected }));
+    }
+    Ok(found == expected && !folder.closing(part.number).exists())
+}
+
+/// Ends a part with its last durable whole segment, sealed anew as the last. That segment waits in a side file while
+/// it is overwritten.
+fn close(
+    shared: &Shared,
+    folder: &UploadFolder,
+    key: &ObjectKey,
+    state: &WriterState,
+) -> Result<SealedPart, StoreError> {
+    let part = &state.part;
+    let path = folder.part(part.number);
+    let fail = |e| StoreError::io(&path, e);
+    let stream = Stream::new(key, part.header, Purpose::Object);
+    let last = part.segments - 1;
+    let plain = last_segment(shared, folder, key, &stream, part)?;
+    let mut segment = Vec::with_capacity(SEGMENT_BYTES);
+    let from = if last == 0 { HEADER_BYTES } else { 0 };
+    segment.extend_from_slice(&part.header.0[..from]);
+    segment.extend_from_slice(&plain);
+    stream.seal(last, End::Last, &mut segment, from);
+
+    let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
+    let start = u64::from(last) * SEGMENT_BYTES as u64;
+    let length = segment.len() as u64;
+    file.set_len(start + length).map_err(fail)?;
+    shared.disk.write_at(&file, &segment, start).map_err(fail)?;
+    let crc = Crc64::of(&segment);
+    sync_and_compare(shared.disk.as_ref(), &file, &path, start..start + length, crc)?;
+    Ok(SealedPart {
+        upload: state.upload,
+        number: part.number,
+        size_bytes: Layout::plain_start(part.segments),
+        crc64nvme: part.crc_before_last.then(crc, length),
+    })
+}
+
+/// The plaintext of the last durable whole segment, kept in its side file before this returns.
+fn last_segment(
+    shared: &Shared,
+    folder: &UploadFolder,
+    key: &ObjectKey,
+    stream: &Stream,
+    part: &OpenPart,
+) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let kept = folder.closing(part.number);
+    let earlier = fs::read(&kept).ok().and_then(|s| tink::open_all(key, Purpose::Closing, &s).ok());
+    if let Some(plain) = earlier {
+        return Ok(plain);
+    }
+    let path = folder.part(part.number);
+    let last = part.segments - 1;
+    let from = if last == 0 { HEADER_BYTES } else { 0 };
+    let mut segment = Zeroizing::new(vec![0; SEGMENT_BYTES - from]);
+    let start = u64::from(last) * SEGMENT_BYTES as u64 + from as u64;
+    let read = File::open(&path).and_then(|file| file.read_exact_at(&mut segment, start));
+    read.map_err(|e| StoreError::io(&path, e))?;
+    let length =
+        stream.open(last, End::More, &mut segment).map_err(|w| StoreError::damaged(&path, w))?;
+    segment.truncate(length);
+
+    let fail = |e| StoreError::io(&kept, e);
+    if kept.exists() {
+        fs::remove_file(&kept).map_err(fail)?;
+    }
+    let sealed = tink::seal_all(key, Purpose::Closing, &segment);
+    write_new(shared.disk.as_ref(), &kept, &sealed).map_err(fail)?;
+    sync_folder(folder.path()).map_err(fail)?;
+    Ok(segment)
+}
