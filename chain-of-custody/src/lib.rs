@@ -27,6 +27,7 @@ pub mod policy;
 pub mod proof;
 pub mod receipt;
 pub mod report;
+pub mod sequencer;
 mod statement;
 pub mod tile;
 pub mod time;

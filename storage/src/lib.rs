@@ -1,3 +1,11 @@
-//! Where things rest: the object store, and the keys of the force.
+//! Where things rest: objects, records, the ledger.
+//!
+//! What lives here: the object store (originals, derivatives, ledger files at rest), the records (what the database
+//! knows) and the ledger that drives the sequencer. What does not: how bytes come in, what people see, who may.
+//!
+//! The one invariant to keep: what was acknowledged is durable here, and reads back as it was written or is an error.
 
+pub mod clock;
+pub mod failpoint;
 pub mod objects;
+pub mod records;

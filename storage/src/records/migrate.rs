@@ -1,0 +1,86 @@
+//! Applies the schema files, each once, in their order.
+//!
+//! The files are documents; one text serves both databases. The only word that differs is the type of bytes.
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+
+use super::{Dialect, RecordsError};
+
+/// Number, name, text. Append only: a file that was released is never edited, a later one mends it.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "records_and_ledger", include_str!("../../migrations/0001_records_and_ledger.sql"))];
+
+const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \
+    (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)";
+
+/// Brings the schema to this version.
+///
+/// # Errors
+/// [`RecordsError::NewerSchema`] when a later version of Exhibit has been here.
+pub(super) async fn migrate(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), RecordsError> {
+    sqlx::query(CREATE_HISTORY).execute(&mut *connection).await?;
+    let applied: Option<i64> = sqlx::query("SELECT MAX(number) FROM schema_history")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    let applied = applied.unwrap_or(0);
+    let newest = MIGRATIONS.last().map_or(0, |(number, _, _)| *number);
+    if applied > newest {
+        return Err(RecordsError::NewerSchema { found: applied, known: newest });
+    }
+    for (number, name, text) in MIGRATIONS.iter().filter(|(number, _, _)| *number > applied) {
+        apply(connection, dialect, *number, name, text).await?;
+    }
+    Ok(())
+}
+
+async fn apply(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    number: i64,
+    name: &'static str,
+    text: &'static str,
+) -> Result<(), RecordsError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql(AssertSqlSafe(in_dialect(text, dialect))).execute(&mut *transaction).await?;
+    sqlx::query("INSERT INTO schema_history (number, name) VALUES ($1, $2)")
+        .bind(number)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction.commit().await?)
+}
+
+/// PostgreSQL calls bytes BYTEA.
+fn in_dialect(text: &str, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Sqlite => text.to_owned(),
+        Dialect::Postgres => text.replace(" BLOB ", " BYTEA "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_types_are_the_three() {
+        for (position, (number, name, text)) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(*number, position as i64 + 1, "{name}");
+            for line in text.lines().filter(|line| line.starts_with("    ")) {
+                let words: Vec<_> = line.split_whitespace().collect();
+                let first = words[0];
+                let column =
+                    first.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c));
+                if column {
+                    let kind = words[1].trim_end_matches(',');
+                    assert!(["BIGINT", "TEXT", "BLOB"].contains(&kind), "{name}: {line}");
+                    assert!(kind != "BLOB" || line.contains(" BLOB "), "{name}: {line}");
+                }
+            }
+        }
+    }
+}

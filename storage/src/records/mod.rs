@@ -1,0 +1,161 @@
+//! The records: what the database knows, on SQLite or PostgreSQL with one text of SQL.
+//!
+//! What lives here: opening a database, its schema, the transaction that writes a batch of entries, the projection of
+//! events onto rows (`apply`), and the questions others ask. What does not: deciding commands (the sequencer in
+//! `chain-of-custody`), files, keys.
+//!
+//! The one invariant to keep: rows of kind *records* change only by [`apply`], in the transaction of the entry that
+//! says so, from that entry and its openings alone. So a rebuild from the object store equals them row by row (I12).
+
+mod apply;
+mod batch;
+mod devices;
+mod items;
+mod migrate;
+mod rebuild;
+mod sql;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool};
+
+pub(crate) use batch::{CommitError, LedgerState};
+pub use devices::{DeviceRecord, PublishedKey};
+pub use items::{
+    DerivativeView, DuplicateOf, EventView, FailureView, ItemRecord, ItemView, MAX_SEARCH_LIMIT,
+    Search,
+};
+pub use rebuild::{StoredEntry, Table};
+
+/// Connections to SQLite: one writes at a time, the others read beside it (WAL).
+const SQLITE_CONNECTIONS: u32 = 8;
+/// Connections to PostgreSQL from one server.
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// How long a question waits for a connection or a lock before it is an error.
+const WAIT: Duration = Duration::from_secs(10);
+/// What every SQLite connection begins with. FULL: a commit is on the device before it returns.
+const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; \
+    PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF";
+
+/// What went wrong with the records, by what a caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// The database refused or is away. Nothing was changed by this call.
+    #[error("the database cannot be used now: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Use the newer program.
+    #[error("the database was made by a newer version (schema {found}; this one knows {known})")]
+    NewerSchema { found: i64, known: i64 },
+    /// A row that our own code cannot have written.
+    #[error("a row of {table} is not readable: {reason}")]
+    Corrupt { table: &'static str, reason: String },
+    /// Rebuild into an empty one.
+    #[error("the database is not empty; rebuild into a new one")]
+    NotEmpty,
+}
+
+/// Which database it is: the one place where they differ is said where this is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A database with our schema, for one force. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Records {
+    pool: AnyPool,
+    force: String,
+    dialect: Dialect,
+}
+
+impl Records {
+    /// Opens, or makes, the SQLite file at `path`.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn sqlite(path: &Path, force: &str) -> Result<Self, RecordsError> {
+        let mut url = String::from("sqlite://");
+        for byte in path.as_os_str().as_encoded_bytes() {
+            let plain = byte.is_ascii_alphanumeric() || b"/-._~".contains(byte);
+            if plain { url.push(char::from(*byte)) } else { url += &format!("%{byte:02X}") }
+        }
+        Self::connect(&(url + "?mode=rwc"), force).await
+    }
+
+    /// Opens the database at `url`: `sqlite://PATH?mode=rwc` or `postgres://…`.
+    ///
+    /// `force` is the origin of its ledger, and stands in every row.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn connect(url: &str, force: &str) -> Result<Self, RecordsError> {
+        sqlx::any::install_default_drivers();
+        let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        let connections = match dialect {
+            Dialect::Sqlite => SQLITE_CONNECTIONS,
+            Dialect::Postgres => POSTGRES_CONNECTIONS,
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(WAIT)
+            .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
+            .connect(url)
+            .await?;
+        let mut connection = pool.acquire().await?;
+        migrate::migrate(&mut connection, dialect).await?;
+        drop(connection);
+        Ok(Self { pool, force: force.to_owned(), dialect })
+    }
+
+    /// The origin of the ledger, as it stands in every row.
+    pub fn force(&self) -> &str {
+        &self.force
+    }
+
+    /// For tables of kind *working state* and *secrets*, which other rooms keep. Rows of kind *records* are never
+    /// written through it.
+    pub fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether the database answers now.
+    ///
+    /// # Errors
+    /// [`RecordsError::Database`].
+    pub async fn ping(&self) -> Result<(), RecordsError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Ends all connections; on SQLite this also folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
+    if dialect == Dialect::Sqlite {
+        sqlx::raw_sql(SQLITE_PRAGMAS).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Sizes, indexes and counts fit: nothing reaches 2⁶³.
+pub(crate) fn to_db(value: u64) -> i64 {
+    i64::try_from(value).expect("no index, size or count of ours reaches 2^63")
+}
+
+/// The reverse of [`to_db`], for a column that holds no negative value.
+pub(crate) fn from_db(value: i64, table: &'static str) -> Result<u64, RecordsError> {
+    let reason = || format!("a negative number ({value})");
+    u64::try_from(value).map_err(|_| RecordsError::Corrupt { table, reason: reason() })
+}
