@@ -258,7 +258,3 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
 }
-
-#[cfg(test)]
-#[path = "checkpoint_tests.rs"]
-mod tests;

@@ -211,7 +211,3 @@ pub(crate) fn or_unknown<T: fmt::Display>(value: Option<&T>) -> String {
 pub(crate) fn known<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text == UNKNOWN { Some(None) } else { text.parse().ok().map(Some) }
 }
-
-#[cfg(test)]
-#[path = "claim_tests.rs"]
-mod tests;

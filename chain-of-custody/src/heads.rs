@@ -125,7 +125,3 @@ fn parse_head(value: &str) -> Option<(SubjectId, Head)> {
     let count = parse_decimal(words.next()?)?;
     words.next().is_none().then_some((id, Head { last, count }))
 }
-
-#[cfg(test)]
-#[path = "heads_tests.rs"]
-mod tests;

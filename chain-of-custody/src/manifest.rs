@@ -109,7 +109,3 @@ impl std::fmt::Display for SignedManifest {
         self.note.fmt(f)
     }
 }
-
-#[cfg(test)]
-#[path = "manifest_tests.rs"]
-mod tests;

@@ -482,7 +482,3 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
-
-#[cfg(test)]
-#[path = "note_tests.rs"]
-mod tests;

@@ -124,7 +124,3 @@ fn parse_path<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Hash>, Mal
     }
     Ok(path)
 }
-
-#[cfg(test)]
-#[path = "proof_tests.rs"]
-mod tests;

@@ -85,7 +85,3 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     block[1 + HASH_BYTES..].copy_from_slice(&right.0);
     Hash(Sha256::digest(block).into())
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

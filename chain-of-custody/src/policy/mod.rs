@@ -274,6 +274,3 @@ impl FromStr for Fingerprint {
 fn check_role(key: &VerifierKey, needed: KeyType, reason: &'static str) -> Result<(), Malformed> {
     if key.key_type() == needed { Ok(()) } else { Err(Malformed::new(POLICY, reason)) }
 }
-
-#[cfg(test)]
-mod tests;

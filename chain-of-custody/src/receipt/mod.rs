@@ -208,7 +208,3 @@ fn check_order(openings: &[Opening]) -> Result<(), Malformed> {
         Err(Malformed::new(RECEIPT, "the openings are not by name, each once"))
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -21,7 +21,3 @@ pub const TILE_WIDTH: u64 = 256;
 pub const TILE_HEIGHT: u8 = 8;
 /// The highest tile level that a tree of 2^64 − 1 leaves has.
 pub const MAX_TILE_LEVEL: u8 = 7;
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;
