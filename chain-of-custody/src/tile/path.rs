@@ -187,7 +187,7 @@ fn grown(
         index,
         width: TILE_WIDTH as u16,
     });
-    let partial = (old < new && new % TILE_WIDTH != 0).then(|| TilePath {
+    let partial = (old < new && new % TILE_WIDTH != 0).then_some(TilePath {
         kind,
         index: new / TILE_WIDTH,
         width: (new % TILE_WIDTH) as u16,

@@ -20,12 +20,15 @@ fn peter_neumanns_note_opens() {
     assert_eq!(key.to_string(), PETER_VKEY);
     let note = SignedNote::parse(PETER_NOTE.as_bytes()).unwrap();
     assert_eq!(note.to_string(), PETER_NOTE);
-    assert_eq!(note.verify(std::slice::from_ref(&key)).unwrap().signed_by, [key.clone()]);
+    assert_eq!(
+        note.verify(std::slice::from_ref(&key)).unwrap().signed_by,
+        std::slice::from_ref(&key)
+    );
 
     let changed = PETER_NOTE.replace("cryptography", "Cryptography");
     let refused = SignedNote::parse(changed.as_bytes()).unwrap();
     assert_eq!(
-        refused.verify(&[key.clone()]),
+        refused.verify(std::slice::from_ref(&key)),
         Err(NoteError::BadSignature { key: key.name().clone() })
     );
 }
