@@ -116,9 +116,10 @@ fn assert_test_exists(name: &str) {
     let start = source
         .find(&format!("fn {function}("))
         .unwrap_or_else(|| panic!("{file} has no function {function}"));
-    let before: Vec<_> = source[..start].lines().rev().take(6).collect();
-    let marked =
-        before.iter().any(|line| line.contains("#[test]") || line.contains("#[tokio::test"));
+    let mut before = source[..start].lines().rev().map(str::trim);
+    let marked = before
+        .take_while(|line| !line.is_empty() && *line != "}")
+        .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
     assert!(marked, "{name} is not a test");
 }
 
