@@ -18,13 +18,15 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+
+pub mod bound;
 
 /// How long a server may take to answer after its start; recovery after a kill is included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -155,7 +157,7 @@ impl Postgres {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        self.postmaster = Some(spawn_from_lasting_thread(command)?);
+        self.postmaster = Some(bound::spawn(command)?);
         self.wait_until_ready().with_context(|| fs::read_to_string(&log_path).unwrap_or_default())
     }
 
@@ -250,17 +252,11 @@ impl Programs {
         command
     }
 
-    /// The server, told by the kernel to end when the thread that starts it does.
     fn server_command(&self) -> Command {
-        let mut command = Command::new("setpriv");
-        command.current_dir("/").args(["--pdeathsig", "QUIT"]);
-        if let Some(account) = self.account {
-            command
-                .arg(format!("--reuid={}", account.uid))
-                .arg(format!("--regid={}", account.gid))
-                .arg("--clear-groups");
-        }
-        command.arg(self.folder.join("postgres"));
+        let account = self.account.map(|account| (account.uid, account.gid));
+        // SIGQUIT: at once, but its shared memory is freed.
+        let mut command = bound::command(self.folder.join("postgres"), "QUIT", account);
+        command.current_dir("/");
         command
     }
 
@@ -312,31 +308,4 @@ fn unprivileged_account() -> Result<Account> {
         }
     }
     bail!("no account `postgres` or `nobody`: PostgreSQL refuses to run as root")
-}
-
-/// Spawns from a thread that lives as long as the process.
-///
-/// The parent death signal fires when the *thread* that forked ends, and each test runs in a thread of its own.
-fn spawn_from_lasting_thread(mut command: Command) -> Result<Child> {
-    type Job = Box<dyn FnOnce() + Send>;
-    static SPAWNER: Mutex<Option<mpsc::Sender<Job>>> = Mutex::new(None);
-    let (reply, child) = mpsc::channel();
-    let job: Job = Box::new(move || {
-        // The receiver is gone only when its test has already failed.
-        let _ = reply.send(command.spawn());
-    });
-    {
-        let mut spawner =
-            SPAWNER.lock().map_err(|_| anyhow!("the spawning thread's lock is poisoned"))?;
-        let jobs = spawner.get_or_insert_with(|| {
-            let (jobs, waiting) = mpsc::channel::<Job>();
-            thread::spawn(move || waiting.into_iter().for_each(|job| job()));
-            jobs
-        });
-        jobs.send(job).map_err(|_| anyhow!("the spawning thread ended"))?;
-    }
-    child
-        .recv()
-        .context("the spawning thread ended")?
-        .context("setpriv (util-linux) starts PostgreSQL")
 }

@@ -1,0 +1,78 @@
+//! A folder for one story: the data folder and whatever else it writes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::programs::{self, Answer};
+
+#[derive(Debug)]
+pub struct Workspace {
+    folder: TempDir,
+}
+
+/// A device that may send footage.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub id: String,
+    pub token: String,
+}
+
+impl Workspace {
+    #[allow(clippy::new_without_default, reason = "making a folder is not a default")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("exhibit-story-").tempdir();
+        Workspace { folder: folder.expect("a temporary folder") }
+    }
+
+    /// The data folder; the programs make it.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).expect("a file is written");
+        path
+    }
+
+    /// `exhibit ARGUMENTS --data … --json`, through the running server's socket if there is one.
+    pub fn exhibit<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Answer {
+        programs::exhibit(&self.data(), arguments)
+    }
+
+    pub fn enrol(&self, name: &str) -> Device {
+        let answer = self.exhibit(&["device", "enrol", "--name", name]).ok().json();
+        Device { id: text(&answer, "device"), token: text(&answer, "token") }
+    }
+
+    /// What `exhibit show` says of `item`: an id, `sha256:HEX` or `blake3:HEX`.
+    pub fn show(&self, item: &str) -> Answer {
+        self.exhibit(&["show", item])
+    }
+
+    /// Every item, as `exhibit search` lists them.
+    pub fn items(&self) -> Vec<Value> {
+        let answer = self.exhibit(&["search", "--limit", "1000"]).ok().json();
+        let items = answer["items"].as_array();
+        items.unwrap_or_else(|| panic!("no items in {answer}")).clone()
+    }
+
+    /// A file of the data folder, for faults made behind the programs' backs.
+    pub fn in_data(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.data().join(path)
+    }
+}
+
+#[track_caller]
+pub(crate) fn text(value: &Value, key: &str) -> String {
+    let found = value[key].as_str();
+    found.unwrap_or_else(|| panic!("no text `{key}` in {value}")).to_owned()
+}
