@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::{env, fs};
 
 use serde_json::Value;
@@ -48,13 +49,13 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 #[test]
 fn the_import_table_is_the_crate_graph() {
     let written = import_table(&read("docs/architecture.md"));
-    let members = Metadata::load().imports_between_members();
+    let members = METADATA.imports_between_members();
     assert_eq!(written, members, "docs/architecture.md (left) and Cargo.toml (right) differ");
 }
 
 #[test]
 fn ways_in_ways_out_and_transcoding_do_not_know_each_other() {
-    let metadata = Metadata::load();
+    let metadata = &*METADATA;
     let rooms = ["ingest", "portal", "transcode"];
     for room in rooms {
         let below = metadata.everything_below(room, Depth::Shipped);
@@ -66,7 +67,7 @@ fn ways_in_ways_out_and_transcoding_do_not_know_each_other() {
 
 #[test]
 fn the_verifier_and_the_core_pull_in_no_runtime_database_network_or_libav() {
-    let metadata = Metadata::load();
+    let metadata = &*METADATA;
     for package in ["exhibit-verify", "chain-of-custody"] {
         let below = metadata.everything_below(package, Depth::Shipped);
         assert!(below.contains("sha2"), "the walk below {package} found too little: {below:?}");
@@ -80,7 +81,7 @@ fn the_verifier_and_the_core_pull_in_no_runtime_database_network_or_libav() {
 
 #[test]
 fn libav_is_reached_from_the_worker_only() {
-    let metadata = Metadata::load();
+    let metadata = &*METADATA;
     for package in metadata.members() {
         let below = metadata.everything_below(&package, Depth::WithTests);
         let has_libav = LIBAV.iter().any(|name| below.contains(*name));
@@ -106,7 +107,7 @@ fn the_core_names_no_file_socket_clock_or_random_number() {
 
 #[test]
 fn every_dependency_is_stated_once_in_the_workspace() {
-    for package in Metadata::load().packages() {
+    for package in METADATA.packages() {
         let manifest = fs::read_to_string(package).expect("a manifest");
         let mut in_dependencies = false;
         for line in manifest.lines().map(str::trim) {
@@ -146,6 +147,8 @@ enum Depth {
 
 /// What `cargo metadata` says of the workspace, resolved for this platform.
 struct Metadata(Value);
+
+static METADATA: LazyLock<Metadata> = LazyLock::new(Metadata::load);
 
 impl Metadata {
     fn load() -> Self {

@@ -116,7 +116,7 @@ fn assert_test_exists(name: &str) {
     let start = source
         .find(&format!("fn {function}("))
         .unwrap_or_else(|| panic!("{file} has no function {function}"));
-    let mut before = source[..start].lines().rev().map(str::trim);
+    let before = source[..start].lines().rev().map(str::trim);
     let marked = before
         .take_while(|line| !line.is_empty() && *line != "}")
         .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
