@@ -7,5 +7,6 @@
 
 pub mod clock;
 pub mod failpoint;
+pub mod ledger;
 pub mod objects;
 pub mod records;

@@ -62,6 +62,30 @@ impl ObjectStore {
         .await
     }
 
+    /// Removes files that something newer has made superfluous, with their keys. Not durable by itself: after a crash
+    /// some may be there again. What must be gone is for [`ObjectStore::remove`].
+    ///
+    /// # Errors
+    /// Those of the device; the names before the one at fault are removed.
+    pub async fn forget(&self, names: Vec<String>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || {
+            for name in names {
+                let name: ObjectName = name.parse()?;
+                for path in [shared.key_file(name.as_str()), shared.file(name.as_str())] {
+                    match fs::remove_file(&path) {
+                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(StoreError::io(&path, e));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Creates `name` encrypted under a key of its own. When it stands already with the same bytes, that is a success.
     ///
     /// # Errors

@@ -1,0 +1,218 @@
+//! The ledger's files in the object store: `ledger/<origin>/…` and `openings/<origin>/…`.
+//!
+//! docs/formats/store-layout.md has the names.
+
+use std::str::FromStr as _;
+
+use bytes::Bytes;
+use chain_of_custody::checkpoint::{Origin, SignedCheckpoint};
+use chain_of_custody::entry::Opening;
+use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::merkle::HASH_BYTES;
+use chain_of_custody::sequencer::{FileClass, FileWrite, decode_openings, openings_path};
+use chain_of_custody::tile::{
+    TILE_WIDTH, TileKind, TilePath, decode_entries, new_bundles, new_tiles,
+};
+use futures_util::future::try_join_all;
+
+use super::{LedgerError, malformed};
+use crate::objects::{ObjectStore, StoreError};
+
+const CHECKPOINT: &str = "checkpoint";
+/// How often a reader goes after a file that growing took away under it.
+const MAX_WIDENINGS: usize = 4;
+
+/// Where one ledger's files lie. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct LedgerFiles {
+    objects: ObjectStore,
+    origin: Origin,
+}
+
+/// Why the published checkpoint was not replaced.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("a checkpoint of {0} entries is published already, which is newer or another one")]
+    NotNewer(TreeSize),
+}
+
+impl LedgerFiles {
+    pub(super) fn new(objects: ObjectStore, origin: Origin) -> Self {
+        Self { objects, origin }
+    }
+
+    /// Step 2: all files, each durable; what is there with the same bytes is done.
+    pub(super) async fn write(&self, files: &[FileWrite]) -> Result<(), StoreError> {
+        let writes = files.iter().map(|file| async {
+            let (name, bytes) = (self.name(file.class, &file.path), file.bytes.clone());
+            match file.class {
+                FileClass::Hashes | FileClass::Entries => self.objects.put_new(&name, bytes).await,
+                FileClass::Evidential | FileClass::Personal => {
+                    self.objects.put_sealed(&name, bytes).await
+                }
+            }
+        });
+        try_join_all(writes).await.map(drop)
+    }
+
+    /// Step 4: in one step, and never by an older one.
+    pub(super) async fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        if let Some(shown) = self.checkpoint().await? {
+            let (shown, new) = (shown.unverified(), checkpoint.unverified());
+            if shown.size > new.size || (shown.size == new.size && shown != new) {
+                return Err(PublishError::NotNewer(shown.size));
+            }
+        }
+        let name = self.name(FileClass::Hashes, CHECKPOINT);
+        let bytes = checkpoint.to_string().into_bytes();
+        self.objects.replace(&name, bytes).await.map_err(LedgerError::from)?;
+        Ok(())
+    }
+
+    /// The checkpoint that is published, if any.
+    pub(super) async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        let name = self.name(FileClass::Hashes, CHECKPOINT);
+        let bytes = match self.objects.get(&name).await {
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        SignedCheckpoint::parse(&bytes).map(Some).map_err(|error| malformed(&name, error))
+    }
+
+    /// A tile of hashes; where only the full one is left, its beginning.
+    pub(super) async fn hash_tile(&self, path: &TilePath) -> Result<Vec<u8>, LedgerError> {
+        let mut bytes = self.tile(path).await?.to_vec();
+        bytes.truncate(usize::from(path.width()) * HASH_BYTES);
+        Ok(bytes)
+    }
+
+    /// The entries of a bundle, at most as many as `path` says.
+    pub(super) async fn entries(&self, path: &TilePath) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let bytes = self.tile(path).await?;
+        let entries = decode_entries(&bytes).map_err(|e| malformed(&path.to_string(), e))?;
+        let width = usize::from(path.width());
+        Ok(entries.into_iter().take(width).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The openings of a bundle's entries, of one class.
+    pub(super) async fn openings(
+        &self,
+        class: FileClass,
+        bundle: &TilePath,
+    ) -> Result<Vec<(LeafIndex, Vec<Opening>)>, LedgerError> {
+        let bytes = self.read_wide(class, bundle).await?;
+        let reason = |e: chain_of_custody::entry::BadEntry| LedgerError::Malformed {
+            path: self.name(class, &openings_path(*bundle)),
+            reason: e.to_string(),
+        };
+        let mut openings = decode_openings(&bytes).map_err(reason)?;
+        let end = bundle.index() * TILE_WIDTH + u64::from(bundle.width());
+        openings.retain(|(index, _)| index.0 < end);
+        Ok(openings)
+    }
+
+    /// The bytes of a tile or bundle; of a wider one where that is left only.
+    async fn tile(&self, path: &TilePath) -> Result<Bytes, LedgerError> {
+        let class = match path.kind() {
+            TileKind::Hashes { .. } => FileClass::Hashes,
+            TileKind::Entries => FileClass::Entries,
+        };
+        self.read_wide(class, path).await
+    }
+
+    /// A partial file goes once a wider one stands under a published checkpoint, also while somebody reads.
+    async fn read_wide(&self, class: FileClass, path: &TilePath) -> Result<Bytes, LedgerError> {
+        let mut wanted = *path;
+        for _ in 0..MAX_WIDENINGS {
+            let missing = match self.read(class, &wanted).await {
+                Err(missing @ StoreError::NotFound { .. }) => missing,
+                other => return Ok(other?),
+            };
+            let wider = self.widest(path).await?.filter(|wider| wider.width() > wanted.width());
+            wanted = wider.ok_or(missing)?;
+        }
+        Ok(self.read(class, &wanted).await?)
+    }
+
+    async fn read(&self, class: FileClass, path: &TilePath) -> Result<Bytes, StoreError> {
+        match class {
+            FileClass::Hashes | FileClass::Entries => {
+                self.objects.get(&self.name(class, &path.to_string())).await
+            }
+            FileClass::Evidential | FileClass::Personal => {
+                self.objects.get_sealed(&self.name(class, &openings_path(*path))).await
+            }
+        }
+    }
+
+    /// The same tile as the published checkpoint has it.
+    async fn widest(&self, path: &TilePath) -> Result<Option<TilePath>, LedgerError> {
+        let Some(checkpoint) = self.checkpoint().await? else { return Ok(None) };
+        let size = checkpoint.unverified().size;
+        let tiles = match path.kind() {
+            TileKind::Hashes { .. } => new_tiles(TreeSize(0), size),
+            TileKind::Entries => new_bundles(TreeSize(0), size),
+        };
+        let same = |tile: &TilePath| tile.kind() == path.kind() && tile.index() == path.index();
+        Ok(tiles.into_iter().find(same))
+    }
+
+    /// What may leave the force, by its path under the ledger's folder.
+    pub(super) async fn public(&self, path: &str) -> Result<Bytes, LedgerError> {
+        let public = path == CHECKPOINT
+            || TilePath::from_str(path).is_ok_and(|p| matches!(p.kind(), TileKind::Hashes { .. }));
+        if !public {
+            return Err(StoreError::NotFound { path: path.into() }.into());
+        }
+        Ok(self.objects.get(&self.name(FileClass::Hashes, path)).await?)
+    }
+
+    /// Clears away partial files that growing from `from` to `to` has made superfluous: those of tiles that are full
+    /// now, and the entries and openings of the unfilled bundle as they were at `from`.
+    ///
+    /// Best effort: what stays is harmless, and goes when its tile is full.
+    pub(super) async fn clear_superseded(&self, from: TreeSize, to: TreeSize) {
+        let mut names = self.last_bundle(from);
+        for full in new_tiles(from, to).into_iter().filter(TilePath::is_full) {
+            names.extend(self.partials_of(FileClass::Hashes, &full.to_string()));
+        }
+        for full in new_bundles(from, to).into_iter().filter(TilePath::is_full) {
+            names.extend(self.partials_of(FileClass::Entries, &full.to_string()));
+            let range = openings_path(full);
+            names.extend(self.partials_of(FileClass::Evidential, &range));
+            names.extend(self.partials_of(FileClass::Personal, &range));
+        }
+        if let Err(error) = self.objects.forget(names).await {
+            tracing::warn!("superseded partial files stay: {error}");
+        }
+    }
+
+    /// The files of the unfilled bundle at `size`, if it has one.
+    fn last_bundle(&self, size: TreeSize) -> Vec<String> {
+        let (index, width) = (size.0 / TILE_WIDTH, (size.0 % TILE_WIDTH) as u16);
+        let Ok(bundle) = TilePath::entries(index, width) else { return Vec::new() };
+        let range = openings_path(bundle);
+        vec![
+            self.name(FileClass::Entries, &bundle.to_string()),
+            self.name(FileClass::Evidential, &range),
+            self.name(FileClass::Personal, &range),
+        ]
+    }
+
+    /// Every partial file that a full one can have had.
+    fn partials_of(&self, class: FileClass, full: &str) -> impl Iterator<Item = String> {
+        let full = self.name(class, full);
+        (1..TILE_WIDTH).map(move |width| format!("{full}.p/{width}"))
+    }
+
+    fn name(&self, class: FileClass, path: &str) -> String {
+        let origin = &self.origin;
+        match class {
+            FileClass::Hashes | FileClass::Entries => format!("ledger/{origin}/{path}"),
+            FileClass::Evidential => format!("ledger/{origin}/evidential/{path}"),
+            FileClass::Personal => format!("openings/{origin}/{path}"),
+        }
+    }
+}

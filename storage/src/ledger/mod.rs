@@ -1,0 +1,287 @@
+//! The ledger: drives the sequencer over the records and the object store, and lets others read what stands.
+//!
+//! What lives here: opening and recovery, the task that executes the sequencer's steps, the files of the ledger, the
+//! follower, the audit and the export. What does not: the order of the steps (`chain_of_custody::sequencer`), the
+//! projection of events (`records`).
+//!
+//! The one invariant to keep: whoever gets a [`Placed`] gets it after its entry, tiles and openings are durable and
+//! its checkpoint is published (I1, I2). There is no other way to an entry.
+
+mod audit;
+mod export;
+mod files;
+mod follow;
+mod open;
+mod task;
+
+use std::sync::Arc;
+
+use chain_of_custody::checkpoint::{Origin, SignedCheckpoint};
+use chain_of_custody::command::{Command, Refusal};
+use chain_of_custody::entry::Opening;
+use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::malformed::Malformed;
+use chain_of_custody::merkle::{InclusionProof, leaf_hash};
+use chain_of_custody::note::{Signer, VerifierKey};
+use chain_of_custody::receipt::{Receipt, ReceiptError};
+use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
+use chain_of_custody::tile::TileHashes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
+pub use follow::{Followed, Follower};
+
+use crate::clock::Clock;
+use crate::objects::{ObjectStore, StoreError};
+use crate::records::{Records, RecordsError};
+use files::LedgerFiles;
+use task::Request;
+
+/// What a ledger needs to be opened.
+#[derive(Clone)]
+pub struct LedgerOptions {
+    /// The ledger's name: first line of each checkpoint and name of the log key.
+    pub origin: Origin,
+    /// The log key. Signs checkpoints and nothing else.
+    pub signer: Arc<dyn Signer + Send + Sync>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for LedgerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LedgerOptions").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// Why a ledger does not open or cannot answer, by what a caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Database and store contradict each other: a person decides.
+    #[error(transparent)]
+    CannotRecover(#[from] CannotRecover),
+    /// The signing key is not that of this ledger, or its published checkpoint is by another key.
+    #[error("the published checkpoint of {origin} is not signed by this log key")]
+    OtherKey { origin: String },
+    /// A step failed while opening.
+    #[error("the ledger stopped: {0}")]
+    Stopped(String),
+    /// The ledger has no such entry under a published checkpoint.
+    #[error("the ledger has no published entry {0}")]
+    NoSuchEntry(LeafIndex),
+    /// What is stored does not prove what was signed. Run an audit.
+    #[error(
+        "stored tiles or entries do not fit the published checkpoint at entry {0}; run an audit"
+    )]
+    Damaged(LeafIndex),
+    /// Bytes in the store are not in their format.
+    #[error("{path}: {reason}")]
+    Malformed { path: String, reason: String },
+    /// Nobody writes this ledger in this process any more.
+    #[error("the ledger was closed")]
+    Closed,
+    /// Files outside the store, when exporting.
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+}
+
+/// Why a command has no receipt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// It was decided, and made no entry.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many wait. Ask again in a moment.
+    #[error("too many commands wait; ask again in a moment")]
+    Busy,
+    /// Its outcome is not known here. Ask again with the same event id once the ledger goes on: a repeat is harmless.
+    #[error("the ledger cannot write now: {reason}")]
+    Stopped { reason: String },
+}
+
+/// An entry in its place, with all that proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub leaf_index: LeafIndex,
+    /// The canonical bytes whose hash is the leaf.
+    pub entry: Vec<u8>,
+    /// Evidential first.
+    pub openings: Vec<Opening>,
+    pub proof: InclusionProof,
+    /// Published, and of the proof's size.
+    pub checkpoint: SignedCheckpoint,
+    /// The event was an entry before this command.
+    pub repeated: bool,
+}
+
+impl Placed {
+    /// The receipt: one proof file with the entry and its openings.
+    ///
+    /// # Errors
+    /// [`ReceiptError`] when it would exceed a limit of the format.
+    pub fn receipt(&self) -> Result<Receipt, ReceiptError> {
+        let (proof, checkpoint) = (self.proof.clone(), self.checkpoint.clone());
+        Receipt::build(&self.entry, &self.openings, proof, checkpoint)
+    }
+}
+
+/// An open ledger. Cheap to clone; the last clone's end ends its task.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    requests: mpsc::Sender<Request>,
+    reader: Reader,
+}
+
+/// What reading needs: shared by the ledger, its task and its followers.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    records: Records,
+    files: LedgerFiles,
+    published: watch::Receiver<SignedCheckpoint>,
+    log_key: VerifierKey,
+}
+
+impl Ledger {
+    /// Opens the ledger: takes it over from any earlier holder, finishes what a crash left unfinished, and on the first
+    /// time writes `ledger.opened` and the log key's `key.published`.
+    ///
+    /// On one machine the caller holds the lock on the data folder.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; [`LedgerError::CannotRecover`] says what a person has to do.
+    pub async fn open(
+        records: Records,
+        objects: ObjectStore,
+        options: LedgerOptions,
+    ) -> Result<Self, LedgerError> {
+        open::open(records, objects, options).await
+    }
+
+    /// Asks for an act; returns once its entry is under a published checkpoint.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn submit(&self, command: Command) -> Result<Placed, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Submit { command: Box::new(command), reply };
+        self.requests.try_send(request).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => closed(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The newest published checkpoint.
+    pub fn latest(&self) -> SignedCheckpoint {
+        self.reader.latest()
+    }
+
+    /// The entry at an index with a proof under the newest checkpoint: a receipt, again.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchEntry`]; [`LedgerError::Damaged`] when what is stored does not prove it.
+    pub async fn placed(&self, index: LeafIndex) -> Result<Placed, LedgerError> {
+        self.reader.placed(index).await
+    }
+
+    /// Reads entries in order from `from` on, waiting for those to come. Resumable: remember the next index.
+    pub fn follow(&self, from: LeafIndex) -> Follower {
+        Follower::new(self.reader.clone(), from)
+    }
+
+    /// Recomputes everything from the stored files and compares it with the checkpoint and the database.
+    ///
+    /// # Errors
+    /// Only when it could not look; what it found is in the [`Audit`].
+    pub async fn audit(&self) -> Result<Audit, LedgerError> {
+        audit::audit(&self.reader).await
+    }
+
+    /// Writes checkpoint, tiles and entries as files into `folder`, named as C2SP tlog-tiles names them.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn export(&self, folder: &std::path::Path) -> Result<TreeSize, LedgerError> {
+        export::export(&self.reader, folder).await
+    }
+
+    /// The bytes of a hash tile or of the checkpoint, by the path under the ledger's folder (`tile/0/…`,
+    /// `checkpoint`). Entries and openings are not to be had here.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for what is not there or not public.
+    pub async fn public_file(&self, path: &str) -> Result<bytes::Bytes, LedgerError> {
+        self.reader.files.public(path).await
+    }
+
+    /// The records that this ledger writes.
+    pub fn records(&self) -> &Records {
+        &self.reader.records
+    }
+
+    /// Finishes what is under way and takes no more.
+    pub async fn close(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.requests.send(Request::Close { done }).await.is_ok() {
+            // The task may end without an answer only when it is closed already.
+            let _ = finished.await;
+        }
+    }
+}
+
+/// Requests on their way to the task; with those that wait in the machine this bounds all that wait.
+const QUEUE: usize = MAX_WAITING;
+
+fn closed() -> SubmitError {
+    SubmitError::Stopped { reason: "the ledger was closed".to_owned() }
+}
+
+impl Reader {
+    fn latest(&self) -> SignedCheckpoint {
+        self.published.borrow().clone()
+    }
+
+    async fn placed(&self, index: LeafIndex) -> Result<Placed, LedgerError> {
+        let checkpoint = self.latest();
+        let (size, root) = (checkpoint.unverified().size, checkpoint.unverified().root);
+        if !size.covers(index) {
+            return Err(LedgerError::NoSuchEntry(index));
+        }
+        let next = TreeSize(index.0 + 1);
+        let stored = self.records.entries(TreeSize(index.0), next).await?;
+        let stored = stored.into_iter().next().ok_or(LedgerError::Damaged(index))?;
+        let proof = self.prove(index, size).await?;
+        proof.verify(&leaf_hash(&stored.bytes), &root).map_err(|_| LedgerError::Damaged(index))?;
+        let mut openings = stored.evidential;
+        openings.extend(stored.personal);
+        Ok(Placed {
+            leaf_index: index,
+            entry: stored.bytes,
+            openings,
+            proof,
+            checkpoint,
+            repeated: true,
+        })
+    }
+
+    /// Tiles are asked for one after the other, on a thread where waiting is allowed.
+    async fn prove(&self, index: LeafIndex, size: TreeSize) -> Result<InclusionProof, LedgerError> {
+        let (files, runtime) = (self.files.clone(), tokio::runtime::Handle::current());
+        let work = move || {
+            let mut hashes = TileHashes::new(size, |path| runtime.block_on(files.hash_tile(path)));
+            InclusionProof::generate(index, size, &mut hashes)
+        };
+        let proof = tokio::task::spawn_blocking(work).await;
+        proof.map_err(|_| LedgerError::Closed)?.map_err(|error| {
+            tracing::error!(entry = index.0, "a proof cannot be made: {error}");
+            LedgerError::Damaged(index)
+        })
+    }
+}
+
+fn malformed(path: &str, error: Malformed) -> LedgerError {
+    LedgerError::Malformed { path: path.to_owned(), reason: error.to_string() }
+}

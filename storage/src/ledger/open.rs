@@ -1,0 +1,158 @@
+//! Opening a ledger: what database and store say, the recovery of what a crash left, and the first entries.
+
+use std::collections::VecDeque;
+
+use chain_of_custody::checkpoint::SignedCheckpoint;
+use chain_of_custody::command::{Command, Guard};
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{EventId, SubjectId, SubjectKind, TreeSize};
+use chain_of_custody::sequencer::{CannotRecover, Found, Growth, PlacedEntry, Sequencer};
+use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TileReadError};
+use rand::Rng as _;
+use tokio::sync::{mpsc, watch};
+
+use super::files::LedgerFiles;
+use super::task::Task;
+use super::{Ledger, LedgerError, LedgerOptions, QUEUE, Reader, SubmitError};
+use crate::objects::{ObjectStore, StoreError};
+use crate::records::{LedgerState, Records, RecordsError, StoredEntry};
+
+pub(super) async fn open(
+    records: Records,
+    objects: ObjectStore,
+    options: LedgerOptions,
+) -> Result<Ledger, LedgerError> {
+    let files = LedgerFiles::new(objects, options.origin.clone());
+    let (machine, effects) = recover(&records, &files, &options).await?;
+    let first_time = machine.published().is_none();
+    let mut task = Task::new(machine, records.clone(), files.clone(), options.clone());
+    task.settle(VecDeque::from(effects)).await;
+    if let Some(reason) = task.stopped() {
+        return Err(LedgerError::Stopped(reason));
+    }
+    if first_time && task.machine.published().is_none() {
+        task.settle_first(first_commands(&options)).await?;
+    }
+    let latest = task.machine.published().cloned();
+    let latest = latest.ok_or_else(|| LedgerError::Stopped("nothing is published".to_owned()))?;
+    let (requests, waiting) = mpsc::channel(QUEUE);
+    let (publisher, published) = watch::channel(latest);
+    let log_key = options.signer.vkey();
+    let reader = Reader { records, files, published, log_key };
+    tokio::spawn(task.run(waiting, publisher, reader.clone()));
+    Ok(Ledger { requests, reader })
+}
+
+/// Takes the ledger over and finds out at which step it stands.
+async fn recover(
+    records: &Records,
+    files: &LedgerFiles,
+    options: &LedgerOptions,
+) -> Result<(Sequencer, Vec<chain_of_custody::sequencer::Effect>), LedgerError> {
+    let holder = format!("process {}", std::process::id());
+    let state = records.take_over(&holder).await?;
+    let shown = files.checkpoint().await?;
+    let signed = parse_signed(&state)?;
+    for checkpoint in [&shown, &signed].into_iter().flatten() {
+        let ours = checkpoint.verify(&[options.signer.vkey()], &[]).is_ok();
+        let named = checkpoint.unverified().origin == options.origin;
+        (ours && named)
+            .then_some(())
+            .ok_or_else(|| LedgerError::OtherKey { origin: options.origin.to_string() })?;
+    }
+    let at = signed.as_ref().map_or(TreeSize(0), |c| c.unverified().size);
+    // An older database holds too few entries to go on with; say so before looking for its tiles.
+    let published = shown.as_ref().map_or(TreeSize(0), |c| c.unverified().size);
+    if published > at {
+        return Err(CannotRecover::DatabaseBehind { published, database: state.size }.into());
+    }
+    let found = Found {
+        origin: options.origin.clone(),
+        epoch: state.epoch,
+        growth: growth(records, files, at).await?,
+        unsigned: placed(records.entries(at, state.size).await?)?,
+        signed,
+        shown,
+        recorded: state.recorded,
+    };
+    Ok(Sequencer::recover(found)?)
+}
+
+/// The tree at `size`: its edge from the stored tiles, the entries of its unfilled bundle from the database.
+async fn growth(
+    records: &Records,
+    files: &LedgerFiles,
+    size: TreeSize,
+) -> Result<Growth, LedgerError> {
+    let (files, runtime) = (files.clone(), tokio::runtime::Handle::current());
+    let work = move || TileEdge::restore(size, |path| runtime.block_on(files.hash_tile(path)));
+    let restored = tokio::task::spawn_blocking(work).await.map_err(|_| LedgerError::Closed)?;
+    let edge = restored.map_err(|error| match error {
+        TileReadError::Fetch(error @ LedgerError::Store(StoreError::Device { .. })) => error,
+        _ => CannotRecover::Damaged { size }.into(),
+    })?;
+    let unfilled = TreeSize(size.0 - size.0 % TILE_WIDTH);
+    let unfilled = placed(records.entries(unfilled, size).await?)?;
+    Growth::restore(edge, unfilled).map_err(|_| CannotRecover::Damaged { size }.into())
+}
+
+fn placed(stored: Vec<StoredEntry>) -> Result<Vec<PlacedEntry>, RecordsError> {
+    stored.into_iter().map(StoredEntry::parse).collect()
+}
+
+fn parse_signed(state: &LedgerState) -> Result<Option<SignedCheckpoint>, RecordsError> {
+    let corrupt = |e: chain_of_custody::malformed::Malformed| RecordsError::Corrupt {
+        table: "checkpoints",
+        reason: e.to_string(),
+    };
+    let parse = |(_, note): &(TreeSize, String)| note.parse().map_err(corrupt);
+    state.signed.as_ref().map(parse).transpose()
+}
+
+/// A new ledger begins by saying so, and with the key that signs it.
+fn first_commands(options: &LedgerOptions) -> Vec<Command> {
+    let force = SubjectId::new(SubjectKind::Force, options.origin.as_str());
+    let new = |kind| {
+        let event = EventId::from_uuid(uuid::Uuid::now_v7());
+        let by = Command::new(kind, event).field(field::BY, "exhibit", random_salt());
+        match &force {
+            Ok(force) => by.touching(force.clone()),
+            // An origin need not be a subject's name; the entry itself is what counts.
+            Err(_) => by,
+        }
+    };
+    let mut opened = new(EventKind::LedgerOpened).public("origin", options.origin.as_str());
+    if let Ok(force) = &force {
+        opened = opened.provided(Guard::SubjectIsNew(force.clone()));
+    }
+    let key = new(EventKind::KeyPublished)
+        .public("role", "log")
+        .public("key", options.signer.vkey().to_string());
+    vec![opened, key]
+}
+
+fn random_salt() -> Salt {
+    let mut salt = [0; 32];
+    rand::rng().fill_bytes(&mut salt);
+    Salt(salt)
+}
+
+impl Task {
+    /// Places the first entries before anybody else can ask.
+    async fn settle_first(&mut self, commands: Vec<Command>) -> Result<(), LedgerError> {
+        let answers: Vec<_> = commands.into_iter().map(|command| self.ask(command)).collect();
+        self.begin().await;
+        for answer in answers {
+            match answer.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(SubmitError::Stopped { reason })) => {
+                    return Err(LedgerError::Stopped(reason));
+                }
+                Ok(Err(other)) => return Err(LedgerError::Stopped(other.to_string())),
+                Err(_) => return Err(LedgerError::Closed),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! The task that executes the sequencer's effects, one durable step after the other, and answers the waiters.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain_of_custody::checkpoint::{Checkpoint, SignedCheckpoint};
+use chain_of_custody::command::Command;
+use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::sequencer::{
+    Decision, Done, Effect, Epoch, Grown, Input, MAX_BATCH_COMMANDS, Sequencer, Ticket,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::files::LedgerFiles;
+use super::{LedgerOptions, Placed, Reader, SubmitError};
+use crate::failpoint;
+use crate::records::{CommitError, Records};
+
+/// How long a batch waits for those who were answered a moment ago and are about to ask again. Without it they would
+/// split into two groups that take turns, each waiting for both.
+const LINGER: Duration = Duration::from_millis(1);
+
+pub(super) type Reply = oneshot::Sender<Result<Placed, SubmitError>>;
+
+/// What others want of the task.
+#[derive(Debug)]
+pub(super) enum Request {
+    Submit { command: Box<Command>, reply: Reply },
+    Close { done: oneshot::Sender<()> },
+}
+
+/// The machine with its hands.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) machine: Sequencer,
+    records: Records,
+    files: LedgerFiles,
+    options: LedgerOptions,
+    waiters: HashMap<Ticket, Reply>,
+    next_ticket: u64,
+    stopped: Option<String>,
+    /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
+    readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
+    /// How many were answered by the last batch.
+    answered: usize,
+}
+
+impl Task {
+    pub(super) fn new(
+        machine: Sequencer,
+        records: Records,
+        files: LedgerFiles,
+        options: LedgerOptions,
+    ) -> Self {
+        Self {
+            machine,
+            records,
+            files,
+            options,
+            waiters: HashMap::new(),
+            next_ticket: 0,
+            stopped: None,
+            readers: None,
+            answered: 0,
+        }
+    }
+
+    /// Why the machine stands still, if it does.
+    pub(super) fn stopped(&self) -> Option<String> {
+        self.stopped.clone()
+    }
+
+    /// Serves requests until it is closed or nobody can ask any more.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        publisher: watch::Sender<SignedCheckpoint>,
+        reader: Reader,
+    ) {
+        self.readers = Some((publisher, reader));
+        while let Some(request) = requests.recv().await {
+            let closing = self.gather(request, &mut requests).await;
+            self.begin().await;
+            if let Some(done) = closing {
+                while self.machine.waiting() > 0 {
+                    self.begin().await;
+                }
+                requests.close();
+                // Whoever asked for the end may have left.
+                let _ = done.send(());
+                return;
+            }
+            while self.machine.waiting() > 0 {
+                let closing = self.gather_more(&mut requests).await;
+                self.begin().await;
+                if let Some(done) = closing {
+                    requests.close();
+                    let _ = done.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Hands a command to the machine; the answer comes when its batch is done.
+    pub(super) fn ask(
+        &mut self,
+        command: Command,
+    ) -> oneshot::Receiver<Result<Placed, SubmitError>> {
+        let (reply, answer) = oneshot::channel();
+        self.accept(command, reply);
+        answer
+    }
+
+    /// Begins a batch of what waits and sees it through.
+    pub(super) async fn begin(&mut self) {
+        let effects = self.machine.step(Input::Begin);
+        self.settle(VecDeque::from(effects)).await;
+    }
+
+    /// Executes effects until none is left.
+    pub(super) async fn settle(&mut self, mut effects: VecDeque<Effect>) {
+        while let Some(effect) = effects.pop_front() {
+            if let Some(input) = self.execute(effect).await {
+                effects.extend(self.machine.step(input));
+            }
+        }
+    }
+
+    fn accept(&mut self, command: Command, reply: Reply) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.waiters.insert(ticket, reply);
+        for effect in self.machine.step(Input::Asked(ticket, command)) {
+            self.tell(effect);
+        }
+    }
+
+    /// Takes this request and those that come within a moment, as many as the last batch answered.
+    async fn gather(
+        &mut self,
+        first: Request,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Option<oneshot::Sender<()>> {
+        match first {
+            Request::Close { done } => return Some(done),
+            Request::Submit { command, reply } => self.accept(*command, reply),
+        }
+        self.gather_more(requests).await
+    }
+
+    async fn gather_more(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Option<oneshot::Sender<()>> {
+        let (enough, deadline) = (self.answered.min(MAX_BATCH_COMMANDS), Instant::now() + LINGER);
+        while self.machine.waiting() < MAX_BATCH_COMMANDS {
+            let next = match requests.try_recv() {
+                Ok(request) => Some(request),
+                Err(_) if self.machine.waiting() >= enough => None,
+                Err(_) => timeout_at(deadline, requests.recv()).await.ok().flatten(),
+            };
+            match next {
+                Some(Request::Submit { command, reply }) => self.accept(*command, reply),
+                Some(Request::Close { done }) => return Some(done),
+                None => return None,
+            }
+        }
+        None
+    }
+
+    /// Does one effect; a durable one gives the next input.
+    async fn execute(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Commit { epoch, from, commands } => {
+                Some(self.commit(epoch, from, &commands).await)
+            }
+            Effect::WriteFiles { grown } => Some(self.write_files(&grown).await),
+            Effect::StoreCheckpoint { epoch, checkpoint } => {
+                Some(self.store_checkpoint(epoch, &checkpoint).await)
+            }
+            Effect::Publish { checkpoint } => Some(self.publish(&checkpoint).await),
+            Effect::RecordPublished { epoch, size } => Some(self.record(epoch, size).await),
+            told => {
+                let grown = match &told {
+                    Effect::Answer { grown, .. } => grown.clone(),
+                    _ => None,
+                };
+                self.tell(told);
+                // After the answers: nobody waits for this.
+                if let Some(grown) = grown {
+                    self.files.clear_superseded(grown.from, grown.to).await;
+                }
+                None
+            }
+        }
+    }
+
+    async fn commit(&self, epoch: Epoch, from: TreeSize, commands: &[Command]) -> Input {
+        let at = self.options.clock.now();
+        match self.records.commit_batch(epoch, from, commands, at).await {
+            Ok(decided) => {
+                failpoint::hit("entries-committed");
+                Input::Done(Done::Committed(decided))
+            }
+            Err(CommitError::NotWritten(error)) => Input::NotCommitted(error.to_string()),
+            Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    async fn write_files(&self, grown: &Grown) -> Input {
+        match self.files.write(&grown.files).await {
+            Ok(()) => {
+                failpoint::hit("tiles-written");
+                Input::Done(Done::FilesWritten)
+            }
+            Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    async fn store_checkpoint(&self, epoch: Epoch, checkpoint: &Checkpoint) -> Input {
+        let signed = match checkpoint.sign(self.options.signer.as_ref()) {
+            Ok(signed) => signed,
+            Err(error) => return Input::Failed(error.to_string()),
+        };
+        let size = checkpoint.size;
+        match self.records.store_checkpoint(epoch, size, &signed.to_string()).await {
+            Ok(kept) => match kept.parse() {
+                Ok(kept) => {
+                    failpoint::hit("checkpoint-stored");
+                    Input::Done(Done::CheckpointStored(kept))
+                }
+                Err(error) => Input::Failed(error.to_string()),
+            },
+            Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    async fn publish(&self, checkpoint: &SignedCheckpoint) -> Input {
+        match self.files.publish(checkpoint).await {
+            Ok(()) => {
+                failpoint::hit("published");
+                Input::Done(Done::Published)
+            }
+            Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    async fn record(&self, epoch: Epoch, size: TreeSize) -> Input {
+        match self.records.record_published(epoch, size).await {
+            Ok(()) => {
+                failpoint::hit("recorded");
+                Input::Done(Done::Recorded)
+            }
+            Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    /// Tells the waiters.
+    fn tell(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { decisions, grown, checkpoint } => {
+                if let (Some((publisher, _)), Some(checkpoint)) = (&self.readers, &checkpoint) {
+                    publisher.send_replace(checkpoint.clone());
+                }
+                self.answered = decisions.len();
+                for (ticket, decision) in decisions {
+                    self.answer(ticket, decision, grown.as_deref(), checkpoint.as_ref());
+                }
+            }
+            Effect::GiveUp { tickets, reason } => {
+                tracing::error!(commands = tickets.len(), "nothing was written: {reason}");
+                self.answer_all(tickets, &reason);
+            }
+            Effect::TurnAway(ticket) => self.reply(ticket, Err(SubmitError::Busy)),
+            Effect::Stop { tickets, reason } => {
+                if self.stopped.is_none() {
+                    tracing::error!("the ledger stopped: {reason}");
+                }
+                self.stopped = Some(reason.clone());
+                self.answer_all(tickets, &reason);
+            }
+            other => unreachable!("a durable effect is executed, not told: {other:?}"),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        decision: Decision,
+        grown: Option<&Grown>,
+        checkpoint: Option<&SignedCheckpoint>,
+    ) {
+        let (index, repeated) = match decision {
+            Decision::Refused(refusal) => return self.reply(ticket, Err(refusal.into())),
+            Decision::Placed(index) => (index, false),
+            Decision::Repeated(index) => (index, true),
+        };
+        match grown.zip(checkpoint).and_then(|(g, c)| placed(g, c, index, repeated)) {
+            Some(placed) => self.reply(ticket, Ok(placed)),
+            None => self.answer_from_store(ticket, index),
+        }
+    }
+
+    /// An entry of an earlier batch: read beside the next one.
+    fn answer_from_store(&mut self, ticket: Ticket, index: LeafIndex) {
+        let Some(reply) = self.waiters.remove(&ticket) else { return };
+        let Some((_, reader)) = &self.readers else { return };
+        let reader = reader.clone();
+        tokio::spawn(async move {
+            let stopped = |e: super::LedgerError| SubmitError::Stopped { reason: e.to_string() };
+            // Whoever asked may have left.
+            let _ = reply.send(reader.placed(index).await.map_err(stopped));
+        });
+    }
+
+    fn answer_all(&mut self, tickets: Vec<Ticket>, reason: &str) {
+        for ticket in tickets {
+            self.reply(ticket, Err(SubmitError::Stopped { reason: reason.to_owned() }));
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, answer: Result<Placed, SubmitError>) {
+        if let Some(reply) = self.waiters.remove(&ticket) {
+            // Whoever asked may have left; what was done stands all the same.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+fn placed(
+    grown: &Grown,
+    checkpoint: &SignedCheckpoint,
+    index: LeafIndex,
+    repeated: bool,
+) -> Option<Placed> {
+    let entry: &Arc<_> = grown.entry(index)?;
+    Some(Placed {
+        leaf_index: index,
+        entry: entry.bytes.clone(),
+        openings: entry.openings.clone(),
+        proof: grown.prove(index)?,
+        checkpoint: checkpoint.clone(),
+        repeated,
+    })
+}
