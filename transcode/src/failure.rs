@@ -87,13 +87,7 @@ impl Failure {
 pub(crate) fn clean_message(message: &str) -> String {
     let cleaned: String = message
         .chars()
-        .map(|c| {
-            if c.is_control() || is_bidi_control(c) {
-                ' '
-            } else {
-                c
-            }
-        })
+        .map(|c| if c.is_control() || is_bidi_control(c) { ' ' } else { c })
         .take(MAX_MESSAGE_CHARS)
         .collect();
     cleaned.trim().to_owned()

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use crate::failure::{Failure, Limit, clean_message};
 use crate::protocol::{
     Confinement, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
-    OriginalDigests, PROTOCOL_VERSION, Recipe, WorkerFailure,
+    OriginalDigests, Outcome, PROTOCOL_VERSION, Recipe, Report, WorkerFailure,
 };
 use crate::source::{OutputSink, RangeSource};
 
@@ -43,10 +43,7 @@ pub struct Allowance {
 impl Default for Allowance {
     fn default() -> Self {
         Self {
-            worker: Limits {
-                memory_bytes: 2 << 30,
-                cpu_seconds: 4 * 3600,
-            },
+            worker: Limits { memory_bytes: 2 << 30, cpu_seconds: 4 * 3600 },
             wall_time: Duration::from_secs(6 * 3600),
             output_per_input: 8,
             output_floor_bytes: 64 << 20,
@@ -65,8 +62,8 @@ pub struct Supervisor {
 /// What a finished job says about itself. The output's bytes went to the sink.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    /// The worker's report: a JSON object naming tool, libraries, parameters and result. Well-formed, not trusted.
-    pub report: serde_json::Value,
+    /// The worker's account, naming tool, libraries and codecs. Well-formed and bounded, not trusted.
+    pub report: Report,
     /// Bytes written to the sink; 0 where the original is its own viewing copy.
     pub output_bytes: u64,
     pub confinement: Confinement,
@@ -80,9 +77,7 @@ impl Supervisor {
             let own = std::env::current_exe().ok()?;
             Some(own.parent()?.join(WORKER_PROGRAM))
         };
-        let program = named
-            .or_else(beside)
-            .unwrap_or_else(|| WORKER_PROGRAM.into());
+        let program = named.or_else(beside).unwrap_or_else(|| WORKER_PROGRAM.into());
         if program.is_file() {
             Ok(Self::new(program, allowance))
         } else {
@@ -95,10 +90,7 @@ impl Supervisor {
 
     /// Uses this worker program.
     pub fn new(program: impl Into<PathBuf>, allowance: Allowance) -> Self {
-        Self {
-            program: program.into(),
-            allowance,
-        }
+        Self { program: program.into(), allowance }
     }
 
     /// The worker program.
@@ -127,9 +119,7 @@ impl Supervisor {
         let outcome = tokio::time::timeout(wall, session.talk(job, source, sink)).await;
         drop(session);
         match outcome {
-            Err(_) => Err(Failure::LimitReached {
-                limit: Limit::WallSeconds(wall.as_secs()),
-            }),
+            Err(_) => Err(Failure::LimitReached { limit: Limit::WallSeconds(wall.as_secs()) }),
             Ok(Ok(finished)) => worker.farewell().await.map(|()| finished),
             Ok(Err(Stopped::Failure(failure))) => Err(failure),
             Ok(Err(Stopped::Gone)) => Err(self.explain(worker.gone().await)),
@@ -154,18 +144,14 @@ impl Supervisor {
                 .spawn()?;
             Ok((child, ours))
         };
-        attempt().map_err(|error| Failure::Start {
-            program: self.program.display().to_string(),
-            error,
-        })
+        attempt()
+            .map_err(|error| Failure::Start { program: self.program.display().to_string(), error })
     }
 
     fn explain(&self, status: Option<ExitStatus>) -> Failure {
         use std::os::unix::process::ExitStatusExt;
         let Some(status) = status else {
-            return Failure::Misbehaved {
-                what: "closed its connection and went on".into(),
-            };
+            return Failure::Misbehaved { what: "closed its connection and went on".into() };
         };
         match (status.signal(), status.code()) {
             (Some(signal), _) if signal == rustix::process::Signal::XCPU.as_raw() => {
@@ -173,12 +159,8 @@ impl Supervisor {
                     limit: Limit::CpuSeconds(self.allowance.worker.cpu_seconds),
                 }
             }
-            (Some(signal), _) => Failure::Crashed {
-                how: format!("signal {signal}"),
-            },
-            (None, code) => Failure::Crashed {
-                how: format!("exit code {}", code.unwrap_or(-1)),
-            },
+            (Some(signal), _) => Failure::Crashed { how: format!("signal {signal}") },
+            (None, code) => Failure::Crashed { how: format!("exit code {}", code.unwrap_or(-1)) },
         }
     }
 }
@@ -244,11 +226,8 @@ struct Session {
 
 impl Session {
     fn new(socket: UnixStream, recipe: &Recipe, size_bytes: u64, allowance: &Allowance) -> Self {
-        let times = |factor: u64| {
-            size_bytes
-                .saturating_mul(factor)
-                .max(allowance.output_floor_bytes)
-        };
+        let times =
+            |factor: u64| size_bytes.saturating_mul(factor).max(allowance.output_floor_bytes);
         Self {
             socket,
             expected_output: recipe.output_name(),
@@ -279,7 +258,7 @@ impl Session {
                 Frame::Range { offset, len } => self.range(source, offset, len).await?,
                 Frame::Output { name, data } => self.output(sink, &name, data).await?,
                 Frame::Progress { .. } => {}
-                Frame::Done { report } => return self.done(report).map_err(Stopped::Failure),
+                Frame::Done(report) => return self.done(report).map_err(Stopped::Failure),
                 Frame::Failed(failure) => return Err(declined(failure).into()),
                 Frame::Job(_) | Frame::Bytes { .. } | Frame::Credit { .. } => {
                     return Err(misbehaved("sent a frame that is ours to send").into());
@@ -311,10 +290,7 @@ impl Session {
             .ok_or_else(|| misbehaved("asked for a range outside the original"))?;
         self.read_bytes += u64::from(len);
         if self.read_bytes > self.read_limit {
-            return Err(Failure::LimitReached {
-                limit: Limit::ReadBytes(self.read_limit),
-            }
-            .into());
+            return Err(Failure::LimitReached { limit: Limit::ReadBytes(self.read_limit) }.into());
         }
         let data = source.read(offset..end).await.map_err(Failure::Source)?;
         if data.len() as u64 != u64::from(len) {
@@ -341,32 +317,27 @@ impl Session {
             .ok_or_else(|| misbehaved("sent more output than it had credit for"))?;
         self.output_bytes += bytes;
         if self.output_bytes > self.output_limit {
-            return Err(Failure::LimitReached {
-                limit: Limit::OutputBytes(self.output_limit),
-            }
-            .into());
+            return Err(
+                Failure::LimitReached { limit: Limit::OutputBytes(self.output_limit) }.into()
+            );
         }
         sink.write(Bytes::from(data)).await.map_err(Failure::Sink)?;
         self.credit_bytes += bytes;
         self.send(&Frame::Credit { bytes }).await
     }
 
-    fn done(&mut self, report: serde_json::Value) -> Result<Finished, Failure> {
-        let confinement = self
-            .confinement
-            .take()
-            .ok_or_else(|| misbehaved("finished before it began"))?;
-        Ok(Finished {
-            report,
-            output_bytes: self.output_bytes,
-            confinement,
-        })
+    fn done(&mut self, report: Report) -> Result<Finished, Failure> {
+        let confinement =
+            self.confinement.take().ok_or_else(|| misbehaved("finished before it began"))?;
+        if (report.outcome == Outcome::Made) != (self.output_bytes > 0) {
+            return Err(misbehaved("its report does not fit what it sent"));
+        }
+        Ok(Finished { report, output_bytes: self.output_bytes, confinement })
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), Stopped> {
-        let bytes = frame.encode().map_err(|error| Failure::Misbehaved {
-            what: error.to_string(),
-        })?;
+        let bytes =
+            frame.encode().map_err(|error| Failure::Misbehaved { what: error.to_string() })?;
         // A worker that stopped listening may have said why before: what it sent is read first, then its end is seen.
         let _ = self.socket.write_all(&bytes).await;
         Ok(())
@@ -398,8 +369,5 @@ fn misbehaved(what: &str) -> Failure {
 }
 
 fn declined(failure: WorkerFailure) -> Failure {
-    Failure::Declined {
-        code: failure.code,
-        message: clean_message(&failure.message),
-    }
+    Failure::Declined { code: failure.code, message: clean_message(&failure.message) }
 }

@@ -3,6 +3,7 @@
 //! `"EX"` · version (u8) · kind (u8) · payload length (u32, big-endian) · payload.
 
 use crate::job::{Confinement, Job, WorkerFailure};
+use crate::report::Report;
 use crate::{MAX_CHUNK_BYTES, MAX_JSON_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION};
 
 /// Bytes of a frame before its payload.
@@ -26,8 +27,8 @@ pub enum Frame {
     Output { name: String, data: Vec<u8> },
     /// Worker to server: thousandths of the job done.
     Progress { permille: u16 },
-    /// Worker to server, last: the report (a JSON object).
-    Done { report: serde_json::Value },
+    /// Worker to server, last: the account of a finished job.
+    Done(Report),
     /// Worker to server, last: why there is nothing.
     Failed(WorkerFailure),
 }
@@ -82,15 +83,9 @@ impl Header {
         let payload_bytes = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         let limit = kind.limit();
         if payload_bytes > limit {
-            return Err(FrameError::TooLong {
-                bytes: payload_bytes.into(),
-                limit: limit.into(),
-            });
+            return Err(FrameError::TooLong { bytes: payload_bytes.into(), limit: limit.into() });
         }
-        Ok(Self {
-            kind,
-            payload_bytes,
-        })
+        Ok(Self { kind, payload_bytes })
     }
 }
 
@@ -111,10 +106,7 @@ impl Frame {
                 out[4..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
                 Ok(out)
             }
-            _ => Err(FrameError::TooLong {
-                bytes: payload,
-                limit: limit.into(),
-            }),
+            _ => Err(FrameError::TooLong { bytes: payload, limit: limit.into() }),
         }
     }
 
@@ -125,19 +117,14 @@ impl Frame {
             Kind::Job => json(payload).map(|job| Self::Job(Box::new(job))),
             Kind::Ready => json(payload).map(Self::Ready),
             Kind::Failed => json(payload).map(Self::Failed),
-            Kind::Done => json::<serde_json::Value>(payload)
-                .filter(serde_json::Value::is_object)
-                .map(|report| Self::Done { report }),
-            Kind::Bytes => split_u64(payload).map(|(offset, data)| Self::Bytes {
-                offset,
-                data: data.to_vec(),
-            }),
+            Kind::Done => json(payload).filter(Report::is_within_limits).map(Self::Done),
+            Kind::Bytes => {
+                split_u64(payload).map(|(offset, data)| Self::Bytes { offset, data: data.to_vec() })
+            }
             Kind::Credit => whole_u64(payload).map(|bytes| Self::Credit { bytes }),
             Kind::Range => split_u64(payload).and_then(|(offset, rest)| {
                 let len = u32::from_be_bytes(rest.try_into().ok()?);
-                (1..=MAX_CHUNK_BYTES)
-                    .contains(&len)
-                    .then_some(Self::Range { offset, len })
+                (1..=MAX_CHUNK_BYTES).contains(&len).then_some(Self::Range { offset, len })
             }),
             Kind::Output => output(payload),
             Kind::Progress => <[u8; 2]>::try_from(payload).ok().and_then(|bytes| {
@@ -158,7 +145,7 @@ impl Frame {
             Self::Range { .. } => Kind::Range,
             Self::Output { .. } => Kind::Output,
             Self::Progress { .. } => Kind::Progress,
-            Self::Done { .. } => Kind::Done,
+            Self::Done(_) => Kind::Done,
             Self::Failed(_) => Kind::Failed,
         }
     }
@@ -168,7 +155,7 @@ impl Frame {
             Self::Job(job) => put_json(out, job),
             Self::Ready(confinement) => put_json(out, confinement),
             Self::Failed(failure) => put_json(out, failure),
-            Self::Done { report } => put_json(out, report),
+            Self::Done(report) => put_json(out, report),
             Self::Bytes { offset, data } => {
                 out.extend_from_slice(&offset.to_be_bytes());
                 out.extend_from_slice(data);
@@ -232,10 +219,7 @@ fn output(payload: &[u8]) -> Option<Frame> {
     if data.is_empty() || data.len() > MAX_CHUNK_BYTES as usize {
         return None;
     }
-    Some(Frame::Output {
-        name: std::str::from_utf8(name).ok()?.to_owned(),
-        data: data.to_vec(),
-    })
+    Some(Frame::Output { name: std::str::from_utf8(name).ok()?.to_owned(), data: data.to_vec() })
 }
 
 fn json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Option<T> {
@@ -269,27 +253,37 @@ mod tests {
     #[test]
     fn frames_come_back_as_they_went() {
         let frames = [
-            Frame::Bytes {
-                offset: u64::MAX,
-                data: vec![7; 9],
-            },
+            Frame::Bytes { offset: u64::MAX, data: vec![7; 9] },
             Frame::Credit { bytes: 12 },
-            Frame::Range {
-                offset: 1 << 40,
-                len: MAX_CHUNK_BYTES,
-            },
-            Frame::Output {
-                name: "proxy.mp4".into(),
-                data: vec![1],
-            },
+            Frame::Range { offset: 1 << 40, len: MAX_CHUNK_BYTES },
+            Frame::Output { name: "proxy.mp4".into(), data: vec![1] },
             Frame::Progress { permille: 1000 },
-            Frame::Done {
-                report: serde_json::json!({"v": 1}),
-            },
+            Frame::Done(report("")),
         ];
         for frame in frames {
             assert_eq!(round_trip(&frame), frame);
         }
+    }
+
+    fn report(note: &str) -> Report {
+        Report {
+            outcome: crate::Outcome::Made,
+            made_with: crate::MadeWith {
+                program: "exhibit-transcode".into(),
+                version: "0".into(),
+                libraries: Default::default(),
+                codecs: Default::default(),
+                threads: 1,
+            },
+            notes: vec![note.into()],
+        }
+    }
+
+    #[test]
+    fn reports_are_bounded() {
+        let long = Frame::Done(report(&"x".repeat(10_000))).encode().unwrap();
+        let decoded = Frame::decode(Kind::Done, &long[HEADER_BYTES..]);
+        assert_eq!(decoded, Err(FrameError::Malformed(Kind::Done)));
     }
 
     #[test]
@@ -319,10 +313,7 @@ mod tests {
         };
         assert!(range(1).is_ok());
         assert_eq!(range(0), Err(FrameError::Malformed(Kind::Range)));
-        assert_eq!(
-            range(MAX_CHUNK_BYTES + 1),
-            Err(FrameError::Malformed(Kind::Range))
-        );
+        assert_eq!(range(MAX_CHUNK_BYTES + 1), Err(FrameError::Malformed(Kind::Range)));
         let cases: [(Kind, &[u8]); 6] = [
             (Kind::Output, &[]),
             (Kind::Output, &[200, b'x', 0]),
@@ -332,10 +323,7 @@ mod tests {
             (Kind::Failed, b"{\"code\":"),
         ];
         for (kind, payload) in cases {
-            assert_eq!(
-                Frame::decode(kind, payload),
-                Err(FrameError::Malformed(kind))
-            );
+            assert_eq!(Frame::decode(kind, payload), Err(FrameError::Malformed(kind)));
         }
     }
 }

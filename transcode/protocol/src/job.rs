@@ -75,7 +75,8 @@ pub struct ProxyParameters {
 #[serde(deny_unknown_fields)]
 pub struct PosterParameters {
     pub version: u32,
-    pub max_width_px: u32,
+    /// Neither side is larger; never enlarged, always even.
+    pub max_side_px: u32,
     /// The picture is taken this far in, or at a tenth of the length if that is sooner.
     pub at_ms: u32,
     /// Quantiser of the JPEG, 2 (best) to 31.
@@ -107,12 +108,7 @@ impl Default for ProxyParameters {
 
 impl Default for PosterParameters {
     fn default() -> Self {
-        Self {
-            version: 1,
-            max_width_px: 640,
-            at_ms: 3000,
-            quality: 4,
-        }
+        Self { version: 1, max_side_px: 640, at_ms: 3000, quality: 4 }
     }
 }
 

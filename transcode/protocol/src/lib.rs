@@ -9,12 +9,16 @@
 
 mod frame;
 mod job;
+pub mod probe;
+mod report;
 
 pub use frame::{Frame, FrameError, HEADER_BYTES, Header, Kind};
 pub use job::{
     Confinement, FailureCode, Job, Limits, OriginalDigests, PosterParameters, ProbeParameters,
     ProxyParameters, Recipe, WorkerFailure,
 };
+pub use probe::Probe;
+pub use report::{MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Outcome, Report};
 
 /// Version of the protocol; each side refuses any other by name.
 pub const PROTOCOL_VERSION: u8 = 1;

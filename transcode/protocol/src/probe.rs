@@ -1,0 +1,183 @@
+//! The result of the probe recipe (`probe.json`). Integers only, so that it has a canonical form: times in
+//! microseconds, coordinates in millionths of a degree, rates as fractions in text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{MAX_ENTRIES, MAX_TEXT_CHARS};
+
+/// What a file is, and whether its packets cover what it declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Version of this format: 1.
+    pub v: u32,
+    pub size_bytes: u64,
+    /// The demuxer that read it, as libavformat names it (`mov,mp4,m4a,3gp,3g2,mj2`).
+    pub container: String,
+    /// Major brand of the MP4 family, where there is one.
+    pub brand: Option<String>,
+    pub duration_us: Option<i64>,
+    /// When the device says that it recorded this; its clock may be wrong.
+    pub created_claimed: Option<String>,
+    /// Where the device says that it was.
+    pub location_claimed: Option<Location>,
+    pub streams: Vec<Stream>,
+    pub scan: Scan,
+    pub coverage: Coverage,
+    /// Whether a browser plays it as it is, and if not, why not.
+    pub browser: Browser,
+    /// Tags of the container as found; hostile text, bounded.
+    pub tags: Vec<Tag>,
+}
+
+/// Millionths of a degree, north and east positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    pub latitude_e6: i64,
+    pub longitude_e6: i64,
+}
+
+/// One tag as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tag {
+    pub name: String,
+    pub value: String,
+}
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamKind {
+    Video,
+    /// A cover picture, not footage.
+    Picture,
+    Audio,
+    Subtitle,
+    Data,
+    Other,
+}
+
+/// One stream and what the packet scan counted in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    pub index: u32,
+    pub kind: StreamKind,
+    pub codec: String,
+    pub profile: Option<String>,
+    pub video: Option<Video>,
+    pub audio: Option<Audio>,
+    /// Declared by the container.
+    pub declared_duration_us: Option<i64>,
+    pub declared_packets: Option<u64>,
+    /// Counted.
+    pub packets: u64,
+    pub keyframes: u64,
+    pub damaged_packets: u64,
+    pub bytes: u64,
+    pub first_us: Option<i64>,
+    pub end_us: Option<i64>,
+}
+
+/// Picture properties.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Video {
+    pub width: u32,
+    pub height: u32,
+    pub pixel_format: String,
+    /// `30000/1001`, where known.
+    pub frame_rate: Option<String>,
+    /// The distance between frames is not always the same.
+    pub variable_frame_rate: bool,
+    /// Turn by this many degrees clockwise to see it upright.
+    pub rotation_degrees: u32,
+}
+
+/// Sound properties.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audio {
+    pub sample_rate_hz: u32,
+    pub channels: u32,
+}
+
+/// The packet scan as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scan {
+    pub packets: u64,
+    pub bytes: u64,
+    /// False where reading stopped at an error before the end.
+    pub read_to_end: bool,
+    pub errors: u64,
+}
+
+/// Declared against found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    pub verdict: Verdict,
+    pub declared_us: Option<i64>,
+    pub covered_us: Option<i64>,
+    pub missing_us: Option<i64>,
+    /// Bytes that the container declares beyond the end of the file.
+    pub missing_bytes: Option<u64>,
+    pub missing_packets: Option<u64>,
+    /// In words, for people.
+    pub reasons: Vec<String>,
+}
+
+/// Whether anything is missing at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The packets cover what the container declares.
+    Complete,
+    Truncated,
+    /// This kind of file does not declare its length.
+    CannotTell,
+}
+
+/// Whether a browser plays the file as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Browser {
+    pub plays: bool,
+    pub why_not: Option<String>,
+}
+
+impl Probe {
+    /// Version of the format this crate writes.
+    pub const VERSION: u32 = 1;
+
+    /// Reads a probe that a worker made: of this version, and every list within its limit.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let probe: Self = serde_json::from_slice(bytes).ok()?;
+        let short = |text: &str| text.chars().count() <= MAX_TEXT_CHARS;
+        let within = probe.v == Self::VERSION
+            && probe.streams.len() <= MAX_ENTRIES
+            && probe.tags.len() <= MAX_ENTRIES
+            && probe.coverage.reasons.len() <= MAX_ENTRIES
+            && probe.coverage.reasons.iter().all(|reason| short(reason))
+            && probe.tags.iter().all(|t| short(&t.name) && short(&t.value))
+            && probe
+                .streams
+                .iter()
+                .all(|s| short(&s.codec) && s.profile.as_deref().is_none_or(short))
+            && short(&probe.container);
+        within.then_some(probe)
+    }
+
+    /// Whether there is footage to see.
+    pub fn has_video(&self) -> bool {
+        self.streams.iter().any(|s| s.kind == StreamKind::Video)
+    }
+
+    /// Whether there is sound.
+    pub fn has_audio(&self) -> bool {
+        self.streams.iter().any(|s| s.kind == StreamKind::Audio)
+    }
+}

@@ -1,0 +1,258 @@
+//! Real footage through the real worker; Debian's ffprobe and ffmpeg judge what comes out.
+
+mod support;
+
+use bytes::Bytes;
+use support::*;
+use transcode::protocol::probe::{StreamKind, Verdict};
+use transcode::protocol::{Outcome, PosterParameters, Recipe};
+
+#[tokio::test]
+async fn probe_tells_what_a_phone_clip_is() {
+    let probe = probe(&footage(PHONE)).await;
+    assert_eq!(probe.brand.as_deref(), Some("mp42"));
+    assert_eq!(probe.size_bytes, 2_942_343);
+    assert_eq!(probe.created_claimed.as_deref(), Some("2019-12-20T20:08:34.000000Z"));
+    let place = probe.location_claimed.unwrap();
+    assert_eq!((place.latitude_e6, place.longitude_e6), (-15_835_500, -48_015_300));
+    let video = probe.streams.iter().find(|s| s.kind == StreamKind::Video).unwrap();
+    assert_eq!((video.codec.as_str(), video.profile.as_deref()), ("h264", Some("High")));
+    let picture = video.video.as_ref().unwrap();
+    assert_eq!((picture.width, picture.height), (1920, 1080));
+    assert!(picture.variable_frame_rate);
+    assert_eq!(probe.coverage.verdict, Verdict::Complete, "{:?}", probe.coverage);
+    assert_eq!(probe.coverage.missing_bytes, Some(0));
+    assert!((1_590_000..=1_610_000).contains(&probe.duration_us.unwrap()));
+}
+
+#[tokio::test]
+async fn probe_agrees_with_ffprobe_on_every_container() {
+    for (extension, codec, length) in [
+        ("mp4", "h264", 8.32),
+        ("avi", "h264", 8.36),
+        ("mpeg", "mpeg2video", 8.3),
+        ("ogg", "theora", 8.3),
+    ] {
+        let original = footage(&format!("{HELLO}.{extension}"));
+        let (ours, theirs) = (probe(&original).await, ffprobe(&original));
+        let video = ours.streams.iter().find(|s| s.kind == StreamKind::Video).unwrap();
+        assert_eq!(video.codec, codec, "{extension}");
+        let theirs = stream(&theirs, "video").unwrap();
+        assert_eq!(theirs["width"], video.video.as_ref().unwrap().width, "{extension}");
+        assert!(ours.has_audio(), "{extension}");
+        let duration = ours.duration_us.unwrap() as f64 / 1e6;
+        assert!((duration - length).abs() < 0.2, "{extension}: {duration}");
+        assert_ne!(ours.coverage.verdict, Verdict::Truncated, "{extension}: {:?}", ours.coverage);
+    }
+    for path in [CCTV, WEBCAM] {
+        let probe = probe(&footage(path)).await;
+        assert_eq!(probe.coverage.verdict, Verdict::Complete, "{path}: {:?}", probe.coverage);
+    }
+}
+
+#[tokio::test]
+async fn rotation_of_an_upright_clip_is_told_and_undone() {
+    let arguments = ["-c", "copy", "-metadata:s:v:0", "rotate=270"];
+    let turned = ffmpeg(&footage(PHONE), &arguments, "mp4");
+    let probe = probe(&turned).await;
+    let video = probe.streams[0].video.as_ref().unwrap();
+    assert_eq!((video.width, video.height, video.rotation_degrees), (1920, 1080, 270));
+    let (_, made) = proxy(&turned).await;
+    let probed = ffprobe(&made);
+    let video = stream(&probed, "video").unwrap();
+    assert_eq!((&video["width"], &video["height"]), (&720.into(), &1280.into()));
+    assert_eq!(complaints(&made), "");
+    // The judge turns the original by itself; ours must look the same.
+    let judge = ["-vf", "scale=720:1280,format=gray", "-frames:v", "1", "-f", "rawvideo"];
+    let (theirs, ours) = (ffmpeg(&turned, &judge, "raw"), ffmpeg(&made, &judge, "raw"));
+    let difference: u64 =
+        theirs.iter().zip(&ours[..]).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    assert!(difference / (ours.len() as u64) < 8, "mean difference of a pixel");
+}
+
+#[tokio::test]
+async fn proxies_play_last_as_long_and_have_their_sound() {
+    for (original, size, length, sound) in [
+        (PHONE.to_owned(), (1280, 720), 1.6, true),
+        (format!("{HELLO}.avi"), (1024, 576), 8.36, true),
+        (format!("{HELLO}.mpeg"), (640, 480), 8.3, true),
+        (format!("{HELLO}.ogg"), (720, 480), 8.3, true),
+        (WEBCAM.to_owned(), (320, 240), 29.9, false),
+    ] {
+        let (finished, made) = proxy(&footage(&original)).await;
+        assert_eq!(finished.report.outcome, Outcome::Made);
+        assert_eq!(finished.output_bytes, made.len() as u64);
+        assert_eq!(complaints(&made), "", "{original}");
+        let probed = ffprobe(&made);
+        let video = stream(&probed, "video").unwrap();
+        assert_eq!((&video["codec_name"], &video["pix_fmt"]), (&"h264".into(), &"yuv420p".into()));
+        assert_eq!(video["width"], size.0, "{original}");
+        assert_eq!(video["height"], size.1, "{original}");
+        let duration = seconds(&probed["format"]["duration"]);
+        assert!((duration - length).abs() < 0.15, "{original}: {duration}");
+        let audio = stream(&probed, "audio");
+        assert_eq!(audio.is_some(), sound, "{original}");
+        assert!(audio.is_none_or(|a| a["codec_name"] == "aac"));
+        assert_eq!(
+            probed["format"]["tags"]["title"],
+            "Viewing copy – not for comparison, measurement or identification"
+        );
+    }
+}
+
+#[tokio::test]
+async fn proxies_are_fragmented_with_the_index_first() {
+    let (_, made) = proxy(&footage(PHONE)).await;
+    let mut kinds = Vec::new();
+    let mut at = 0;
+    while at + 8 <= made.len() {
+        let size = u32::from_be_bytes(made[at..at + 4].try_into().unwrap()) as usize;
+        kinds.push(String::from_utf8_lossy(&made[at + 4..at + 8]).into_owned());
+        at += size.max(8);
+    }
+    assert_eq!(kinds[..4], ["ftyp", "moov", "moof", "mdat"], "{kinds:?}");
+    let probe = probe(&made.into()).await;
+    assert!(probe.browser.plays, "{:?}", probe.browser);
+}
+
+#[tokio::test]
+async fn variable_frame_rate_keeps_its_timestamps() {
+    let original = footage(PHONE);
+    let (_, made) = proxy(&original).await;
+    let (before, after) = (picture_times(&original), picture_times(&made));
+    assert!(before.len() > 30);
+    assert_eq!(before.len(), after.len(), "no picture doubled or dropped");
+    let steps = |times: &[f64]| times.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>();
+    let (before, after) = (steps(&before), steps(&after));
+    assert!(before.iter().any(|step| (step - before[0]).abs() > 0.001), "the sample varies");
+    for (was, is) in before.iter().zip(&after) {
+        assert!((was - is).abs() < 0.0005, "{was} became {is}");
+    }
+}
+
+/// A flash and a beep at the same moment, three seconds in, sound starting late; then both are found in the proxy.
+#[tokio::test]
+async fn sound_stays_with_the_picture() {
+    let made_up = [
+        "-f",
+        "lavfi",
+        "-i",
+        "color=black:s=320x240:r=15:d=6,drawbox=enable='between(t,3,3.2)':color=white:t=fill",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=f=1000:d=6:r=44100,volume='between(t,3,3.2)':eval=frame,atrim=start=1",
+        "-map",
+        "1:v",
+        "-map",
+        "2:a",
+        "-c:v",
+        "mjpeg",
+        "-c:a",
+        "pcm_mulaw",
+        "-ar",
+        "8000",
+    ];
+    let original = ffmpeg(&footage(WEBCAM), &made_up, "mkv");
+    let (finished, made) = proxy(&original).await;
+    assert_eq!(finished.report.notes, Vec::<String>::new());
+    let flash = first_loud(
+        &made,
+        &["-vf", "scale=1:1", "-pix_fmt", "gray", "-vsync", "passthrough", "-f", "rawvideo"],
+        |px| px[0] > 128,
+        1,
+    );
+    let flash = picture_times(&made)[flash];
+    let beep = first_loud(
+        &made,
+        &["-af", "aresample=8000:async=1:first_pts=0", "-ac", "1", "-f", "s16le"],
+        |s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1500,
+        2,
+    );
+    let beep = beep as f64 / 8000.0;
+    assert!((flash - beep).abs() < 0.08, "flash at {flash}, beep at {beep}");
+    assert!((flash - 3.0).abs() < 0.1, "flash at {flash}");
+}
+
+fn first_loud(
+    video: &[u8],
+    arguments: &[&str],
+    loud: impl Fn(&[u8]) -> bool,
+    step: usize,
+) -> usize {
+    let raw = ffmpeg(video, arguments, "raw");
+    raw.chunks_exact(step).position(loud).expect("something stands out")
+}
+
+#[tokio::test]
+async fn what_a_browser_plays_is_its_own_proxy() {
+    let front = ffmpeg(
+        &footage(&format!("{HELLO}.mp4")),
+        &["-c", "copy", "-movflags", "+faststart"],
+        "mp4",
+    );
+    let (finished, made) = proxy(&front).await;
+    assert_eq!(finished.report.outcome, Outcome::OriginalIsProxy);
+    assert!(made.is_empty(), "nothing is stored twice");
+    // The same with the index at the end, in another container or cut short is not.
+    let back = ffmpeg(&front, &["-c", "copy"], "mp4");
+    let other = ffmpeg(&front, &["-c", "copy"], "mkv");
+    let cut = front.slice(..front.len() / 3);
+    for (name, original) in [("back", back), ("mkv", other), ("cut", cut)] {
+        let (finished, made) = proxy(&original).await;
+        assert_eq!(finished.report.outcome, Outcome::Made, "{name}");
+        assert!(!made.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn posters_are_small_pictures_from_a_little_in() {
+    for (original, size) in
+        [(footage(PHONE), (640, 360)), (footage(CCTV), (640, 480)), (footage(WEBCAM), (320, 240))]
+    {
+        let (finished, made) =
+            run(Recipe::Poster(PosterParameters::default()), &original).await.unwrap();
+        assert_eq!(finished.report.outcome, Outcome::Made);
+        let probed = ffprobe(&made);
+        let video = stream(&probed, "video").unwrap();
+        assert_eq!(video["codec_name"], "mjpeg");
+        assert_eq!((&video["width"], &video["height"]), (&size.0.into(), &size.1.into()));
+        assert_eq!(complaints(&made), "");
+    }
+}
+
+#[tokio::test]
+async fn same_original_and_recipe_give_the_same_bytes() {
+    let original = footage(PHONE);
+    let mut made = Vec::new();
+    for recipe in transcode::recipe::standard() {
+        let first = run(recipe.clone(), &original).await.unwrap();
+        let second = run(recipe, &original).await.unwrap();
+        assert_eq!(first.1, second.1);
+        assert_eq!(first.0.report, second.0.report);
+        made.push(first);
+    }
+    let made_with = &made[1].0.report.made_with;
+    assert_eq!(made_with.program, "exhibit-transcode");
+    assert!(made_with.libraries["libavcodec"].starts_with("59."), "{made_with:?}");
+    assert!(made_with.codecs["video"].contains("libx264 preset=veryfast crf=23"));
+    assert_eq!(made_with.threads, 2);
+}
+
+#[tokio::test]
+async fn stills_and_sound_alone_are_handled() {
+    let still = footage(STILL);
+    assert!(probe(&still).await.has_video());
+    let (finished, _) = proxy(&still).await;
+    assert_eq!(finished.report.outcome, Outcome::OriginalIsProxy);
+    let (_, poster) = run(Recipe::Poster(PosterParameters::default()), &still).await.unwrap();
+    assert_eq!(complaints(&poster), "");
+    let sound: Bytes = footage(SOUND);
+    let (_, made) = proxy(&sound).await;
+    let probed = ffprobe(&made);
+    assert!(stream(&probed, "video").is_none());
+    assert_eq!(stream(&probed, "audio").unwrap()["codec_name"], "aac");
+    assert_eq!(complaints(&made), "");
+    let failed = run(Recipe::Poster(PosterParameters::default()), &sound).await.unwrap_err();
+    assert_eq!(failed.code(), "nothing-to-make");
+}

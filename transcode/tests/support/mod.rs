@@ -1,0 +1,143 @@
+//! The real worker, real footage from Debian packages, and Debian's ffmpeg programs as judges.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+use transcode::protocol::{OriginalDigests, Probe, Recipe};
+use transcode::supervise::Allowance;
+use transcode::{Failure, Finished, Supervisor};
+
+pub const PHONE: &str =
+    "/usr/share/forensics-samples/original-files/movie1/VID_20191220_170832.mp4";
+pub const HELLO: &str = "/usr/share/forensics-samples/original-files/movie2/movie-hello";
+pub const CCTV: &str = "/usr/share/doc/opencv-doc/examples/data/vtest.avi";
+pub const WEBCAM: &str = "/usr/share/doc/opencv-doc/examples/data/tree.avi";
+pub const STILL: &str = "/usr/share/forensics-samples/original-files/pic1/IMG_1054.JPG";
+pub const SOUND: &str = "/usr/share/forensics-samples/original-files/audio1/debian.wav";
+
+/// The worker program, built when the first test asks.
+pub fn worker() -> &'static Path {
+    static WORKER: OnceLock<PathBuf> = OnceLock::new();
+    WORKER.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--quiet", "--offline", "--package", "exhibit-transcode"])
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the worker builds");
+        let own = std::env::current_exe().expect("a test knows its own program");
+        own.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("exhibit-transcode")
+    })
+}
+
+pub fn allowance() -> Allowance {
+    Allowance { wall_time: Duration::from_secs(240), ..Allowance::default() }
+}
+
+pub fn footage(path: &str) -> Bytes {
+    let read = std::fs::read(path);
+    let read =
+        read.unwrap_or_else(|e| panic!("{path}: {e} (Debian forensics-samples-files, opencv-doc)"));
+    read.into()
+}
+
+pub async fn run_with(
+    allowance: Allowance,
+    recipe: Recipe,
+    original: &Bytes,
+) -> Result<(Finished, Vec<u8>), Failure> {
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let mut output = Vec::new();
+    let supervisor = Supervisor::new(worker(), allowance);
+    let finished = supervisor.run(recipe, digests, original, &mut output).await?;
+    Ok((finished, output))
+}
+
+pub async fn run(recipe: Recipe, original: &Bytes) -> Result<(Finished, Vec<u8>), Failure> {
+    run_with(allowance(), recipe, original).await
+}
+
+pub async fn probe(original: &Bytes) -> Probe {
+    let (_, json) = run(Recipe::Probe(Default::default()), original).await.unwrap();
+    Probe::parse(&json).expect("the worker's probe is well-formed")
+}
+
+pub async fn proxy(original: &Bytes) -> (Finished, Vec<u8>) {
+    run(Recipe::Proxy(Default::default()), original).await.unwrap()
+}
+
+/// A temporary file with these bytes, for programs that want a file.
+pub fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    file
+}
+
+/// What Debian's `ffprobe` says.
+pub fn ffprobe(bytes: &[u8]) -> Value {
+    let file = file(bytes);
+    let arguments = ["-v", "error", "-of", "json", "-show_format", "-show_streams"];
+    let out = Command::new("ffprobe").args(arguments).arg(file.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// Presentation times of the first video stream in seconds.
+pub fn picture_times(bytes: &[u8]) -> Vec<f64> {
+    let file = file(bytes);
+    let arguments = [
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "frame=best_effort_timestamp_time",
+        "-of",
+        "csv=p=0",
+    ];
+    let out = Command::new("ffprobe").args(arguments).arg(file.path()).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+}
+
+/// Decodes everything with Debian's `ffmpeg`; what it complains of is returned.
+pub fn complaints(bytes: &[u8]) -> String {
+    let file = file(bytes);
+    let out = Command::new("ffmpeg")
+        .args(["-v", "warning", "-xerror", "-i"])
+        .arg(file.path())
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stderr).unwrap()
+}
+
+/// Runs Debian's `ffmpeg` on a file to make another one of it.
+pub fn ffmpeg(input: &[u8], arguments: &[&str], extension: &str) -> Bytes {
+    let source = file(input);
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join(format!("made.{extension}"));
+    let out = Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-i"])
+        .arg(source.path())
+        .args(arguments)
+        .arg(&target)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    std::fs::read(target).unwrap().into()
+}
+
+pub fn stream<'a>(probed: &'a Value, kind: &str) -> Option<&'a Value> {
+    probed["streams"].as_array().unwrap().iter().find(|s| s["codec_type"] == kind)
+}
+
+pub fn seconds(value: &Value) -> f64 {
+    value.as_str().unwrap().parse().unwrap()
+}

@@ -1,0 +1,96 @@
+//! What the program takes from itself before the first hostile byte.
+//!
+//! The floor, without which nothing is read: no environment, no descriptors but the socket, no new ones, no files
+//! written, no core dump, no new privileges, no capabilities, memory and processor time limited. On top, where the
+//! system allows it: own user, network, IPC and host-name namespaces. Seccomp and Landlock belong to the floor too and
+//! are not laid yet.
+
+use std::io;
+
+use transcode_protocol::{Confinement, Limits, PROTOCOL_VERSION};
+
+/// Descriptors that stay: standard input (the socket), output and error (both null).
+const DESCRIPTORS_KEPT: libc::c_uint = 3;
+/// Each arena of the allocator reserves address space: few of them, so that the memory limit means memory.
+const ALLOCATOR_ARENAS: libc::c_int = 2;
+
+/// Lays the floor, or says which part of it could not be laid.
+pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
+    forget_environment();
+    check(close_other_descriptors(), "closing other descriptors")?;
+    let (own_user_namespace, own_network_namespace) = separate();
+    check(drop_capabilities(), "dropping capabilities")?;
+    check(no_new_privileges(), "refusing new privileges")?;
+    // SAFETY: only sets a number inside the allocator.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_ARENAS) };
+    for (resource, limit, what) in [
+        (libc::RLIMIT_CORE, 0, "core dumps"),
+        (libc::RLIMIT_FSIZE, 0, "file size"),
+        (libc::RLIMIT_MEMLOCK, 0, "locked memory"),
+        (libc::RLIMIT_CPU, limits.cpu_seconds, "processor time"),
+        (libc::RLIMIT_AS, limits.memory_bytes, "memory"),
+        // Last: from here on no file, socket or pipe can be opened.
+        (libc::RLIMIT_NOFILE, DESCRIPTORS_KEPT.into(), "descriptors"),
+    ] {
+        check(limit_to(resource, limit), what)?;
+    }
+    Ok(Confinement { protocol: PROTOCOL_VERSION, own_user_namespace, own_network_namespace })
+}
+
+fn check(result: io::Result<()>, what: &str) -> Result<(), String> {
+    result.map_err(|error| format!("the worker could not be confined ({what}: {error})"))
+}
+
+fn forget_environment() {
+    for (name, _) in std::env::vars_os().collect::<Vec<_>>() {
+        // SAFETY: the program has one thread at this point.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+fn close_other_descriptors() -> io::Result<()> {
+    // SAFETY: no descriptor from 3 upwards is used by this program.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, DESCRIPTORS_KEPT, libc::c_uint::MAX, 0) };
+    succeeded(result)
+}
+
+/// Own namespaces: user and network together, else network alone, else neither.
+fn separate() -> (bool, bool) {
+    let others = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    // SAFETY: changes only this process's namespaces; the program has one thread at this point.
+    let unshare = |flags| unsafe { libc::unshare(flags) } == 0;
+    if unshare(libc::CLONE_NEWUSER | others) { (true, true) } else { (false, unshare(others)) }
+}
+
+/// An empty set of capabilities, also inside the new user namespace, where the program would have all of them.
+fn drop_capabilities() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [0u32; 6];
+    // SAFETY: the header and two triples of sets are what version 3 of this call reads.
+    succeeded(unsafe { libc::syscall(libc::SYS_capset, &header, none.as_ptr()) })
+}
+
+fn no_new_privileges() -> io::Result<()> {
+    // SAFETY: both calls only set flags of this process.
+    unsafe {
+        succeeded(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0).into())?;
+        succeeded(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())
+    }
+}
+
+fn limit_to(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: reads one structure.
+    succeeded(unsafe { libc::setrlimit(resource, &limit) }.into())
+}
+
+fn succeeded(result: libc::c_long) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

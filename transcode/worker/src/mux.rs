@@ -1,0 +1,73 @@
+//! Writes a fragmented MP4 straight to the server: nothing is ever sought back, so nothing needs a file.
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::Dictionary;
+use ffmpeg_next::format::context::{Output, StreamIo};
+
+use crate::channel::SharedChannel;
+use crate::failure::{JobFailure, While};
+
+/// Said in the file itself, wherever it ends up.
+pub(crate) const TITLE: &str = "Viewing copy – not for comparison, measurement or identification";
+const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof";
+/// Without a picture there are no keyframes: fragments of this length.
+const SOUND_FRAGMENT_US: &str = "2000000";
+const IO_BUFFER_BYTES: usize = 256 << 10;
+
+/// An MP4 on its way out.
+pub(crate) struct Mp4 {
+    output: Output,
+}
+
+/// A stream of it, with the clock that its packets are counted in.
+pub(crate) struct Track {
+    index: usize,
+    clock: ffmpeg::Rational,
+}
+
+impl Mp4 {
+    pub(crate) fn new(channel: &SharedChannel, name: &'static str) -> Result<Self, JobFailure> {
+        let io = StreamIo::from_write_with_capacity(channel.writer(name), IO_BUFFER_BYTES);
+        let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some("mp4")));
+        Ok(Self { output: output.while_doing("starting the MP4")? })
+    }
+
+    /// Adds the stream that `encoder` will feed.
+    pub(crate) fn add(&mut self, encoder: &ffmpeg::codec::Context) -> Result<Track, JobFailure> {
+        let clock = encoder.time_base();
+        let mut stream = self.output.add_stream_with(encoder).while_doing("adding a stream")?;
+        stream.set_time_base(clock);
+        // SAFETY: reads one number of the stream just added.
+        let index = unsafe { (*stream.as_ptr()).index } as usize;
+        Ok(Track { index, clock })
+    }
+
+    pub(crate) fn begin(&mut self, has_picture: bool) -> Result<(), JobFailure> {
+        let mut metadata = Dictionary::new();
+        metadata.set("title", TITLE);
+        self.output.set_metadata(metadata);
+        let mut options = Dictionary::new();
+        options.set("movflags", FLAGS);
+        if !has_picture {
+            options.set("frag_duration", SOUND_FRAGMENT_US);
+        }
+        self.output.write_header_with(options).while_doing("writing the head of the MP4")?;
+        Ok(())
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        track: &Track,
+        mut packet: ffmpeg::Packet,
+    ) -> Result<(), JobFailure> {
+        let clock = self.output.stream(track.index).map_or(track.clock, |s| s.time_base());
+        packet.set_stream(track.index);
+        packet.rescale_ts(track.clock, clock);
+        packet.set_position(-1);
+        packet.write_interleaved(&mut self.output).while_doing("writing the MP4")
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), JobFailure> {
+        self.output.write_trailer().while_doing("finishing the MP4")
+    }
+}

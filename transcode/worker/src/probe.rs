@@ -1,0 +1,385 @@
+//! The probe recipe: what a file is, and whether its packets cover what it declares.
+
+use std::ffi::CStr;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Rescale, ffi};
+use transcode_protocol::probe::{
+    Audio, Browser, Coverage, Location, Probe, Scan, Stream, StreamKind, Tag, Verdict, Video,
+};
+use transcode_protocol::{
+    FailureCode, MAX_ENTRIES, MAX_TEXT_CHARS, Outcome, ProxyParameters, Report,
+};
+
+use crate::channel::SharedChannel;
+use crate::failure::JobFailure;
+use crate::input;
+use crate::report::report;
+use crate::scan::{Counted, MICROSECONDS, Scanned, scan};
+use crate::structure::{Family, Structure};
+
+/// A shorter difference between declared and covered length is rounding, an edit list or a last frame.
+const TOLERANCE_US: i64 = 1_000_000;
+/// … or this share of the declared length, whichever is more.
+const TOLERANCE_PART: i64 = 100;
+
+/// Makes `probe.json`.
+pub(crate) fn make(channel: &SharedChannel, name: &str) -> Result<Report, JobFailure> {
+    let probe = probe(channel)?;
+    let bytes = serde_json::to_vec_pretty(&probe).expect("plain data is always JSON");
+    channel.output(name, &bytes);
+    Ok(report(Outcome::Made, [], 1, Vec::new()))
+}
+
+/// Looks at the whole original.
+pub(crate) fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
+    let mut original = input::open(channel)?;
+    let declared_us = declared_duration(&original.input);
+    let scanned = scan(&mut original.input, channel);
+    let input = &original.input;
+    let streams: Vec<Stream> = input
+        .streams()
+        .zip(&scanned.streams)
+        .map(|(stream, counted)| describe(&stream, counted))
+        .collect();
+    if scanned.streams.iter().all(|counted| counted.packets == 0) {
+        return Err(JobFailure::new(
+            FailureCode::Unreadable,
+            "The file opens, but nothing of what it declares can be read: it may be cut off.",
+        ));
+    }
+    let coverage = coverage(&streams, &scanned, &original.structure, declared_us);
+    let tags = tags(input);
+    let container = input.format().name().to_owned();
+    let browser = browser(&original.structure, &container, &streams, &coverage);
+    Ok(Probe {
+        v: Probe::VERSION,
+        size_bytes: channel.size_bytes(),
+        brand: original.structure.brand.as_deref().map(shorten),
+        duration_us: declared_us.or(covered(&streams)),
+        created_claimed: find(
+            &tags,
+            &["com.apple.quicktime.creationdate", "creation_time", "date"],
+        ),
+        location_claimed: find(&tags, &["com.apple.quicktime.location.ISO6709", "location"])
+            .and_then(|text| iso6709(&text)),
+        scan: Scan {
+            packets: scanned.streams.iter().map(|s| s.packets).sum(),
+            bytes: scanned.streams.iter().map(|s| s.bytes).sum(),
+            read_to_end: scanned.read_to_end,
+            errors: scanned.errors,
+        },
+        container,
+        streams,
+        coverage,
+        browser,
+        tags,
+    })
+}
+
+/// The length that the container itself states; libav's estimates do not count.
+fn declared_duration(input: &Input) -> Option<i64> {
+    // SAFETY: reads two numbers of an open context.
+    let (method, duration) = unsafe {
+        let context = &*input.as_ptr();
+        (context.duration_estimation_method, context.duration)
+    };
+    let stated = method == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
+    let states_length = !matches!(input.format().name(), "mpeg" | "mpegts" | "ogg");
+    (stated && states_length && duration > 0).then_some(duration)
+}
+
+fn describe(stream: &ffmpeg::Stream<'_>, counted: &Counted) -> Stream {
+    let kind = kind(stream);
+    let time_base = stream.time_base();
+    let duration = stream.duration();
+    let us = (duration > 0).then(|| duration.rescale(time_base, MICROSECONDS));
+    Stream {
+        index: stream.index() as u32,
+        kind,
+        codec: codec_name(stream),
+        profile: profile_name(stream),
+        video: matches!(kind, StreamKind::Video | StreamKind::Picture)
+            .then(|| video(stream, counted)),
+        audio: (kind == StreamKind::Audio).then(|| audio(stream)),
+        declared_duration_us: us,
+        declared_packets: u64::try_from(stream.frames()).ok().filter(|frames| *frames > 0),
+        packets: counted.packets,
+        keyframes: counted.keyframes,
+        damaged_packets: counted.damaged,
+        bytes: counted.bytes,
+        first_us: counted.first_us,
+        end_us: counted.end_us,
+    }
+}
+
+/// What kind of stream this is, a cover picture apart from footage.
+pub(crate) fn kind(stream: &ffmpeg::Stream<'_>) -> StreamKind {
+    use ffi::AVMediaType::*;
+    // SAFETY: reads numbers of a stream of an open context.
+    let (medium, disposition) =
+        unsafe { ((*(*stream.as_ptr()).codecpar).codec_type, (*stream.as_ptr()).disposition) };
+    match medium {
+        AVMEDIA_TYPE_VIDEO if disposition & ffi::AV_DISPOSITION_ATTACHED_PIC != 0 => {
+            StreamKind::Picture
+        }
+        AVMEDIA_TYPE_VIDEO => StreamKind::Video,
+        AVMEDIA_TYPE_AUDIO => StreamKind::Audio,
+        AVMEDIA_TYPE_SUBTITLE => StreamKind::Subtitle,
+        AVMEDIA_TYPE_DATA => StreamKind::Data,
+        _ => StreamKind::Other,
+    }
+}
+
+fn codec_name(stream: &ffmpeg::Stream<'_>) -> String {
+    // SAFETY: libavcodec returns static text for any id.
+    let name =
+        unsafe { CStr::from_ptr(ffi::avcodec_get_name((*(*stream.as_ptr()).codecpar).codec_id)) };
+    name.to_string_lossy().into_owned()
+}
+
+fn profile_name(stream: &ffmpeg::Stream<'_>) -> Option<String> {
+    // SAFETY: libavcodec returns static text or null for any pair.
+    unsafe {
+        let parameters = (*stream.as_ptr()).codecpar;
+        let name = ffi::avcodec_profile_name((*parameters).codec_id, (*parameters).profile);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+fn video(stream: &ffmpeg::Stream<'_>, counted: &Counted) -> Video {
+    // SAFETY: reads numbers of a stream of an open context.
+    let (width, height, format) = unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        (parameters.width, parameters.height, parameters.format)
+    };
+    let rate =
+        [stream.avg_frame_rate(), stream.rate()].into_iter().find(|rate| rate.0 > 0 && rate.1 > 0);
+    Video {
+        width: u32::try_from(width).unwrap_or(0),
+        height: u32::try_from(height).unwrap_or(0),
+        pixel_format: pixel_format_name(format),
+        frame_rate: rate.map(|rate| format!("{}/{}", rate.0, rate.1)),
+        variable_frame_rate: counted.is_variable(),
+        rotation_degrees: rotation(stream),
+    }
+}
+
+fn pixel_format_name(format: i32) -> String {
+    // SAFETY: the descriptor is looked up by number and null for an unknown one; its name is static.
+    unsafe {
+        let mut descriptor = ffi::av_pix_fmt_desc_next(std::ptr::null());
+        while !descriptor.is_null() {
+            if ffi::av_pix_fmt_desc_get_id(descriptor) as i32 == format {
+                return CStr::from_ptr((*descriptor).name).to_string_lossy().into_owned();
+            }
+            descriptor = ffi::av_pix_fmt_desc_next(descriptor);
+        }
+    }
+    "unknown".to_owned()
+}
+
+/// Degrees clockwise that bring the picture upright, in quarter turns.
+pub(crate) fn rotation(stream: &ffmpeg::Stream<'_>) -> u32 {
+    let matrix = stream
+        .side_data()
+        .find(|data| data.kind() == ffmpeg::codec::packet::side_data::Type::DisplayMatrix);
+    let Some(matrix) = matrix else { return 0 };
+    let words: Vec<i32> = matrix
+        .data()
+        .chunks_exact(4)
+        .map(|word| i32::from_ne_bytes([word[0], word[1], word[2], word[3]]))
+        .collect();
+    if words.len() < 9 {
+        return 0;
+    }
+    // SAFETY: nine words, as the function reads.
+    let counterclockwise = unsafe { ffi::av_display_rotation_get(words.as_ptr()) };
+    if !counterclockwise.is_finite() {
+        return 0;
+    }
+    let quarter_turns = (-counterclockwise / 90.0).round() as i64;
+    (quarter_turns.rem_euclid(4) * 90) as u32
+}
+
+fn audio(stream: &ffmpeg::Stream<'_>) -> Audio {
+    // SAFETY: reads numbers of a stream of an open context.
+    let (rate, channels) = unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        (parameters.sample_rate, parameters.ch_layout.nb_channels)
+    };
+    Audio {
+        sample_rate_hz: u32::try_from(rate).unwrap_or(0),
+        channels: u32::try_from(channels).unwrap_or(0),
+    }
+}
+
+/// The longest stream of picture or sound, as counted.
+fn covered(streams: &[Stream]) -> Option<i64> {
+    streams
+        .iter()
+        .filter(|s| matches!(s.kind, StreamKind::Video | StreamKind::Audio))
+        .filter_map(|s| Some(s.end_us? - s.first_us?))
+        .max()
+}
+
+fn coverage(
+    streams: &[Stream],
+    scanned: &Scanned,
+    structure: &Structure,
+    declared_us: Option<i64>,
+) -> Coverage {
+    let covered_us = covered(streams);
+    let missing_us =
+        declared_us.zip(covered_us).map(|(declared, covered)| (declared - covered).max(0));
+    let missing_packets = streams
+        .iter()
+        .filter_map(|s| Some(s.declared_packets?.saturating_sub(s.packets)))
+        .reduce(|a, b| a + b)
+        .filter(|_| structure.family == Family::Mp4 && !structure.fragmented);
+    let mut reasons = Vec::new();
+    if let Some(bytes @ 1..) = structure.missing_bytes {
+        reasons.push(format!("the container declares {bytes} bytes beyond the end of the file"));
+    }
+    if let Some(packets @ 1..) = missing_packets {
+        reasons.push(format!("{packets} packets of the index are not in the file"));
+    }
+    if let Some((missing, declared)) = missing_us.zip(declared_us)
+        && missing > TOLERANCE_US.max(declared / TOLERANCE_PART)
+    {
+        let (missing, declared) = (seconds(missing), seconds(declared));
+        reasons.push(format!("{missing} s of the declared {declared} s have no packets"));
+    }
+    if structure.family == Family::Ogg && !structure.has_index {
+        reasons.push("the last page does not end the stream".into());
+    }
+    if !scanned.read_to_end {
+        reasons.push("reading stopped at an error before the end".into());
+    }
+    let declares = structure.missing_bytes.is_some() || declared_us.is_some();
+    let verdict = match (reasons.is_empty(), declares || structure.family == Family::Ogg) {
+        (false, _) => Verdict::Truncated,
+        (true, true) => Verdict::Complete,
+        (true, false) => Verdict::CannotTell,
+    };
+    Coverage {
+        verdict,
+        declared_us,
+        covered_us,
+        missing_us,
+        missing_bytes: structure.missing_bytes,
+        missing_packets,
+        reasons,
+    }
+}
+
+fn seconds(us: i64) -> String {
+    format!("{}.{}", us / 1_000_000, us % 1_000_000 / 100_000)
+}
+
+/// Whether current browsers play this as it is.
+fn browser(
+    structure: &Structure,
+    container: &str,
+    streams: &[Stream],
+    coverage: &Coverage,
+) -> Browser {
+    let why_not = why_not(structure, container, streams, coverage);
+    Browser { plays: why_not.is_none(), why_not: why_not.map(str::to_owned) }
+}
+
+fn why_not(
+    structure: &Structure,
+    container: &str,
+    streams: &[Stream],
+    coverage: &Coverage,
+) -> Option<&'static str> {
+    let of = |kind| streams.iter().filter(move |s| s.kind == kind);
+    let plays_picture = |s: &Stream| {
+        let profile = s.profile.as_deref().unwrap_or("");
+        let format = s.video.as_ref().map_or("", |video| &video.pixel_format);
+        s.codec == "h264"
+            && matches!(format, "yuv420p" | "yuvj420p")
+            && matches!(profile, "Baseline" | "Constrained Baseline" | "Main" | "High")
+    };
+    let plays_sound = |s: &Stream| s.codec == "aac" && s.profile.as_deref() == Some("LC");
+    if !container.starts_with("mov") || structure.brand.as_deref() == Some("qt  ") {
+        Some("not an MP4 file")
+    } else if !structure.index_first && !structure.fragmented {
+        Some("the index is not at the front")
+    } else if of(StreamKind::Video).count() != 1 {
+        Some("not exactly one picture stream")
+    } else if !of(StreamKind::Video).all(plays_picture) {
+        Some("the picture is not 8-bit H.264 4:2:0")
+    } else if of(StreamKind::Audio).count() > 1 || !of(StreamKind::Audio).all(plays_sound) {
+        Some("the sound is not one AAC stream")
+    } else if coverage.verdict == Verdict::Truncated {
+        Some("part of the file is missing")
+    } else {
+        None
+    }
+}
+
+/// Whether the original may stand as its own viewing copy.
+pub(crate) fn original_is_proxy(probe: &Probe, parameters: &ProxyParameters) -> bool {
+    probe.browser.plays && probe.size_bytes <= parameters.original_is_proxy_max_bytes
+}
+
+fn tags(input: &Input) -> Vec<Tag> {
+    let container = input.metadata();
+    let streams: Vec<_> = input.streams().collect();
+    let of_streams = streams.iter().flat_map(|s| s.metadata().iter().map(own).collect::<Vec<_>>());
+    container
+        .iter()
+        .map(own)
+        .chain(of_streams)
+        .map(|(name, value)| Tag { name: shorten(&name), value: shorten(&value) })
+        .take(MAX_ENTRIES)
+        .collect()
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
+}
+
+fn find(tags: &[Tag], names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| tags.iter().find(|t| t.name == *name)).map(|t| t.value.clone())
+}
+
+/// ISO 6709 as cameras write it: `-15.8355-048.0153/`.
+fn iso6709(text: &str) -> Option<Location> {
+    let text = text.trim_end_matches('/');
+    let second = text.get(1..)?.find(['+', '-'])? + 1;
+    let (latitude, rest) = text.split_at(second);
+    let end = rest.get(1..)?.find(['+', '-']).map_or(rest.len(), |at| at + 1);
+    Some(Location {
+        latitude_e6: millionths(latitude, 90)?,
+        longitude_e6: millionths(&rest[..end], 180)?,
+    })
+}
+
+fn millionths(degrees: &str, limit: i64) -> Option<i64> {
+    let number: f64 = degrees.parse().ok()?;
+    let millionths = (number * 1e6).round() as i64;
+    (number.is_finite() && millionths.abs() <= limit * 1_000_000).then_some(millionths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_read_as_cameras_write_them() {
+        let at = |text| iso6709(text).map(|l| (l.latitude_e6, l.longitude_e6));
+        assert_eq!(at("-15.8355-048.0153/"), Some((-15_835_500, -48_015_300)));
+        assert_eq!(at("+51.5007+000.1246+011.3/"), Some((51_500_700, 124_600)));
+        for bad in ["", "/", "north", "+91.0+000.0/", "+51.5", "é+1+2", "+1+nan/"] {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Reads every packet without decoding, and counts what is there. A file cut short still opens at its full length:
+//! only its packets tell.
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::Rescale;
+use ffmpeg_next::format::context::Input;
+use transcode_protocol::Frame;
+
+use crate::channel::SharedChannel;
+use crate::input::{Next, Reader, permille};
+
+/// Microseconds, as every time in a probe.
+pub(crate) const MICROSECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1_000_000);
+
+/// What was counted in one stream.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Counted {
+    pub(crate) packets: u64,
+    pub(crate) keyframes: u64,
+    pub(crate) damaged: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first_us: Option<i64>,
+    pub(crate) end_us: Option<i64>,
+    last: Option<i64>,
+    shortest_step: Option<i64>,
+    longest_step: Option<i64>,
+}
+
+/// What was counted in all.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned {
+    pub(crate) streams: Vec<Counted>,
+    pub(crate) errors: u64,
+    pub(crate) read_to_end: bool,
+}
+
+/// Reads `input` to its end.
+pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
+    let mut scanned = Scanned {
+        streams: vec![Counted::default(); input.nb_streams() as usize],
+        ..Default::default()
+    };
+    let mut reader = Reader::default();
+    let mut said = 0;
+    loop {
+        match reader.next(input) {
+            Next::End { clean } => {
+                scanned.read_to_end = clean;
+                scanned.errors = reader.errors;
+                return scanned;
+            }
+            Next::Packet(packet) => {
+                let index = packet.stream();
+                // Formats such as MPEG-TS announce streams late.
+                if index >= scanned.streams.len() {
+                    scanned.streams.resize(index + 1, Counted::default());
+                }
+                let time_base = input.stream(index).map(|s| s.time_base());
+                scanned.streams[index].count(&packet, time_base);
+                if let Some(now) =
+                    permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10)
+                {
+                    said = now;
+                    channel.send(&Frame::Progress { permille: now });
+                }
+            }
+        }
+    }
+}
+
+impl Counted {
+    fn count(&mut self, packet: &ffmpeg::Packet, time_base: Option<ffmpeg::Rational>) {
+        self.packets += 1;
+        self.keyframes += u64::from(packet.is_key());
+        self.damaged += u64::from(packet.is_corrupt());
+        self.bytes += packet.size() as u64;
+        let Some((time, base)) = packet.pts().or(packet.dts()).zip(time_base) else { return };
+        let us = |ticks: i64| ticks.rescale(base, MICROSECONDS);
+        let end = us(time.saturating_add(packet.duration().max(0)));
+        self.first_us = Some(self.first_us.map_or(us(time), |first| first.min(us(time))));
+        self.end_us = Some(self.end_us.map_or(end, |last| last.max(end)));
+        self.note_step(packet.dts().unwrap_or(time));
+    }
+
+    fn note_step(&mut self, time: i64) {
+        let step = self.last.map(|last| time.saturating_sub(last)).filter(|step| *step > 0);
+        self.last = Some(time);
+        if let Some(step) = step {
+            self.shortest_step = Some(self.shortest_step.map_or(step, |s| s.min(step)));
+            self.longest_step = Some(self.longest_step.map_or(step, |s| s.max(step)));
+        }
+    }
+
+    /// Whether steps between packets differ by more than rounding.
+    pub(crate) fn is_variable(&self) -> bool {
+        match (self.shortest_step, self.longest_step) {
+            (Some(shortest), Some(longest)) => longest - shortest > 1.max(shortest / 20),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Pictures: decode, turn upright, scale, and encode with the timestamps they came with.
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::{Dictionary, Packet, Rational, Rescale, ffi, filter, frame};
+use transcode_protocol::{FailureCode, ProxyParameters};
+
+use crate::failure::{JobFailure, While};
+use crate::mux::{Mp4, Track};
+use crate::probe::rotation;
+
+/// Every picture is timed in 1/90000 s: exact for the rates that cameras use.
+pub(crate) const CLOCK: Rational = Rational(1, 90_000);
+/// No camera makes larger pictures; a file that claims one is not given the memory.
+const MAX_PIXELS: i64 = 8192 * 4608;
+/// Assumed where a file does not say how often a picture comes.
+const DEFAULT_RATE: Rational = Rational(25, 1);
+const MAX_RATE: f64 = 240.0;
+
+/// Decodes one stream of pictures.
+pub(crate) struct Pictures {
+    decoder: ffmpeg::decoder::Video,
+    time_base: Rational,
+    /// Start of the whole file, in [`CLOCK`]: sound and picture count from the same moment.
+    start: i64,
+    step: i64,
+    last: Option<i64>,
+    pub(crate) index: usize,
+    pub(crate) decoded: u64,
+    pub(crate) damaged: u64,
+}
+
+/// The size of pictures as they are shown: upright, with square pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    rotation: u32,
+}
+
+impl Pictures {
+    pub(crate) fn open(
+        stream: &ffmpeg::Stream<'_>,
+        start_us: i64,
+        threads: u32,
+    ) -> Result<Self, JobFailure> {
+        let decoder = open_decoder(stream, threads).and_then(|opened| opened.video());
+        let decoder = decoder.map_err(|error| not_decodable("picture", error))?;
+        Ok(Self {
+            decoder,
+            time_base: stream.time_base(),
+            start: start_us.rescale(crate::scan::MICROSECONDS, CLOCK),
+            step: 1i64.rescale(frame_rate(stream).invert(), CLOCK).max(1),
+            last: None,
+            index: stream.index(),
+            decoded: 0,
+            damaged: 0,
+        })
+    }
+
+    /// Hands over a packet, or the end.
+    pub(crate) fn feed(&mut self, packet: Option<&Packet>) {
+        let fed = match packet {
+            Some(packet) => self.decoder.send_packet(packet),
+            None => self.decoder.send_eof(),
+        };
+        // A damaged picture is left out; the rest may be good.
+        self.damaged += u64::from(fed.is_err());
+    }
+
+    /// The next picture, its time in [`CLOCK`] from the start of the file and later than the one before.
+    pub(crate) fn next(&mut self) -> Result<Option<frame::Video>, JobFailure> {
+        let mut picture = frame::Video::empty();
+        loop {
+            match self.decoder.receive_frame(&mut picture) {
+                Ok(()) => break,
+                Err(ffmpeg::Error::InvalidData) => self.damaged += 1,
+                Err(error @ ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }) => {
+                    return Err(JobFailure::av("decoding the picture", error));
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+        let earliest = self.last.map_or(i64::MIN, |last| last + 1);
+        let expected = self.last.map_or(0, |last| last + self.step);
+        let time = picture.timestamp().map(|t| t.rescale(self.time_base, CLOCK) - self.start);
+        let time = time.unwrap_or(expected).max(earliest);
+        self.last = Some(time);
+        self.decoded += 1;
+        picture.set_pts(Some(time));
+        Ok(Some(picture))
+    }
+}
+
+/// Opens the decoder of any stream.
+pub(crate) fn open_decoder(
+    stream: &ffmpeg::Stream<'_>,
+    threads: u32,
+) -> Result<ffmpeg::decoder::Opened, ffmpeg::Error> {
+    let mut context = ffmpeg::codec::Context::from_parameters(stream.parameters())?;
+    // SAFETY: sets numbers of a context that is not open yet.
+    unsafe {
+        let raw = context.as_mut_ptr();
+        (*raw).thread_count = i32::try_from(threads).unwrap_or(1);
+        (*raw).max_pixels = MAX_PIXELS;
+        (*raw).pkt_timebase = stream.time_base().into();
+    }
+    context.decoder().open()
+}
+
+pub(crate) fn not_decodable(what: &str, error: ffmpeg::Error) -> JobFailure {
+    if error == (ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }) {
+        return JobFailure::av("opening the decoder", error);
+    }
+    JobFailure::new(FailureCode::NotDecodable, format!("The {what} cannot be decoded: {error}."))
+}
+
+/// Pictures a second, as far as the file says.
+pub(crate) fn frame_rate(stream: &ffmpeg::Stream<'_>) -> Rational {
+    [stream.avg_frame_rate(), stream.rate()]
+        .into_iter()
+        .find(|rate| rate.0 > 0 && rate.1 > 0 && f64::from(*rate) <= MAX_RATE)
+        .unwrap_or(DEFAULT_RATE)
+}
+
+/// Size as shown of the pictures of `stream`; `None` where it does not say.
+pub(crate) fn shown(stream: &ffmpeg::Stream<'_>) -> Option<Shown> {
+    // SAFETY: reads numbers of a stream of an open context.
+    let (width, height, aspect) = unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        let aspect = ffi::av_guess_sample_aspect_ratio(
+            std::ptr::null_mut(),
+            stream.as_ptr().cast_mut(),
+            std::ptr::null_mut(),
+        );
+        (parameters.width, parameters.height, aspect)
+    };
+    let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+    if width == 0 || height == 0 || i64::from(width) * i64::from(height) > MAX_PIXELS {
+        return None;
+    }
+    let square = match (u64::try_from(aspect.num), u64::try_from(aspect.den)) {
+        // Aspect ratios beyond 1:4 and 4:1 are damage.
+        (Ok(num @ 1..), Ok(den @ 1..)) if num <= den * 4 && den <= num * 4 => {
+            (u64::from(width) * num / den) as u32
+        }
+        _ => width,
+    };
+    let rotation = rotation(stream);
+    let (width, height) = if rotation % 180 == 0 { (square, height) } else { (height, square) };
+    Some(Shown { width: width.max(2), height: height.max(2), rotation })
+}
+
+impl Shown {
+    /// The largest even size within the limits and this size, with the same aspect ratio.
+    pub(crate) fn fit(self, max_long: u32, max_short: u32) -> (u32, u32) {
+        let (width, height) = (u64::from(self.width), u64::from(self.height));
+        let (long, short) = (width.max(height), width.min(height));
+        let (max_long, max_short) = (u64::from(max_long), u64::from(max_short));
+        // The scale as a fraction num/den, never above one.
+        let (num, den) = [(1, 1), (max_long, long), (max_short, short)]
+            .into_iter()
+            .reduce(|a, b| if a.0 * b.1 <= b.0 * a.1 { a } else { b })
+            .expect("the list is not empty");
+        let even = |side: u64| (((side * num + den / 2) / den) / 2 * 2).max(2) as u32;
+        (even(width), even(height))
+    }
+}
+
+/// Turns, scales and converts pictures to one size and format, whatever arrives.
+pub(crate) struct Shaper {
+    width: u32,
+    height: u32,
+    rotation: u32,
+    format: &'static str,
+    graph: Option<(Shape, filter::Graph)>,
+}
+
+/// What a filter graph was built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    width: u32,
+    height: u32,
+    format: i32,
+}
+
+impl Shaper {
+    pub(crate) fn new(shown: Shown, size: (u32, u32), format: &'static str) -> Self {
+        Self { width: size.0, height: size.1, rotation: shown.rotation, format, graph: None }
+    }
+
+    /// The picture in its new shape, time kept.
+    pub(crate) fn shape(&mut self, picture: &frame::Video) -> Result<frame::Video, JobFailure> {
+        // SAFETY: reads one number of a decoded frame.
+        let format = unsafe { (*picture.as_ptr()).format };
+        let shape = Shape { width: picture.width(), height: picture.height(), format };
+        let mut graph = match self.graph.take() {
+            Some((built_for, graph)) if built_for == shape => graph,
+            _ => self.build(shape).while_doing("preparing the picture filter")?,
+        };
+        let mut shaped = frame::Video::empty();
+        let result = run(&mut graph, picture, &mut shaped);
+        self.graph = Some((shape, graph));
+        result.while_doing("scaling the picture")?;
+        shaped.set_kind(ffmpeg::picture::Type::None);
+        Ok(shaped)
+    }
+
+    fn build(&self, shape: Shape) -> Result<filter::Graph, ffmpeg::Error> {
+        let missing = ffmpeg::Error::FilterNotFound;
+        let mut graph = filter::Graph::new();
+        // SAFETY: sets a number of a graph that has no filters yet. One thread: same bytes everywhere.
+        unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
+        let arguments = format!(
+            "video_size={}x{}:pix_fmt={}:time_base={}/{}:pixel_aspect=1/1",
+            shape.width, shape.height, shape.format, CLOCK.0, CLOCK.1
+        );
+        graph.add(&filter::find("buffer").ok_or(missing)?, "in", &arguments)?;
+        graph.add(&filter::find("buffersink").ok_or(missing)?, "out", "")?;
+        let turn = match self.rotation {
+            90 => "transpose=clock,",
+            180 => "hflip,vflip,",
+            270 => "transpose=cclock,",
+            _ => "",
+        };
+        let steps = format!(
+            "{turn}scale={}:{}:flags=bicubic+accurate_rnd+bitexact,setsar=1,format={}",
+            self.width, self.height, self.format
+        );
+        graph.output("in", 0)?.input("out", 0)?.parse(&steps)?;
+        graph.validate()?;
+        Ok(graph)
+    }
+}
+
+fn run(
+    graph: &mut filter::Graph,
+    picture: &frame::Video,
+    shaped: &mut frame::Video,
+) -> Result<(), ffmpeg::Error> {
+    let missing = ffmpeg::Error::FilterNotFound;
+    graph.get("in").ok_or(missing)?.source().add(picture)?;
+    graph.get("out").ok_or(missing)?.sink().frame(shaped)
+}
+
+/// Encodes pictures as H.264.
+pub(crate) struct Encoder {
+    encoder: ffmpeg::encoder::video::Encoder,
+    track: Track,
+    step: i64,
+    pub(crate) how: String,
+}
+
+impl Encoder {
+    pub(crate) fn open(
+        stream: &ffmpeg::Stream<'_>,
+        size: (u32, u32),
+        parameters: &ProxyParameters,
+        mp4: &mut Mp4,
+    ) -> Result<Self, JobFailure> {
+        let rate = frame_rate(stream);
+        let keyframe_every = (f64::from(rate) * f64::from(parameters.keyframe_every_ms) / 1000.0)
+            .round()
+            .clamp(1.0, 600.0) as u32;
+        let how = format!(
+            "libx264 preset={} crf={} bf=0 g={keyframe_every} size={}x{} pix_fmt=yuv420p threads={}",
+            parameters.preset, parameters.crf, size.0, size.1, parameters.threads
+        );
+        let encoder = open_encoder(stream, size, rate, keyframe_every, parameters)
+            .while_doing("starting the H.264 encoder")?;
+        let track = mp4.add(&encoder)?;
+        let step = 1i64.rescale(rate.invert(), CLOCK).max(1);
+        Ok(Self { encoder, track, step, how })
+    }
+
+    /// Encodes a picture, or the end, and writes what comes of it.
+    pub(crate) fn feed(
+        &mut self,
+        picture: Option<&frame::Video>,
+        mp4: &mut Mp4,
+    ) -> Result<(), JobFailure> {
+        match picture {
+            Some(picture) => self.encoder.send_frame(picture),
+            None => self.encoder.send_eof(),
+        }
+        .while_doing("encoding the picture")?;
+        loop {
+            let mut packet = Packet::empty();
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => {
+                    if packet.duration() <= 0 {
+                        packet.set_duration(self.step);
+                    }
+                    mp4.write(&self.track, packet)?;
+                }
+                Err(ffmpeg::Error::Eof) => return Ok(()),
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
+                Err(error) => return Err(JobFailure::av("encoding the picture", error)),
+            }
+        }
+    }
+}
+
+fn open_encoder(
+    stream: &ffmpeg::Stream<'_>,
+    size: (u32, u32),
+    rate: Rational,
+    keyframe_every: u32,
+    parameters: &ProxyParameters,
+) -> Result<ffmpeg::encoder::video::Encoder, ffmpeg::Error> {
+    let codec = ffmpeg::encoder::find_by_name("libx264").ok_or(ffmpeg::Error::EncoderNotFound)?;
+    let mut encoder = ffmpeg::codec::Context::new_with_codec(codec).encoder().video()?;
+    encoder.set_width(size.0);
+    encoder.set_height(size.1);
+    encoder.set_format(ffmpeg::format::Pixel::YUV420P);
+    encoder.set_time_base(CLOCK);
+    encoder.set_frame_rate(Some(rate));
+    encoder.set_gop(keyframe_every);
+    encoder.set_max_b_frames(0);
+    encoder.set_flags(ffmpeg::codec::Flags::GLOBAL_HEADER);
+    // SAFETY: copies numbers between two contexts, the second not open yet.
+    unsafe {
+        let from = &*(*stream.as_ptr()).codecpar;
+        let raw = encoder.as_mut_ptr();
+        (*raw).thread_count = i32::try_from(parameters.threads).unwrap_or(1);
+        (*raw).color_primaries = from.color_primaries;
+        (*raw).color_trc = from.color_trc;
+        (*raw).colorspace = from.color_space;
+        (*raw).color_range = ffi::AVColorRange::AVCOL_RANGE_MPEG;
+        (*raw).sample_aspect_ratio = Rational(1, 1).into();
+    }
+    let mut options = Dictionary::new();
+    options.set("preset", &parameters.preset);
+    options.set("crf", &parameters.crf.to_string());
+    encoder.open_as_with(codec, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_fit_keep_their_aspect_and_are_even() {
+        let fit = |width, height| Shown { width, height, rotation: 0 }.fit(1280, 720);
+        assert_eq!(fit(1920, 1080), (1280, 720));
+        assert_eq!(fit(1080, 1920), (720, 1280), "upright");
+        assert_eq!(fit(640, 480), (640, 480), "never enlarged");
+        assert_eq!(fit(1600, 1200), (960, 720));
+        assert_eq!(fit(3840, 1080), (1280, 360));
+        assert_eq!(fit(321, 241), (320, 240), "even");
+        assert_eq!(fit(2, 4000), (2, 1280), "never nothing");
+    }
+}
