@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use support::*;
 use transcode::protocol::probe::{StreamKind, Verdict};
-use transcode::protocol::{Outcome, PosterParameters, Recipe};
+use transcode::protocol::{Outcome, PosterParameters, ProbeParameters, ProxyParameters, Recipe};
 
 #[tokio::test]
 async fn probe_tells_what_a_phone_clip_is() {
@@ -56,8 +56,13 @@ async fn rotation_of_an_upright_clip_is_told_and_undone() {
     let turned = ffmpeg(&footage(PHONE), &arguments, "mp4");
     let probe = probe(&turned).await;
     let video = probe.streams[0].video.as_ref().unwrap();
-    assert_eq!((video.width, video.height, video.rotation_degrees), (1920, 1080, 270));
-    let (_, made) = proxy(&turned).await;
+    let judged = ffprobe(&turned);
+    let judged = &stream(&judged, "video").unwrap()["side_data_list"][0]["rotation"];
+    let clockwise = (-judged.as_i64().unwrap()).rem_euclid(360);
+    assert_ne!(clockwise, 0);
+    assert_eq!((video.width, video.height), (1920, 1080));
+    assert_eq!(i64::from(video.rotation_degrees), clockwise);
+    let (_, made) = made_proxy(&turned).await;
     let probed = ffprobe(&made);
     let video = stream(&probed, "video").unwrap();
     assert_eq!((&video["width"], &video["height"]), (&720.into(), &1280.into()));
@@ -72,14 +77,15 @@ async fn rotation_of_an_upright_clip_is_told_and_undone() {
 
 #[tokio::test]
 async fn proxies_play_last_as_long_and_have_their_sound() {
-    for (original, size, length, sound) in [
-        (PHONE.to_owned(), (1280, 720), 1.6, true),
-        (format!("{HELLO}.avi"), (1024, 576), 8.36, true),
-        (format!("{HELLO}.mpeg"), (640, 480), 8.3, true),
-        (format!("{HELLO}.ogg"), (720, 480), 8.3, true),
-        (WEBCAM.to_owned(), (320, 240), 29.9, false),
+    for (original, size, sound) in [
+        (PHONE.to_owned(), (1280, 720), true),
+        (format!("{HELLO}.avi"), (1024, 576), true),
+        (format!("{HELLO}.mpeg"), (640, 480), true),
+        (format!("{HELLO}.ogg"), (720, 480), true),
+        (WEBCAM.to_owned(), (320, 240), false),
     ] {
-        let (finished, made) = proxy(&footage(&original)).await;
+        let length = seconds(&ffprobe(&footage(&original))["format"]["duration"]);
+        let (finished, made) = made_proxy(&footage(&original)).await;
         assert_eq!(finished.report.outcome, Outcome::Made);
         assert_eq!(finished.output_bytes, made.len() as u64);
         assert_eq!(complaints(&made), "", "{original}");
@@ -89,7 +95,9 @@ async fn proxies_play_last_as_long_and_have_their_sound() {
         assert_eq!(video["width"], size.0, "{original}");
         assert_eq!(video["height"], size.1, "{original}");
         let duration = seconds(&probed["format"]["duration"]);
-        assert!((duration - length).abs() < 0.15, "{original}: {duration}");
+        // libav 5.1 misplaces the first page of this Ogg's sound by seconds; what was misplaced is left out.
+        let tolerance = if original.ends_with("ogg") { 0.3 } else { 0.15 };
+        assert!((duration - length).abs() < tolerance, "{original}: {duration}");
         let audio = stream(&probed, "audio");
         assert_eq!(audio.is_some(), sound, "{original}");
         assert!(audio.is_none_or(|a| a["codec_name"] == "aac"));
@@ -102,7 +110,7 @@ async fn proxies_play_last_as_long_and_have_their_sound() {
 
 #[tokio::test]
 async fn proxies_are_fragmented_with_the_index_first() {
-    let (_, made) = proxy(&footage(PHONE)).await;
+    let (_, made) = made_proxy(&footage(PHONE)).await;
     let mut kinds = Vec::new();
     let mut at = 0;
     while at + 8 <= made.len() {
@@ -118,7 +126,7 @@ async fn proxies_are_fragmented_with_the_index_first() {
 #[tokio::test]
 async fn variable_frame_rate_keeps_its_timestamps() {
     let original = footage(PHONE);
-    let (_, made) = proxy(&original).await;
+    let (_, made) = made_proxy(&original).await;
     let (before, after) = (picture_times(&original), picture_times(&made));
     assert!(before.len() > 30);
     assert_eq!(before.len(), after.len(), "no picture doubled or dropped");
@@ -130,60 +138,41 @@ async fn variable_frame_rate_keeps_its_timestamps() {
     }
 }
 
-/// A flash and a beep at the same moment, three seconds in, sound starting late; then both are found in the proxy.
+/// A flash and a beep at the same moment, three seconds in, on a sound track that starts a second late.
 #[tokio::test]
 async fn sound_stays_with_the_picture() {
-    let made_up = [
-        "-f",
-        "lavfi",
-        "-i",
-        "color=black:s=320x240:r=15:d=6,drawbox=enable='between(t,3,3.2)':color=white:t=fill",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=f=1000:d=6:r=44100,volume='between(t,3,3.2)':eval=frame,atrim=start=1",
-        "-map",
-        "1:v",
-        "-map",
-        "2:a",
-        "-c:v",
-        "mjpeg",
-        "-c:a",
-        "pcm_mulaw",
-        "-ar",
-        "8000",
-    ];
-    let original = ffmpeg(&footage(WEBCAM), &made_up, "mkv");
+    let picture =
+        "color=black:s=320x240:r=15:d=6,drawbox=enable='between(t,3,3.2)':color=white:t=fill";
+    let sound = "sine=f=1000:d=5:r=44100,volume='between(t,2,2.2)':eval=frame";
+    let arguments = [
+        ["-f", "lavfi", "-i", picture].as_slice(),
+        &["-itsoffset", "1", "-f", "lavfi", "-i", sound],
+        &["-map", "1:v", "-map", "2:a", "-c:v", "mjpeg", "-c:a", "pcm_mulaw", "-ar", "8000"],
+    ]
+    .concat();
+    let original = ffmpeg(&footage(WEBCAM), &arguments, "mkv");
     let (finished, made) = proxy(&original).await;
     assert_eq!(finished.report.notes, Vec::<String>::new());
-    let flash = first_loud(
-        &made,
-        &["-vf", "scale=1:1", "-pix_fmt", "gray", "-vsync", "passthrough", "-f", "rawvideo"],
-        |px| px[0] > 128,
-        1,
-    );
-    let flash = picture_times(&made)[flash];
-    let beep = first_loud(
-        &made,
-        &["-af", "aresample=8000:async=1:first_pts=0", "-ac", "1", "-f", "s16le"],
-        |s| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1500,
-        2,
-    );
-    let beep = beep as f64 / 8000.0;
-    assert!((flash - beep).abs() < 0.08, "flash at {flash}, beep at {beep}");
+    let (flash, beep) = (flash(&made), beep(&made));
     assert!((flash - 3.0).abs() < 0.1, "flash at {flash}");
+    assert!((flash - beep).abs() < 0.08, "flash at {flash}, beep at {beep}");
 }
 
-fn first_loud(
-    video: &[u8],
-    arguments: &[&str],
-    loud: impl Fn(&[u8]) -> bool,
-    step: usize,
-) -> usize {
-    let raw = ffmpeg(video, arguments, "raw");
-    raw.chunks_exact(step).position(loud).expect("something stands out")
+/// When the picture turns white.
+fn flash(video: &[u8]) -> f64 {
+    let gray = "scale=1:1,format=gray";
+    let raw = ffmpeg(video, &["-vf", gray, "-vsync", "passthrough", "-f", "rawvideo"], "raw");
+    let at = raw.iter().position(|pixel| *pixel > 128).expect("there is a flash");
+    picture_times(video)[at]
 }
 
+/// When the sound begins, counted from zero.
+fn beep(video: &[u8]) -> f64 {
+    let filled = "aresample=8000:async=1:first_pts=0";
+    let raw = ffmpeg(video, &["-af", filled, "-ac", "1", "-f", "s16le"], "raw");
+    let loud = |s: &[u8]| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1500;
+    raw.chunks_exact(2).position(loud).expect("there is a beep") as f64 / 8000.0
+}
 #[tokio::test]
 async fn what_a_browser_plays_is_its_own_proxy() {
     let front = ffmpeg(
@@ -225,7 +214,12 @@ async fn posters_are_small_pictures_from_a_little_in() {
 async fn same_original_and_recipe_give_the_same_bytes() {
     let original = footage(PHONE);
     let mut made = Vec::new();
-    for recipe in transcode::recipe::standard() {
+    let always = ProxyParameters { original_is_proxy_max_bytes: 0, ..Default::default() };
+    for recipe in [
+        Recipe::Probe(ProbeParameters::default()),
+        Recipe::Proxy(always),
+        Recipe::Poster(PosterParameters::default()),
+    ] {
         let first = run(recipe.clone(), &original).await.unwrap();
         let second = run(recipe, &original).await.unwrap();
         assert_eq!(first.1, second.1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use transcode::protocol::{OriginalDigests, Probe, Recipe};
+use transcode::protocol::{OriginalDigests, Probe, ProxyParameters, Recipe};
 use transcode::supervise::Allowance;
 use transcode::{Failure, Finished, Supervisor};
 
@@ -69,6 +69,12 @@ pub async fn probe(original: &Bytes) -> Probe {
 
 pub async fn proxy(original: &Bytes) -> (Finished, Vec<u8>) {
     run(Recipe::Proxy(Default::default()), original).await.unwrap()
+}
+
+/// The viewing copy, also of what a browser plays as it is.
+pub async fn made_proxy(original: &Bytes) -> (Finished, Vec<u8>) {
+    let parameters = ProxyParameters { original_is_proxy_max_bytes: 0, ..Default::default() };
+    run(Recipe::Proxy(parameters), original).await.unwrap()
 }
 
 /// A temporary file with these bytes, for programs that want a file.

@@ -50,6 +50,9 @@ impl Sound {
         let (encoder, frame_samples) =
             open_encoder(stereo, parameters).while_doing("starting the AAC encoder")?;
         let track = mp4.add(&encoder)?;
+        // SAFETY: reads one number of an open context.
+        let priming = i64::from(unsafe { (*encoder.as_ptr()).initial_padding });
+        mp4.delay(priming.rescale(encoder.time_base(), MICROSECONDS));
         let how = format!(
             "aac b={} rate={} channels={}",
             bit_rate(stereo, parameters),
@@ -124,7 +127,12 @@ impl Sound {
             .timestamp()
             .map(|t| t.rescale(self.time_base, own) - self.start_us.rescale(MICROSECONDS, own));
         let time = stamped.or(self.next).unwrap_or(0);
-        self.next = Some(time + sound.samples() as i64);
+        let end = time + sound.samples() as i64;
+        self.next = Some(end);
+        // Before the start of the file there is only priming, or damage.
+        if end <= 0 {
+            return Ok(());
+        }
         sound.set_pts(Some(time));
         self.decoded += 1;
         let mut graph = match self.graph.take() {

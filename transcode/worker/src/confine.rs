@@ -14,6 +14,8 @@ const DESCRIPTORS_KEPT: libc::c_uint = 3;
 /// Each arena of the allocator reserves address space: few of them, so that the memory limit means memory.
 const ALLOCATOR_ARENAS: libc::c_int = 2;
 
+const CPU_GRACE_SECONDS: u64 = 2;
+
 /// Lays the floor, or says which part of it could not be laid.
 pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     forget_environment();
@@ -86,7 +88,9 @@ fn no_new_privileges() -> io::Result<()> {
 }
 
 fn limit_to(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // Processor time ends with a signal that says so; only who ignores it is killed.
+    let grace = if resource == libc::RLIMIT_CPU { CPU_GRACE_SECONDS } else { 0 };
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit.saturating_add(grace) };
     // SAFETY: reads one structure.
     succeeded(unsafe { libc::setrlimit(resource, &limit) }.into())
 }

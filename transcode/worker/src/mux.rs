@@ -1,15 +1,17 @@
 //! Writes a fragmented MP4 straight to the server: nothing is ever sought back, so nothing needs a file.
 
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::Dictionary;
 use ffmpeg_next::format::context::{Output, StreamIo};
+use ffmpeg_next::{Dictionary, Rescale};
 
 use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, While};
+use crate::scan::MICROSECONDS;
 
 /// Said in the file itself, wherever it ends up.
 pub(crate) const TITLE: &str = "Viewing copy – not for comparison, measurement or identification";
-const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof";
+/// `frag_discont`: a track that starts later than the other says so, or sound and picture would drift apart.
+const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof+frag_discont";
 /// Without a picture there are no keyframes: fragments of this length.
 const SOUND_FRAGMENT_US: &str = "2000000";
 const IO_BUFFER_BYTES: usize = 256 << 10;
@@ -17,6 +19,9 @@ const IO_BUFFER_BYTES: usize = 256 << 10;
 /// An MP4 on its way out.
 pub(crate) struct Mp4 {
     output: Output,
+    /// Added to every time, so that the encoder's priming before the first sound is not before zero: the muxer
+    /// would move packets by itself, but only those after the first.
+    delay_us: i64,
 }
 
 /// A stream of it, with the clock that its packets are counted in.
@@ -29,7 +34,7 @@ impl Mp4 {
     pub(crate) fn new(channel: &SharedChannel, name: &'static str) -> Result<Self, JobFailure> {
         let io = StreamIo::from_write_with_capacity(channel.writer(name), IO_BUFFER_BYTES);
         let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some("mp4")));
-        Ok(Self { output: output.while_doing("starting the MP4")? })
+        Ok(Self { output: output.while_doing("starting the MP4")?, delay_us: 0 })
     }
 
     /// Adds the stream that `encoder` will feed.
@@ -42,12 +47,18 @@ impl Mp4 {
         Ok(Track { index, clock })
     }
 
+    /// Makes room for what an encoder puts before the first moment.
+    pub(crate) fn delay(&mut self, us: i64) {
+        self.delay_us = self.delay_us.max(us);
+    }
+
     pub(crate) fn begin(&mut self, has_picture: bool) -> Result<(), JobFailure> {
         let mut metadata = Dictionary::new();
         metadata.set("title", TITLE);
         self.output.set_metadata(metadata);
         let mut options = Dictionary::new();
         options.set("movflags", FLAGS);
+        options.set("avoid_negative_ts", "disabled");
         if !has_picture {
             options.set("frag_duration", SOUND_FRAGMENT_US);
         }
@@ -63,6 +74,9 @@ impl Mp4 {
         let clock = self.output.stream(track.index).map_or(track.clock, |s| s.time_base());
         packet.set_stream(track.index);
         packet.rescale_ts(track.clock, clock);
+        let delay = self.delay_us.rescale(MICROSECONDS, clock);
+        packet.set_pts(packet.pts().map(|time| time + delay));
+        packet.set_dts(packet.dts().map(|time| time + delay));
         packet.set_position(-1);
         packet.write_interleaved(&mut self.output).while_doing("writing the MP4")
     }

@@ -20,8 +20,8 @@ use crate::scan::{Counted, MICROSECONDS, Scanned, scan};
 use crate::structure::{Family, Structure};
 
 /// A shorter difference between declared and covered length is rounding, an edit list or a last frame.
-const TOLERANCE_US: i64 = 1_000_000;
-/// … or this share of the declared length, whichever is more.
+const TOLERANCE_US: i64 = 400_000;
+/// … or this share of the declared length, or twice the longest step between pictures, whichever is most.
 const TOLERANCE_PART: i64 = 100;
 
 /// Makes `probe.json`.
@@ -36,6 +36,7 @@ pub(crate) fn make(channel: &SharedChannel, name: &str) -> Result<Report, JobFai
 pub(crate) fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let mut original = input::open(channel)?;
     let declared_us = declared_duration(&original.input);
+    let estimated = Some(original.input.duration()).filter(|duration| *duration > 0);
     let scanned = scan(&mut original.input, channel);
     let input = &original.input;
     let streams: Vec<Stream> = input
@@ -57,7 +58,7 @@ pub(crate) fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         v: Probe::VERSION,
         size_bytes: channel.size_bytes(),
         brand: original.structure.brand.as_deref().map(shorten),
-        duration_us: declared_us.or(covered(&streams)),
+        duration_us: declared_us.or(estimated).or(covered(&streams)),
         created_claimed: find(
             &tags,
             &["com.apple.quicktime.creationdate", "creation_time", "date"],
@@ -220,7 +221,8 @@ fn covered(streams: &[Stream]) -> Option<i64> {
     streams
         .iter()
         .filter(|s| matches!(s.kind, StreamKind::Video | StreamKind::Audio))
-        .filter_map(|s| Some(s.end_us? - s.first_us?))
+        // Time before zero is priming, never shown.
+        .filter_map(|s| Some(s.end_us? - s.first_us?.max(0)))
         .max()
 }
 
@@ -246,7 +248,7 @@ fn coverage(
         reasons.push(format!("{packets} packets of the index are not in the file"));
     }
     if let Some((missing, declared)) = missing_us.zip(declared_us)
-        && missing > TOLERANCE_US.max(declared / TOLERANCE_PART)
+        && missing > TOLERANCE_US.max(declared / TOLERANCE_PART).max(2 * scanned.longest_step_us)
     {
         let (missing, declared) = (seconds(missing), seconds(declared));
         reasons.push(format!("{missing} s of the declared {declared} s have no packets"));

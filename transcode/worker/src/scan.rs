@@ -24,6 +24,7 @@ pub(crate) struct Counted {
     last: Option<i64>,
     shortest_step: Option<i64>,
     longest_step: Option<i64>,
+    longest_step_us: i64,
 }
 
 /// What was counted in all.
@@ -32,6 +33,8 @@ pub(crate) struct Scanned {
     pub(crate) streams: Vec<Counted>,
     pub(crate) errors: u64,
     pub(crate) read_to_end: bool,
+    /// Between two packets of one stream.
+    pub(crate) longest_step_us: i64,
 }
 
 /// Reads `input` to its end.
@@ -47,6 +50,8 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
             Next::End { clean } => {
                 scanned.read_to_end = clean;
                 scanned.errors = reader.errors;
+                let steps = scanned.streams.iter().map(|counted| counted.longest_step_us);
+                scanned.longest_step_us = steps.max().unwrap_or(0);
                 return scanned;
             }
             Next::Packet(packet) => {
@@ -80,6 +85,7 @@ impl Counted {
         self.first_us = Some(self.first_us.map_or(us(time), |first| first.min(us(time))));
         self.end_us = Some(self.end_us.map_or(end, |last| last.max(end)));
         self.note_step(packet.dts().unwrap_or(time));
+        self.longest_step_us = self.longest_step.map_or(0, us);
     }
 
     fn note_step(&mut self, time: i64) {

@@ -104,7 +104,15 @@ pub(crate) fn open_decoder(
         (*raw).max_pixels = MAX_PIXELS;
         (*raw).pkt_timebase = stream.time_base().into();
     }
-    context.decoder().open()
+    // SAFETY: the id comes from libav itself; the decoder found is static.
+    let codec = unsafe {
+        let found = ffi::avcodec_find_decoder((*context.as_ptr()).codec_id);
+        if found.is_null() {
+            return Err(ffmpeg::Error::DecoderNotFound);
+        }
+        ffmpeg::Codec::wrap(found)
+    };
+    context.decoder().open_as(codec)
 }
 
 pub(crate) fn not_decodable(what: &str, error: ffmpeg::Error) -> JobFailure {

@@ -1,0 +1,195 @@
+//! What may arrive instead of footage: cut, damaged, empty, random, or pretending. Always a reason, never a hang,
+//! and nothing is ever opened or connected.
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use bytes::Bytes;
+use support::*;
+use transcode::Failure;
+use transcode::protocol::probe::Verdict;
+use transcode::protocol::{Limits, Recipe};
+use transcode::supervise::Allowance;
+
+async fn refused(original: &Bytes) -> Vec<(&'static str, String)> {
+    let mut reasons = Vec::new();
+    for recipe in transcode::recipe::standard() {
+        let failure = run(recipe, original).await.expect_err("nothing can be made of this");
+        assert!(failure.is_about_the_footage(), "{failure:?}");
+        assert!(!failure.is_worth_another_attempt(), "{failure:?}");
+        reasons.push((failure.code(), failure.to_string()));
+    }
+    reasons
+}
+
+fn index_at_front() -> Bytes {
+    let faststart = ["-c", "copy", "-movflags", "+faststart"];
+    ffmpeg(&footage(&format!("{HELLO}.mp4")), &faststart, "mp4")
+}
+
+#[tokio::test]
+async fn a_recording_without_its_index_says_so() {
+    let whole = ffmpeg(&footage(&format!("{HELLO}.mp4")), &["-c", "copy"], "mp4");
+    let cut = whole.slice(..whole.len() / 2);
+    for (code, reason) in refused(&cut).await {
+        assert_eq!(code, "unreadable");
+        assert!(reason.contains("index (moov) of this MP4 file is missing"), "{reason}");
+        assert!(reason.contains("bytes are missing at the end"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_cut_to_a_third_is_found_out_and_still_shown() {
+    let whole = index_at_front();
+    let cut = whole.slice(..whole.len() / 3);
+    let claimed = seconds(&ffprobe(&cut)["format"]["duration"]);
+    assert!(claimed > 8.0, "its header still says that it is whole");
+    let probe = probe(&cut).await;
+    assert_eq!(probe.coverage.verdict, Verdict::Truncated, "{:?}", probe.coverage);
+    assert_eq!(probe.coverage.missing_bytes, Some((whole.len() - cut.len()) as u64));
+    let missing = probe.coverage.missing_us.unwrap();
+    assert!((5_000_000..6_500_000).contains(&missing), "{missing}");
+    assert!(probe.coverage.missing_packets.unwrap() > 100);
+    let (_, made) = proxy(&cut).await;
+    let shown = seconds(&ffprobe(&made)["format"]["duration"]);
+    assert!((2.0..3.5).contains(&shown), "what is there is shown: {shown}");
+    assert_eq!(complaints(&made), "");
+}
+
+#[tokio::test]
+async fn cut_copies_of_other_containers_are_found_out() {
+    for path in [format!("{HELLO}.avi"), format!("{HELLO}.ogg"), CCTV.to_owned()] {
+        let whole = footage(&path);
+        let probe = probe(&whole.slice(..whole.len() / 3)).await;
+        assert_eq!(probe.coverage.verdict, Verdict::Truncated, "{path}: {:?}", probe.coverage);
+        assert!(!probe.coverage.reasons.is_empty());
+    }
+    let whole = ffmpeg(&footage(PHONE), &["-c", "copy"], "mkv");
+    let probe = probe(&whole.slice(..whole.len() / 3)).await;
+    // A shorter loss than a second is below what a Matroska header lets us tell.
+    assert_eq!(probe.coverage.verdict, Verdict::Truncated, "{:?}", probe.coverage);
+}
+
+#[tokio::test]
+async fn nothing_and_noise_are_unreadable() {
+    let noise: Vec<u8> = std::iter::successors(Some(1u64), |x| {
+        Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .map(|x| (x >> 33) as u8)
+    .take(300_000)
+    .collect();
+    for original in [Bytes::new(), Bytes::from_static(b"x"), Bytes::from(noise)] {
+        for (code, reason) in refused(&original).await {
+            assert_eq!(code, "unreadable", "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flipped_bits_end_in_a_result_or_a_reason() {
+    let whole = footage(&format!("{HELLO}.avi"));
+    for seed in 0..4usize {
+        let mut damaged = whole.to_vec();
+        for i in 0..200 {
+            let at = (i * 7919 + seed * 104_729) * 131 % damaged.len();
+            damaged[at] ^= 1 << (i % 8);
+        }
+        let parameters = transcode::protocol::PosterParameters::default();
+        match run(Recipe::Poster(parameters), &damaged.into()).await {
+            Ok((_, made)) => drop(ffprobe(&made)),
+            Err(failure) => assert!(matches!(failure, Failure::Declined { .. }), "{failure:?}"),
+        }
+    }
+}
+
+/// A playlist, a concatenation script and a session description that name a host that listens and a file that exists.
+#[tokio::test]
+async fn nothing_that_footage_names_is_opened_or_connected() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pretenders = [
+        format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n"
+        ),
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile://{PHONE}\n#EXT-X-ENDLIST\n"),
+        format!("ffconcat version 1.0\nfile '{PHONE}'\n"),
+        format!(
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+        ),
+        format!(
+            "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\"><Period><BaseURL>http://127.0.0.1:{port}/</BaseURL></Period></MPD>"
+        ),
+    ];
+    for pretender in pretenders {
+        for (code, reason) in refused(&pretender.clone().into()).await {
+            assert_eq!(code, "format-refused", "{pretender}: {reason}");
+        }
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
+}
+
+/// An MP4 whose track says that its media lie in another file, which exists.
+#[tokio::test]
+async fn an_mp4_that_refers_to_another_file_reads_nothing_of_it() {
+    let mut mp4 = index_at_front().to_vec();
+    let own = b"dref\0\0\0\0\0\0\0\x01\0\0\0\x0curl \0\0\0\x01";
+    let at = mp4.windows(own.len()).position(|w| w == own).expect("ffmpeg wrote a dref");
+    mp4[at + own.len() - 1] = 0; // no longer "in this file"
+    let media = mp4.windows(4).position(|w| w == b"mdat").unwrap();
+    mp4[media + 4..].fill(0);
+    let outcome = run(Recipe::Poster(Default::default()), &mp4.into()).await;
+    assert!(matches!(outcome, Err(Failure::Declined { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn memory_and_time_are_limited() {
+    let original = footage(PHONE);
+    let little = |memory_bytes, cpu_seconds, wall_ms| Allowance {
+        worker: Limits { memory_bytes, cpu_seconds },
+        wall_time: Duration::from_millis(wall_ms),
+        ..Allowance::default()
+    };
+    let always = transcode::protocol::ProxyParameters {
+        original_is_proxy_max_bytes: 0,
+        preset: "veryslow".into(),
+        ..Default::default()
+    };
+    let recipe = || Recipe::Proxy(always.clone());
+    let memory = run_with(little(200 << 20, 600, 240_000), recipe(), &original).await.unwrap_err();
+    assert!(memory.is_about_the_footage(), "{memory:?}");
+    assert!(matches!(memory.code(), "out-of-memory" | "crashed" | "internal"), "{memory:?}");
+    let cpu = run_with(little(2 << 30, 1, 240_000), recipe(), &original).await.unwrap_err();
+    assert_eq!(cpu.to_string(), "stopped at the limit: processor time of 1 s");
+    let wall = run_with(little(2 << 30, 600, 300), recipe(), &original).await.unwrap_err();
+    assert_eq!(wall.code(), "limit-reached", "{wall:?}");
+    assert!(wall.to_string().contains("wall time"), "{wall}");
+}
+
+/// Something that fails to read is our trouble, not the footage's.
+#[tokio::test]
+async fn a_store_that_fails_is_not_blamed_on_the_footage() {
+    struct Broken(Bytes);
+    impl transcode::source::RangeSource for Broken {
+        fn size_bytes(&self) -> u64 {
+            self.0.len() as u64
+        }
+        async fn read(&self, range: std::ops::Range<u64>) -> std::io::Result<Bytes> {
+            if range.start > 1 << 20 {
+                return Err(std::io::Error::other("range does not verify"));
+            }
+            Ok(self.0.slice(range.start as usize..range.end as usize))
+        }
+    }
+    let digests = transcode::protocol::OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let supervisor = transcode::Supervisor::new(worker(), allowance());
+    let source = Broken(footage(&format!("{HELLO}.avi")));
+    let mut output = Vec::new();
+    let probe = Recipe::Probe(Default::default());
+    let failure = supervisor.run(probe, digests, &source, &mut output).await.unwrap_err();
+    assert!(matches!(failure, Failure::Source(_)), "{failure:?}");
+    assert!(!failure.is_about_the_footage());
+}
