@@ -38,3 +38,6 @@ pub use scan::Found;
 pub use store::ObjectStore;
 pub use upload::{SealedPart, SealedUpload, StoredObject, StoredPart, WriterState};
 pub use writer::ObjectWriter;
+
+#[cfg(test)]
+mod tests;
