@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod failpoint;
+pub mod keys;
 pub mod ledger;
 pub mod objects;
 pub mod records;
