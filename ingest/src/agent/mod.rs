@@ -8,6 +8,7 @@
 //! The one invariant to keep (I7): a clip is called safe only when a receipt, verified here against the pinned policy
 //! and our own digests, is on this machine's disk, and the file is still what was read.
 
+pub mod breaking_line;
 mod check;
 mod config;
 mod durable;
