@@ -270,8 +270,9 @@ mod tests {
             let file = File::options().write(true).open(path).unwrap();
             file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         };
-        let cases: [(&str, &dyn Fn(&Path), &str); 3] =
-            [("grows", &append, SIZE), ("shrinks", &shrink, SIZE), ("touched", &touch, TIME)];
+        type Change = fn(&Path);
+        let cases: [(&str, Change, &str); 3] =
+            [("grows", append, SIZE), ("shrinks", shrink, SIZE), ("touched", touch, TIME)];
         for (name, change, expected) in cases {
             std::fs::write(&path, &bytes).unwrap();
             let mut reader = ClipReader::open(&path).unwrap();
