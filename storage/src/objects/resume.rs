@@ -75,6 +75,13 @@ pub(crate) async fn resume(
     Ok((writer, tail.hash_state))
 }
 
+/// The hash state kept with a durable state; nothing is opened for writing.
+pub(crate) fn hash_state(shared: &Shared, state: &WriterState) -> Result<HashState, StoreError> {
+    let folder = UploadFolder::new(&shared.uploads(), state.upload);
+    let key = load_key(&shared.kek, &folder.key(state.part.number))?;
+    Ok(Tail::load(&folder, &key, state)?.hash_state)
+}
+
 fn reopen(shared: Arc<Shared>, state: WriterState) -> Result<(ObjectWriter, Tail), StoreError> {
     let folder = UploadFolder::new(&shared.uploads(), state.upload);
     let key = load_key(&shared.kek, &folder.key(state.part.number))?;

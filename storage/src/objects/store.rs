@@ -116,6 +116,16 @@ impl ObjectStore {
         resume::resume(Arc::clone(&self.shared), state).await
     }
 
+    /// The hash state kept with a durable state, for telling how far an upload is while its writer goes on. When the
+    /// writer has gone on by two states in the meantime, ask again with a newer one.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the state is no longer there.
+    pub async fn hash_state(&self, state: &WriterState) -> Result<HashState, StoreError> {
+        let (shared, state) = (Arc::clone(&self.shared), state.clone());
+        blocking::run(move || resume::hash_state(&shared, &state)).await
+    }
+
     /// Gives up an upload that has no writer: its keys and bytes go. One that is not there is gone already.
     ///
     /// # Errors
