@@ -7,8 +7,10 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use super::{Dialect, RecordsError};
 
 /// Number, name, text. Append only: a file that was released is never edited, a later one mends it.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "records_and_ledger", include_str!("../../migrations/0001_records_and_ledger.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "records_and_ledger", include_str!("../../migrations/0001_records_and_ledger.sql")),
+    (2, "uploads", include_str!("../../migrations/0002_uploads.sql")),
+];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \
     (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)";

@@ -14,6 +14,8 @@ mod items;
 mod migrate;
 mod rebuild;
 mod sql;
+mod tokens;
+mod uploads;
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub use items::{
     Search,
 };
 pub use rebuild::{StoredEntry, Table};
+pub use tokens::TokenOwner;
+pub use uploads::{
+    ByteAccount, Moved, NewUpload, Outcome, UploadEnding, UploadRow, UploadShape, UploadState,
+};
 
 /// Connections to SQLite: one writes at a time, the others read beside it (WAL).
 const SQLITE_CONNECTIONS: u32 = 8;
