@@ -146,6 +146,7 @@ pub mod field {
         PURPOSE = "purpose" Evidential "what a bundle is for",
         BUNDLE_DIGEST = "bundle-digest" Evidential "SHA-256 of the bundle's payload manifest (manifest-sha256.txt): every file that left, by path and digest",
         SETTING = "setting" Evidential "name of the configuration setting",
+        COUNT = "count" Evidential "how many like acts this entry stands for, decimal",
         CREDENTIAL_ID = "credential-id" Evidential "id of a credential, never the credential",
         NAME = "name" Personal "file or device name as given; data, never a path",
         BY = "by" Personal "the actor: person at the console, device or program",
