@@ -79,9 +79,9 @@ impl Reader {
     fn witness(&mut self, name: &[u8], key: &[u8], url: Option<&[u8]>) -> Result<(), Malformed> {
         let name = self.new_name(name)?;
         let key = parse_key(key)?;
-        check_role(&key, KeyType::CosignatureV1, "the key of a witness is not of type 0x04")?;
+        check_role(&key, KeyType::CosignatureV1, "the key of a log witness is not of type 0x04")?;
         if self.witnesses.iter().any(|witness| witness.key.public_key() == key.public_key()) {
-            return Err(fault("a witness is listed twice"));
+            return Err(fault("a log witness is listed twice"));
         }
         check_limit(self.witnesses.len())?;
         self.witnesses.push(PolicyWitness { name, key, url: url.map(to_text) });
@@ -123,7 +123,7 @@ impl Reader {
     fn new_name(&self, name: &[u8]) -> Result<PolicyName, Malformed> {
         let name = PolicyName(name.to_vec());
         if name.0 == NONE {
-            return Err(fault("none cannot be the name of a witness or group"));
+            return Err(fault("none cannot be the name of a log witness or group"));
         }
         if self.is_defined(&name) {
             return Err(fault("a name is defined twice"));
@@ -166,7 +166,7 @@ fn check_limit(already: usize) -> Result<(), Malformed> {
     if already < MAX_DEFINITIONS {
         Ok(())
     } else {
-        Err(fault("it defines too many logs, witnesses or groups"))
+        Err(fault("it defines too many logs, log witnesses or groups"))
     }
 }
 

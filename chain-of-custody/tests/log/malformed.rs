@@ -391,7 +391,7 @@ fn policies() {
             (
                 "group_called_none",
                 with("group none any w1\nquorum none\n"),
-                "none cannot be the name of a witness or group",
+                "none cannot be the name of a log witness or group",
             ),
             (
                 "group_named_as_witness",
@@ -423,7 +423,7 @@ fn policies() {
             (
                 "witness_twice",
                 with(&format!("witness w3 {w1}\nquorum none\n")),
-                "a witness is listed twice",
+                "a log witness is listed twice",
             ),
             (
                 "log_with_witness_key",
@@ -433,7 +433,7 @@ fn policies() {
             (
                 "witness_with_log_key",
                 format!("witness w {log}\nquorum none\n"),
-                "the key of a witness is not of type 0x04",
+                "the key of a log witness is not of type 0x04",
             ),
             ("log_without_key", "log\nquorum none\n".into(), words),
             ("log_with_3_words", format!("log {log} url more\nquorum none\n"), words),
