@@ -58,7 +58,7 @@ pub struct ReceiptText {
 
 impl ReceiptText {
     /// The text that belongs to an entry and its openings; refused by the name of the field that is missing or
-    /// does not fit.
+    /// does not fit, and `state` if the entry says another state than stored: that gets a quarantine notice.
     pub fn from_entry(
         ledger: &Origin,
         leaf_index: LeafIndex,
@@ -66,6 +66,9 @@ impl ReceiptText {
         openings: &[Opening],
     ) -> Result<Self, Malformed> {
         let fields = Fields { format: ITEM_RECEIPT, entry, openings };
+        if opened(openings, field::STATE).is_some_and(|state| state != "stored") {
+            return Err(Malformed::new(ITEM_RECEIPT, field::STATE));
+        }
         Ok(Self {
             ledger: ledger.clone(),
             item: fields.item()?,

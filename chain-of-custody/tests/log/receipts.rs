@@ -113,6 +113,8 @@ fn a_quarantine_notice_is_for_quarantined_items_only() {
     let refused = QuarantineNotice::from_entry(&origin, LeafIndex(2), &entry, &openings);
     assert_eq!(refused.unwrap_err().reason, "state");
     let (entry, openings) = quarantined();
+    let refused = ReceiptText::from_entry(&origin, LeafIndex(2), &entry, &openings);
+    assert_eq!(refused.unwrap_err().reason, "state", "never a receipt");
     let notice = QuarantineNotice::from_entry(&origin, LeafIndex(2), &entry, &openings).unwrap();
     assert_eq!(notice.reason_code.as_str(), "manifest-differs");
     assert_eq!(QuarantineNotice::parse(&notice.to_text()).unwrap(), notice);
