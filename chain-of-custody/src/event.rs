@@ -156,6 +156,7 @@ pub mod field {
         PLACE = "place" Personal "where, as claimed by the footage or a person",
         CASE_REFERENCE = "case-reference" Personal "URN of a case",
         EXHIBIT_REFERENCE = "exhibit-reference" Personal "producer's initials / number",
+        AUTHORISED_BY = "authorised-by" Personal "the named person who authorised an act that needs it",
         PEER = "peer" Personal "network address a refused request came from",
     }
 

@@ -15,9 +15,7 @@ mod receipts;
 mod record;
 pub mod sshsig;
 mod trust;
-
-#[cfg(test)]
-mod tests;
+mod write;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -27,6 +25,7 @@ pub use items::{BundleItem, BundleItems, DerivativeFile};
 pub use receipts::{ReceiptFile, check_receipt};
 pub use record::{entry_line, openings_line, proof_path};
 pub use trust::Trust;
+pub use write::{Contents, ContentsError, DisclosedEntry, PayloadFile, payload_manifest, seal};
 
 use crate::digest::{Blake3, Digests};
 use crate::report::{Code, Finding, Notes, Report};
