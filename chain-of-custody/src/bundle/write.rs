@@ -11,8 +11,8 @@ use crate::receipt::{Receipt, ReceiptError};
 
 use super::items::BundleItems;
 use super::layout::{
-    ALLOWED_SIGNERS, BAG_INFO, BAGIT, BAGIT_TEXT, BLAKE3_SUMS, CHECKPOINT, ENTRIES, HEADS, ITEMS, MANIFEST,
-    OPENINGS, OUTBOARDS, POLICY, READ_ME, SIGNATURE, TAG_MANIFEST,
+    ALLOWED_SIGNERS, BAG_INFO, BAGIT, BAGIT_TEXT, BLAKE3_SUMS, CHECKPOINT, ENTRIES, HEADS, ITEMS,
+    MANIFEST, OPENINGS, OUTBOARDS, POLICY, READ_ME, SIGNATURE, TAG_MANIFEST,
 };
 use super::lists::write_list;
 use super::record::{entry_line, openings_line, proof_path};
@@ -88,7 +88,8 @@ impl Contents {
         files.extend(self.heads.iter().map(|heads| (HEADS.to_owned(), heads.clone().into())));
         files.extend(self.record_files()?);
         files.extend(self.receipts()?);
-        let outboard = |(item, bytes): &(ItemId, Vec<u8>)| (format!("{OUTBOARDS}{item}.obao"), bytes.clone());
+        let outboard =
+            |(item, bytes): &(ItemId, Vec<u8>)| (format!("{OUTBOARDS}{item}.obao"), bytes.clone());
         files.extend(self.outboards.iter().map(outboard));
         files.sort();
         Ok(files)
@@ -112,7 +113,9 @@ impl Contents {
     fn receipts(&self) -> Result<Vec<(String, Vec<u8>)>, ContentsError> {
         let mut receipts = Vec::new();
         for item in &self.items.items {
-            let Some(entry) = self.entries.iter().find(|entry| entry.index == item.entry) else { continue };
+            let Some(entry) = self.entries.iter().find(|entry| entry.index == item.entry) else {
+                continue;
+            };
             let proof = (entry.proof.inclusion(), entry.proof.checkpoint.clone());
             let receipt = Receipt::build(&entry.bytes, &entry.openings, proof.0, proof.1)?;
             receipts.push((item.receipt_path(), receipt.to_string().into_bytes()));
@@ -121,7 +124,9 @@ impl Contents {
     }
 
     fn blake3_sums(&self) -> String {
-        write_list(self.payload.iter().map(|file| (file.path.as_str(), file.digests.blake3.to_string())))
+        write_list(
+            self.payload.iter().map(|file| (file.path.as_str(), file.digests.blake3.to_string())),
+        )
     }
 
     /// `Label: value` lines (RFC 8493, section 2.2.2); a value has no line of its own to break out of.
@@ -129,7 +134,8 @@ impl Contents {
         let bytes: u64 = self.payload.iter().map(|file| file.size_bytes).sum();
         let oxum = ("Payload-Oxum".to_owned(), format!("{bytes}.{}", self.payload.len()));
         let line = |(label, value): &(String, String)| {
-            let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let value: String =
+                value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             format!("{label}: {value}\n")
         };
         self.bag_info.iter().chain([&oxum]).map(line).collect()
@@ -147,5 +153,8 @@ pub fn seal(
     let digests = files.iter().map(|(path, bytes)| (path.as_str(), Sha256::of(bytes).to_string()));
     let list = write_list(digests);
     let signature = SshSignature::sign(list.as_bytes(), signer)?.to_armour();
-    Ok([(TAG_MANIFEST.to_owned(), list.into_bytes()), (SIGNATURE.to_owned(), signature.into_bytes())])
+    Ok([
+        (TAG_MANIFEST.to_owned(), list.into_bytes()),
+        (SIGNATURE.to_owned(), signature.into_bytes()),
+    ])
 }

@@ -14,14 +14,21 @@ pub(super) fn may_leave(
     completeness: bool,
     authorised: Option<&Authorisation>,
 ) -> Result<(), BundleError> {
-    if let Some(gone) = items.iter().find(|item| !matches!(item.state.as_str(), "stored" | "quarantined")) {
+    if let Some(gone) =
+        items.iter().find(|item| !matches!(item.state.as_str(), "stored" | "quarantined"))
+    {
         return Err(BundleError::NoSuchItem(gone.item));
     }
-    let mut needed: Vec<String> = items.iter().filter_map(|item| objection(item, purpose)).collect();
+    let mut needed: Vec<String> =
+        items.iter().filter_map(|item| objection(item, purpose)).collect();
     if completeness {
         needed.push("a completeness statement says how many entries each item has".to_owned());
     }
-    if needed.is_empty() || authorised.is_some() { Ok(()) } else { Err(BundleError::NeedsAuthorisation(needed)) }
+    if needed.is_empty() || authorised.is_some() {
+        Ok(())
+    } else {
+        Err(BundleError::NeedsAuthorisation(needed))
+    }
 }
 
 /// Why an item does not leave by itself.
@@ -88,13 +95,20 @@ mod tests {
         let person = Authorisation { by: "DI Example".into(), reason: "court order".into() };
         for (status, restricted, purpose, alone) in cases {
             let items = [item("stored", status, restricted)];
-            assert_eq!(may_leave(&items, purpose, false, None).is_ok(), alone, "{status} {purpose}");
+            assert_eq!(
+                may_leave(&items, purpose, false, None).is_ok(),
+                alone,
+                "{status} {purpose}"
+            );
             assert!(may_leave(&items, purpose, false, Some(&person)).is_ok());
         }
         let quarantined = [item("quarantined", "served", false)];
         assert!(may_leave(&quarantined, Purpose::Court, false, None).is_err());
         let stored = [item("stored", "served", false)];
-        assert!(may_leave(&stored, Purpose::Court, true, None).is_err(), "completeness is authorised");
+        assert!(
+            may_leave(&stored, Purpose::Court, true, None).is_err(),
+            "completeness is authorised"
+        );
         let disposed = [item("disposed", "served", false)];
         let gone = may_leave(&disposed, Purpose::Court, false, Some(&person));
         assert!(matches!(gone, Err(BundleError::NoSuchItem(_))));

@@ -42,8 +42,14 @@ const PROVENANCE: &[&str] = &[
     field::DESCRIPTION,
 ];
 /// Who did what and why: inside the force only.
-const ACTORS: &[&str] =
-    &[field::BY, field::AUTHORISED_BY, field::REASON, field::REASON_CODE, field::MEDIA, field::PLACE];
+const ACTORS: &[&str] = &[
+    field::BY,
+    field::AUTHORISED_BY,
+    field::REASON,
+    field::REASON_CODE,
+    field::MEDIA,
+    field::PLACE,
+];
 
 /// Whether an opening of this name may leave.
 pub(super) fn allows(purpose: Purpose, name: &str) -> bool {

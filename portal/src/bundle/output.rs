@@ -121,7 +121,11 @@ fn write(mut sink: Sink, mut steps: mpsc::Receiver<Step>) -> Result<(), BundleEr
                 sink.file_mut()?.write_all(&bytes)?;
             }
             Step::Finish if left == 0 => return sink.finish(),
-            _ => return Err(BundleError::Record("a file has another size than was recorded".to_owned())),
+            _ => {
+                return Err(BundleError::Record(
+                    "a file has another size than was recorded".to_owned(),
+                ));
+            }
         }
     }
     // Whoever made the bundle gave up: the sink removes what it has written.

@@ -1,7 +1,6 @@
 //! READ-ME-FIRST.html: the page that opens from a disc, without script, for people who did not ask for cryptography.
 
 use askama::Template;
-use chain_of_custody::policy::Fingerprint;
 use chain_of_custody::time::Timestamp;
 
 /// Where UK people are.
@@ -47,7 +46,9 @@ pub(super) struct Row {
 
 /// `22 November 2026, 18:04:05 GMT (18:04:05 UTC)`.
 pub(super) fn uk_time(at: Timestamp) -> String {
-    let Ok(instant) = jiff::Timestamp::from_millisecond(at.unix_millis()) else { return at.to_string() };
+    let Ok(instant) = jiff::Timestamp::from_millisecond(at.unix_millis()) else {
+        return at.to_string();
+    };
     let Ok(zoned) = instant.in_tz(UK) else {
         // Without time zone data there is still the one time that is never wrong.
         return instant.strftime("%-d %B %Y, %H:%M:%S UTC").to_string();
@@ -59,7 +60,11 @@ pub(super) fn uk_time(at: Timestamp) -> String {
 pub(super) fn length(duration_us: i64) -> String {
     let seconds = duration_us / 1_000_000;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 /// `734 MB`, as disc labels count.
@@ -69,11 +74,6 @@ pub(super) fn size(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
         _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
     }
-}
-
-/// Never on the page: whoever reads it must get it elsewhere. Kept as a type so that no caller passes it in.
-pub(super) fn is_absent_from(page: &str, fingerprint: &Fingerprint) -> bool {
-    !page.contains(&fingerprint.to_string())
 }
 
 #[cfg(test)]

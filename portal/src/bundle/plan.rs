@@ -15,7 +15,8 @@ pub(super) fn original_path(number: usize, name: &str, show_name: bool) -> Strin
     if show_name && !name.is_empty() {
         return format!("{ORIGINALS}{number:03}-{safe}");
     }
-    let extension = safe.rsplit_once('.').map(|(_, extension)| format!(".{extension}")).unwrap_or_default();
+    let extension =
+        safe.rsplit_once('.').map(|(_, extension)| format!(".{extension}")).unwrap_or_default();
     format!("{ORIGINALS}{number:03}{extension}")
 }
 

@@ -13,8 +13,8 @@ use storage::records::RecordsError;
 
 use super::output::Output;
 
-/// The most items in one bundle.
-pub const MAX_ITEMS: usize = 1_000;
+/// The most items in one bundle: its entry touches them all (chain_of_custody::entry::MAX_SUBJECTS).
+pub const MAX_ITEMS: usize = 250;
 /// The longest text in a request: recipient, reference, description, reason.
 pub const MAX_TEXT_CHARS: usize = 500;
 
@@ -76,7 +76,9 @@ impl FromStr for Purpose {
 
     fn from_str(text: &str) -> Result<Self, BundleError> {
         let found = Self::ALL.into_iter().find(|purpose| purpose.as_str() == text);
-        found.ok_or_else(|| BundleError::Request(format!("'{text}' is no purpose; {}", known_purposes())))
+        found.ok_or_else(|| {
+            BundleError::Request(format!("'{text}' is no purpose; {}", known_purposes()))
+        })
     }
 }
 
@@ -176,7 +178,11 @@ impl BundleRequest {
         if self.recipient.trim().is_empty() {
             return bad("a bundle is made for somebody: the recipient is missing");
         }
-        if self.authorised.as_ref().is_some_and(|a| a.by.trim().is_empty() || a.reason.trim().is_empty()) {
+        if self
+            .authorised
+            .as_ref()
+            .is_some_and(|a| a.by.trim().is_empty() || a.reason.trim().is_empty())
+        {
             return bad("an authorisation names a person and a reason");
         }
         let authorised = self.authorised.iter().flat_map(|a| [&a.by, &a.reason]);

@@ -117,8 +117,16 @@ pub fn salt(number: u8) -> Salt {
     Salt([number; 32])
 }
 
+/// Bytes in which no stretch repeats.
 pub fn footage(number: u8, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| (at as u8).wrapping_mul(31).wrapping_add(number) ^ (at >> 9) as u8).collect()
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(number);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
 }
 
 pub fn received(ledger: &mut Ledger, number: u8, bytes: &[u8]) -> LeafIndex {
@@ -263,7 +271,11 @@ pub fn bundle_with(heads: bool) -> Made {
         .touching(item(1))
         .touching(item(2))
         .field(field::PURPOSE, "court", salt(95))
-        .field(field::BUNDLE_DIGEST, Sha256::of(payload_manifest(&listed).as_bytes()).to_string(), salt(96));
+        .field(
+            field::BUNDLE_DIGEST,
+            Sha256::of(payload_manifest(&listed).as_bytes()).to_string(),
+            salt(96),
+        );
     let exported = ledger.append(exported);
     let size = ledger.entries.len() as u64;
     // Somebody else's item is in the ledger and not in the bundle.
@@ -276,7 +288,12 @@ pub fn bundle_with(heads: bool) -> Made {
                 path: CLIP_1.to_owned(),
                 derivatives: vec![DerivativeFile { entry: derived, path: PROXY_1.to_owned() }],
             },
-            BundleItem { item: item(2), entry: second, path: CLIP_2.to_owned(), derivatives: vec![] },
+            BundleItem {
+                item: item(2),
+                entry: second,
+                path: CLIP_2.to_owned(),
+                derivatives: vec![],
+            },
         ],
     };
     let statement = ledger.heads(size, &[item(1).into(), item(2).into()]);
@@ -289,7 +306,10 @@ pub fn bundle_with(heads: bool) -> Made {
         checkpoint: ledger.checkpoint(size).to_string(),
         heads: heads.then(|| statement.sign(&bundle_key).unwrap().to_string()),
         policy: ledger.policy().as_bytes().to_vec(),
-        allowed_signers: sshsig::allowed_signer("bundle@essex.example", bundle_key.vkey().public_key()),
+        allowed_signers: sshsig::allowed_signer(
+            "bundle@essex.example",
+            bundle_key.vkey().public_key(),
+        ),
         bag_info: vec![("External-Identifier".into(), "JSM/1".into())],
         read_me: "<!doctype html><title>Read me</title>".into(),
         outboards: vec![(item(1), outboard(&payload[0].1)), (item(2), outboard(&payload[1].1))],

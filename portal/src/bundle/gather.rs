@@ -1,0 +1,146 @@
+//! What is asked for, out of records and store: each item with its original and derivatives, opened and checked.
+
+use chain_of_custody::bundle::{BundleItem, DerivativeFile, PayloadFile, layout};
+use chain_of_custody::digest::Digests;
+use chain_of_custody::event::field;
+use serde_json::Value;
+use storage::objects::{ObjectStore, StoredObject, VerifiedObject};
+use storage::records::{DerivativeView, ItemRecord, Records};
+
+use super::disclose::allows;
+use super::plan::{derivative_path, original_path};
+use super::request::{BundleError, BundleRequest, Purpose, RequestedItem};
+
+/// An item with everything that may go with it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) asked: RequestedItem,
+    pub(super) record: ItemRecord,
+    pub(super) path: String,
+    pub(super) original: VerifiedObject,
+    pub(super) derivatives: Vec<HeldDerivative>,
+    /// The full-quality file is what browsers play: there is no other viewing copy.
+    pub(super) original_plays: bool,
+    /// What the probe found, when it could read the file.
+    pub(super) media: Option<Value>,
+}
+
+/// A derivative that goes along.
+#[derive(Debug)]
+pub(super) struct HeldDerivative {
+    pub(super) view: DerivativeView,
+    pub(super) path: String,
+    pub(super) object: VerifiedObject,
+}
+
+/// The records of all items, in the order asked for.
+pub(super) async fn records(
+    records: &Records,
+    request: &BundleRequest,
+) -> Result<Vec<ItemRecord>, BundleError> {
+    let mut found = Vec::with_capacity(request.items.len());
+    for asked in &request.items {
+        let record = records.item(asked.item).await?;
+        found.push(record.ok_or(BundleError::NoSuchItem(asked.item))?);
+    }
+    Ok(found)
+}
+
+/// Opens what may leave. Nothing is read yet but keys and group values.
+pub(super) async fn open(
+    records: &Records,
+    objects: &ObjectStore,
+    request: &BundleRequest,
+    found: Vec<ItemRecord>,
+) -> Result<Vec<Held>, BundleError> {
+    let mut held = Vec::with_capacity(found.len());
+    for (at, (asked, record)) in request.items.iter().zip(found).enumerate() {
+        let derivatives = records.derivatives(record.item).await?;
+        held.push(open_one(objects, request.purpose, at + 1, asked, record, derivatives).await?);
+    }
+    Ok(held)
+}
+
+async fn open_one(
+    objects: &ObjectStore,
+    purpose: Purpose,
+    number: usize,
+    asked: &RequestedItem,
+    record: ItemRecord,
+    views: Vec<DerivativeView>,
+) -> Result<Held, BundleError> {
+    let original = open_object(objects, &record.object).await?;
+    let is_original = |view: &DerivativeView| view.digests == record.digests;
+    let media: Option<Value> = views.iter().find_map(|view| serde_json::from_str(&view.media).ok());
+    let found_plays = media.as_ref().and_then(|media| media["browser"]["plays"].as_bool());
+    let is_proxy = |view: &DerivativeView| view.kind == "proxy" && is_original(view);
+    let original_plays = found_plays == Some(true) || views.iter().any(is_proxy);
+    let mut derivatives = Vec::new();
+    for view in views.iter().filter(|view| goes_along(purpose, &view.kind) && !is_original(view)) {
+        let path = derivative_path(number, &view.kind, derivatives.len() + 1);
+        let object = open_object(objects, &view.object).await?;
+        derivatives.push(HeldDerivative { view: view.clone(), path, object });
+    }
+    let path = original_path(number, &record.name, allows(purpose, field::NAME));
+    Ok(Held { asked: asked.clone(), record, path, original, derivatives, original_plays, media })
+}
+
+/// What a probe found may say where somebody was; it stays inside the force.
+fn goes_along(purpose: Purpose, kind: &str) -> bool {
+    kind != "probe" || purpose == Purpose::Internal
+}
+
+async fn open_object(objects: &ObjectStore, object: &str) -> Result<VerifiedObject, BundleError> {
+    let stored: StoredObject = serde_json::from_str(object)
+        .map_err(|error| BundleError::Record(format!("a stored object: {error}")))?;
+    Ok(objects.open_object(&stored).await?)
+}
+
+impl Held {
+    /// This item's line in the bundle's list.
+    pub(super) fn bundle_item(&self) -> BundleItem {
+        let derivative =
+            |d: &HeldDerivative| DerivativeFile { entry: d.view.leaf_index, path: d.path.clone() };
+        BundleItem {
+            item: self.record.item,
+            entry: self.record.leaf_index,
+            path: self.path.clone(),
+            derivatives: self.derivatives.iter().map(derivative).collect(),
+        }
+    }
+
+    /// Its files with the digests that the ledger has: known before a byte is read.
+    pub(super) fn payload(&self) -> Vec<PayloadFile> {
+        let file = |path: &str, size_bytes: u64, digests: Digests| PayloadFile {
+            path: path.to_owned(),
+            size_bytes,
+            digests,
+        };
+        let original = file(&self.path, self.record.size_bytes, self.record.digests);
+        let derivatives =
+            self.derivatives.iter().map(|d| file(&d.path, d.view.size_bytes, d.view.digests));
+        std::iter::once(original).chain(derivatives).collect()
+    }
+
+    /// Every file to be copied.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&str, &VerifiedObject)> {
+        let derivatives = self.derivatives.iter().map(|d| (d.path.as_str(), &d.object));
+        std::iter::once((self.path.as_str(), &self.original)).chain(derivatives)
+    }
+
+    /// The path of the first derivative of a kind.
+    pub(super) fn derivative(&self, kind: &str) -> Option<String> {
+        self.derivatives.iter().find(|d| d.view.kind == kind).map(|d| d.path.clone())
+    }
+}
+
+/// Two items never share a path, whatever their names.
+pub(super) fn check_paths(payload: &[PayloadFile]) -> Result<(), BundleError> {
+    let mut seen = std::collections::BTreeSet::new();
+    let unique = |file: &PayloadFile| seen.insert(file.path.to_ascii_lowercase());
+    let good = payload.iter().all(|file| layout::check_path(&file.path).is_ok());
+    let unique = payload.iter().all(unique);
+    (good && unique)
+        .then_some(())
+        .ok_or_else(|| BundleError::Record("two files with one path".to_owned()))
+}

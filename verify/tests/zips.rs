@@ -1,0 +1,248 @@
+//! ZIPs: the plain form is read, and every other form is never a match. Hostile ones are made byte by byte.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use chain_of_custody::report::{Code, Outcome, Report};
+use common::{CLIP_1, CLIP_2, Made, bundle};
+use exhibit_verify::VerifyArgs;
+use proptest::prelude::*;
+use zip::CompressionMethod;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+fn files_of(made: &Made) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    common::list(&made.path(), "JSM_1-2026-11-22/", &mut files);
+    files
+}
+
+fn stored() -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .unix_permissions(0o644)
+}
+
+/// A ZIP as the portal writes it, with `also` for what a case adds.
+fn zip(made: &Made, also: impl FnOnce(&mut ZipWriter<File>)) -> PathBuf {
+    let path = made.folder.path().join("bundle.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    for (name, bytes) in files_of(made) {
+        zip.start_file(name, stored()).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    also(&mut zip);
+    zip.finish().unwrap();
+    path
+}
+
+fn check(made: &Made, path: &Path) -> Report {
+    exhibit_verify::report(&VerifyArgs {
+        path: path.to_owned(),
+        policy: Some(made.policy_path()),
+        fingerprint: None,
+        file: None,
+        json: true,
+        explain: false,
+    })
+    .unwrap()
+}
+
+#[track_caller]
+fn expect(report: &Report, result: Outcome, code: Code) {
+    assert_eq!(report.result, result, "{:#?}", report.findings);
+    assert!(report.findings.iter().any(|f| f.code == code), "no {code} in {:#?}", report.findings);
+}
+
+fn patched(path: &Path, from: &[u8], to: &[u8], which: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let mut found = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from));
+    let at = match which {
+        "first" => found.next(),
+        _ => found.next_back(),
+    };
+    let at = at.unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn plain() {
+    let made = bundle();
+    let report = check(&made, &zip(&made, |_| {}));
+    assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]));
+}
+
+#[test]
+fn plain_with_64_bit_sizes() {
+    let made = bundle();
+    let path = made.folder.path().join("bundle.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    for (name, bytes) in files_of(&made) {
+        zip.start_file(name, stored().large_file(true)).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    let report = check(&made, &path);
+    assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]));
+}
+
+#[test]
+fn footage_byte_flipped_inside() {
+    let made = bundle();
+    let path = zip(&made, |_| {});
+    let clip = &made.payload[1].1[60_000..60_040];
+    let mut other = clip.to_vec();
+    other[0] ^= 1;
+    patched(&path, clip, &other, "first");
+    let report = check(&made, &path);
+    expect(&report, Outcome::Mismatch, Code::FootageDiffers);
+    let finding = report.findings.iter().find(|f| f.code == Code::FootageDiffers).unwrap();
+    assert_eq!(
+        (finding.path.as_deref(), finding.byte_range.clone()),
+        (Some(CLIP_2), Some(0..65_536))
+    );
+}
+
+#[test]
+fn one_name_twice() {
+    let made = bundle();
+    // The writer refuses to, so the second gets another name first, which is then overwritten in both headers.
+    let name = format!("JSM_1-2026-11-22/{CLIP_1}");
+    let placeholder = name.replace("clip_1", "clip_X");
+    let path = zip(&made, |zip| {
+        zip.start_file(placeholder.as_str(), stored()).unwrap();
+        zip.write_all(b"something else").unwrap();
+    });
+    patched(&path, placeholder.as_bytes(), name.as_bytes(), "first");
+    patched(&path, placeholder.as_bytes(), name.as_bytes(), "last");
+    expect(&check(&made, &path), Outcome::Mismatch, Code::NameTwice);
+}
+
+#[test]
+fn names_that_differ_in_case_only() {
+    let made = bundle();
+    let path = zip(&made, |zip| {
+        zip.start_file("JSM_1-2026-11-22/DATA/originals/001-clip_1.mp4", stored()).unwrap();
+    });
+    expect(&check(&made, &path), Outcome::Mismatch, Code::NameTwice);
+}
+
+#[test]
+fn symlink() {
+    let made = bundle();
+    let path = zip(&made, |zip| {
+        zip.add_symlink("JSM_1-2026-11-22/data/originals/003.mp4", "/etc/passwd", stored())
+            .unwrap();
+    });
+    expect(&check(&made, &path), Outcome::Mismatch, Code::Symlink);
+}
+
+#[test]
+fn names_that_leave_the_folder() {
+    for name in ["JSM_1-2026-11-22/../../x", "/etc/passwd", "JSM_1-2026-11-22/data\\..\\..\\x"] {
+        let made = bundle();
+        let placeholder = "Q".repeat(name.len());
+        let path = zip(&made, |zip| zip.start_file(placeholder.as_str(), stored()).unwrap());
+        patched(&path, placeholder.as_bytes(), name.as_bytes(), "first");
+        patched(&path, placeholder.as_bytes(), name.as_bytes(), "last");
+        expect(&check(&made, &path), Outcome::Mismatch, Code::NameLeavesFolder);
+    }
+}
+
+#[test]
+fn compressed_bomb() {
+    let made = bundle();
+    let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    let path = zip(&made, |zip| {
+        zip.start_file("JSM_1-2026-11-22/data/originals/bomb.mp4", deflated).unwrap();
+        zip.write_all(&vec![0; 50_000_000]).unwrap();
+    });
+    assert!(fs::metadata(&path).unwrap().len() < 1_000_000);
+    expect(&check(&made, &path), Outcome::CannotTell, Code::ZipCompressed);
+}
+
+#[test]
+fn header_and_directory_disagree() {
+    let made = bundle();
+    let path = zip(&made, |_| {});
+    let name = format!("JSM_1-2026-11-22/{CLIP_1}");
+    patched(&path, name.as_bytes(), name.replace("clip_1", "clip_7").as_bytes(), "first");
+    let report = check(&made, &path);
+    assert_ne!(report.result, Outcome::Match);
+    assert!(report.findings.iter().any(|f| f.code == Code::ZipMalformed), "{:#?}", report.findings);
+}
+
+#[test]
+fn bytes_before_after_and_between() {
+    let made = bundle();
+    let path = zip(&made, |_| {});
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, [&bytes[..], b"more"].concat()).unwrap();
+    expect(&check(&made, &path), Outcome::CannotTell, Code::ZipMalformed);
+    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    expect(&check(&made, &path), Outcome::CannotTell, Code::ZipMalformed);
+}
+
+#[test]
+fn overlapping_entries() {
+    let made = bundle();
+    let path = zip(&made, |_| {});
+    // The directory's last entry is made to begin where its first one does, under the first one's name and sizes.
+    let mut bytes = fs::read(&path).unwrap();
+    let entries: Vec<usize> =
+        (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(b"PK\x01\x02")).collect();
+    let first = bytes[entries[0]..entries[1]].to_vec();
+    let twice = entries[1];
+    let end = bytes.len() - 22;
+    bytes.splice(twice..twice, first.iter().copied());
+    let count =
+        u16::from_le_bytes([bytes[end + first.len() + 10], bytes[end + first.len() + 11]]) + 1;
+    let size = (end + first.len() - entries[0]) as u32;
+    let end = end + first.len();
+    bytes[end + 8..end + 10].copy_from_slice(&count.to_le_bytes());
+    bytes[end + 10..end + 12].copy_from_slice(&count.to_le_bytes());
+    bytes[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    expect(&check(&made, &path), Outcome::Mismatch, Code::ZipOverlap);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever single byte of the container's own structure changes, nothing panics.
+    #[test]
+    fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), start in any::<bool>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.zip");
+        let head: &[u8] = if start { b"PK\x03\x04" } else { b"PK\x05\x06" };
+        let tail = b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x2e\0\0\0\0\0\0\0\0\0";
+        fs::write(&path, [head, &bytes, tail].concat()).unwrap();
+        let report = exhibit_verify::report(&VerifyArgs {
+            path, policy: None, fingerprint: None, file: None, json: false, explain: false,
+        });
+        prop_assert!(report.unwrap().result != Outcome::Match);
+    }
+}
+
+/// A flipped byte anywhere outside the files' own bytes: no panic, and no other footage is ever believed.
+#[test]
+fn any_flipped_byte_of_a_zip() {
+    let made = bundle();
+    let path = zip(&made, |_| {});
+    let bytes = fs::read(&path).unwrap();
+    let directory = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    for at in (directory..bytes.len()).step_by(23) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x10;
+        fs::write(&path, flipped).unwrap();
+        // Times, comments and checksums of the container carry nothing that is believed; all else must be noticed.
+        let report = check(&made, &path);
+        if report.result == Outcome::Match {
+            assert!(report.files.iter().all(|file| file.result == Outcome::Match), "byte {at}");
+            assert_eq!(report.files.len(), 3);
+        }
+    }
+}
