@@ -187,6 +187,18 @@ impl Ledger {
         self.reader.placed(index).await
     }
 
+    /// The same under a given published checkpoint, so that several entries rest on one.
+    ///
+    /// # Errors
+    /// As [`Ledger::placed`].
+    pub async fn placed_under(
+        &self,
+        index: LeafIndex,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Placed, LedgerError> {
+        self.reader.placed_under(index, checkpoint).await
+    }
+
     /// Reads entries in order from `from` on, waiting for those to come. Resumable: remember the next index.
     pub fn follow(&self, from: LeafIndex) -> Follower {
         Follower::new(self.reader.clone(), from)
@@ -245,7 +257,14 @@ impl Reader {
     }
 
     async fn placed(&self, index: LeafIndex) -> Result<Placed, LedgerError> {
-        let checkpoint = self.latest();
+        self.placed_under(index, &self.latest()).await
+    }
+
+    async fn placed_under(
+        &self,
+        index: LeafIndex,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Placed, LedgerError> {
         let (size, root) = (checkpoint.unverified().size, checkpoint.unverified().root);
         if !size.covers(index) {
             return Err(LedgerError::NoSuchEntry(index));
@@ -262,7 +281,7 @@ impl Reader {
             entry: stored.bytes,
             openings,
             proof,
-            checkpoint,
+            checkpoint: checkpoint.clone(),
             repeated: true,
         })
     }
