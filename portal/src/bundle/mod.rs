@@ -16,4 +16,6 @@ mod request;
 
 pub use create::{Created, Force, Maker};
 pub use output::Output;
-pub use request::{Authorisation, BundleError, BundleRequest, Purpose, RequestedItem};
+pub use request::{
+    Authorisation, BundleError, BundleRequest, MAX_ITEMS, MAX_TEXT_CHARS, Purpose, RequestedItem,
+};
