@@ -10,6 +10,7 @@ use super::{Dialect, RecordsError};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "records_and_ledger", include_str!("../../migrations/0001_records_and_ledger.sql")),
     (2, "uploads", include_str!("../../migrations/0002_uploads.sql")),
+    (3, "jobs", include_str!("../../migrations/0003_jobs.sql")),
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

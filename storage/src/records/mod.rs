@@ -11,6 +11,7 @@ mod apply;
 mod batch;
 mod devices;
 mod items;
+mod jobs;
 mod migrate;
 mod rebuild;
 mod sql;
@@ -29,6 +30,7 @@ pub use items::{
     DerivativeView, DuplicateOf, EventView, FailureView, ItemRecord, ItemView, MAX_SEARCH_LIMIT,
     Search,
 };
+pub use jobs::{JobAttempt, JobRow, NewJob};
 pub use rebuild::{StoredEntry, Table};
 pub use tokens::TokenOwner;
 pub use uploads::{

@@ -1,0 +1,248 @@
+//! Jobs and followers: working state, which may be lost. A follower then reads the ledger again from its start.
+
+use chain_of_custody::ids::{ItemId, LeafIndex, UploadId};
+use chain_of_custody::time::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Row};
+
+use super::{Records, RecordsError, from_db, to_db};
+
+const COLUMNS: &str = "item, recipe_id, kind, recipe, crashes, troubles, upload, object";
+
+/// A derivative to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    pub item: ItemId,
+    /// Digest of the recipe as asked for.
+    pub recipe_id: String,
+    pub kind: String,
+    /// Canonical JSON.
+    pub recipe: String,
+}
+
+/// A job that somebody works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    pub job: NewJob,
+    /// Times the worker died of it.
+    pub crashes: u64,
+    /// Times this machine was to blame.
+    pub troubles: u64,
+    /// Where the last attempt wrote, if one began.
+    pub attempt: Option<JobAttempt>,
+}
+
+/// Where an attempt writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobAttempt {
+    pub upload: UploadId,
+    /// The name of the derivative in the object store.
+    pub object: String,
+}
+
+impl Records {
+    /// The first entry that follower `name` has not taken note of.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn follower_position(&self, name: &str) -> Result<LeafIndex, RecordsError> {
+        let row = sqlx::query("SELECT next_leaf FROM followers WHERE force = $1 AND name = $2")
+            .bind(self.force())
+            .bind(name)
+            .fetch_optional(self.pool())
+            .await?;
+        let next = row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0);
+        Ok(LeafIndex(from_db(next, "followers")?))
+    }
+
+    /// Adds `jobs` that are not there yet and moves the follower on, both or neither.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn take_note(
+        &self,
+        name: &str,
+        next: LeafIndex,
+        jobs: &[NewJob],
+    ) -> Result<(), RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let mut transaction = connection.begin().await?;
+        insert(&mut transaction, self.force(), jobs).await?;
+        let text = "INSERT INTO followers (force, name, next_leaf) VALUES ($1, $2, $3) \
+            ON CONFLICT (force, name) DO UPDATE SET next_leaf = excluded.next_leaf";
+        sqlx::query(text)
+            .bind(self.force())
+            .bind(name)
+            .bind(to_db(next.0))
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Adds `jobs` that are not there yet.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn add_jobs(&self, jobs: &[NewJob]) -> Result<(), RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let mut transaction = connection.begin().await?;
+        insert(&mut transaction, self.force(), jobs).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Takes a waiting job that is due; two who ask never get the same one.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn claim_job(&self, now: Timestamp) -> Result<Option<JobRow>, RecordsError> {
+        let text = format!(
+            "UPDATE jobs SET state = 'running' WHERE force = $1 AND state = 'waiting' \
+             AND (item, recipe_id) IN (SELECT item, recipe_id FROM jobs WHERE force = $1 \
+             AND state = 'waiting' AND not_before_ms <= $2 \
+             ORDER BY not_before_ms, item, recipe_id LIMIT 1) RETURNING {COLUMNS}"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(self.force())
+            .bind(now.unix_millis())
+            .fetch_optional(self.pool())
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Remembers where an attempt writes, before it writes.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn begin_attempt(
+        &self,
+        job: &NewJob,
+        attempt: &JobAttempt,
+    ) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET upload = $4, object = $5 \
+            WHERE force = $1 AND item = $2 AND recipe_id = $3";
+        sqlx::query(text)
+            .bind(self.force())
+            .bind(job.item.to_string())
+            .bind(&job.recipe_id)
+            .bind(attempt.upload.to_string())
+            .bind(&attempt.object)
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// The job is decided: made, failed, or not wanted any more.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn end_job(&self, job: &NewJob) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET state = 'ended', upload = '', object = '' \
+            WHERE force = $1 AND item = $2 AND recipe_id = $3";
+        let query = sqlx::query(text).bind(self.force()).bind(job.item.to_string());
+        query.bind(&job.recipe_id).execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// The job waits again, with its counts as given, until `not_before`. Where its attempt wrote stays known.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn put_back_job(
+        &self,
+        row: &JobRow,
+        not_before: Timestamp,
+    ) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET state = 'waiting', crashes = $4, troubles = $5, \
+            not_before_ms = $6 WHERE force = $1 AND item = $2 AND recipe_id = $3";
+        sqlx::query(text)
+            .bind(self.force())
+            .bind(row.job.item.to_string())
+            .bind(&row.job.recipe_id)
+            .bind(to_db(row.crashes))
+            .bind(to_db(row.troubles))
+            .bind(not_before.unix_millis())
+            .execute(self.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Decided jobs of an item wait again: what stood in their way has gone.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn reopen_jobs(&self, item: ItemId) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET state = 'waiting', crashes = 0, troubles = 0, \
+            not_before_ms = 0 WHERE force = $1 AND item = $2 AND state = 'ended'";
+        let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
+        query.execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// Jobs that were being worked on when this process's predecessor ended.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn cut_off_jobs(&self) -> Result<Vec<JobRow>, RecordsError> {
+        let text = format!("SELECT {COLUMNS} FROM jobs WHERE force = $1 AND state = 'running'");
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(self.force());
+        query.fetch_all(self.pool()).await?.iter().map(read).collect()
+    }
+
+    /// How many jobs are waiting or being worked on.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn open_jobs(&self) -> Result<u64, RecordsError> {
+        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE force = $1 AND state <> 'ended'")
+            .bind(self.force())
+            .fetch_one(self.pool())
+            .await?;
+        from_db(row.try_get(0)?, "jobs")
+    }
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    force: &str,
+    jobs: &[NewJob],
+) -> Result<(), RecordsError> {
+    let text = "INSERT INTO jobs (force, item, recipe_id, kind, recipe, state, crashes, troubles, \
+        not_before_ms, upload, object) VALUES ($1, $2, $3, $4, $5, 'waiting', 0, 0, 0, '', '') \
+        ON CONFLICT (force, item, recipe_id) DO NOTHING";
+    for job in jobs {
+        sqlx::query(text)
+            .bind(force)
+            .bind(job.item.to_string())
+            .bind(&job.recipe_id)
+            .bind(&job.kind)
+            .bind(&job.recipe)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<JobRow, RecordsError> {
+    let corrupt = |reason: String| RecordsError::Corrupt { table: "jobs", reason };
+    let item: String = row.try_get("item")?;
+    let upload: String = row.try_get("upload")?;
+    let object: String = row.try_get("object")?;
+    let attempt = match upload.as_str() {
+        "" => None,
+        text => {
+            let upload = text.parse().map_err(|e| corrupt(format!("{e}")))?;
+            Some(JobAttempt { upload, object })
+        }
+    };
+    Ok(JobRow {
+        job: NewJob {
+            item: item.parse().map_err(|e| corrupt(format!("{e}")))?,
+            recipe_id: row.try_get("recipe_id")?,
+            kind: row.try_get("kind")?,
+            recipe: row.try_get("recipe")?,
+        },
+        crashes: from_db(row.try_get("crashes")?, "jobs")?,
+        troubles: from_db(row.try_get("troubles")?, "jobs")?,
+        attempt,
+    })
+}
