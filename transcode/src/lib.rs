@@ -8,6 +8,7 @@
 //! whole derivative or a typed reason.
 
 mod failure;
+pub mod jobs;
 pub mod recipe;
 pub mod source;
 pub mod supervise;

@@ -1,12 +1,134 @@
 //! Recipes: what is made of an original, and the id under which it is made only once.
 
+use chain_of_custody::canonical;
+use chain_of_custody::digest::Sha256;
+use serde_json::{Value, json};
+
+use crate::protocol::{Outcome, Probe, Report};
 pub use crate::protocol::{PosterParameters, ProbeParameters, ProxyParameters, Recipe};
 
-/// What every item gets, in this order: the probe first, because it decides what the others can make.
+/// The digest of a recipe as asked for: same original, same id, same job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecipeId(Sha256);
+
+impl RecipeId {
+    /// The id of `recipe`.
+    pub fn of(recipe: &Recipe) -> Self {
+        Self(Sha256::of(canonical_text(recipe).as_bytes()))
+    }
+
+    /// Enough of it to name a folder.
+    pub fn short(self) -> String {
+        self.to_string()[..16].to_owned()
+    }
+}
+
+impl std::fmt::Display for RecipeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The recipe every item gets first: it decides what else can be made.
+pub fn first() -> Recipe {
+    Recipe::Probe(ProbeParameters::default())
+}
+
+/// What is made of an original, given the `media` field of its probe.
+pub fn after(media: &str) -> Vec<Recipe> {
+    let media: Value = serde_json::from_str(media).unwrap_or_default();
+    let streams = media["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let has = |kind: &str| streams.iter().any(|stream| stream["kind"] == kind);
+    let proxy = (has("video") || has("audio")).then(|| Recipe::Proxy(ProxyParameters::default()));
+    let poster = has("video").then(|| Recipe::Poster(PosterParameters::default()));
+    proxy.into_iter().chain(poster).collect()
+}
+
+/// All recipes, the first one first.
 pub fn standard() -> [Recipe; 3] {
     [
-        Recipe::Probe(ProbeParameters::default()),
+        first(),
         Recipe::Proxy(ProxyParameters::default()),
         Recipe::Poster(PosterParameters::default()),
     ]
+}
+
+/// The canonical form of a recipe as asked for.
+pub fn canonical_text(recipe: &Recipe) -> String {
+    text_of(&serde_json::to_value(recipe).expect("a recipe is plain data"))
+}
+
+/// Reads [`canonical_text`] back.
+pub fn parse(text: &str) -> Option<Recipe> {
+    serde_json::from_str(text).ok()
+}
+
+/// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), with which program,
+/// libraries and codecs it was made, and what came of it.
+pub fn made_text(recipe: &Recipe, report: &Report) -> String {
+    let outcome = match report.outcome {
+        Outcome::Made => "made",
+        Outcome::OriginalIsProxy => "original-is-proxy",
+    };
+    text_of(&json!({
+        "v": 1,
+        "asked": recipe,
+        "made-with": report.made_with,
+        "notes": report.notes,
+        "outcome": outcome,
+    }))
+}
+
+/// The `media` field of a probe's `item.derived`: nothing personal, so neither place nor tags.
+pub fn media_text(probe: &Probe) -> String {
+    let streams: Vec<Value> = probe
+        .streams
+        .iter()
+        .map(|s| json!({"kind": s.kind, "codec": s.codec, "video": s.video, "audio": s.audio}))
+        .collect();
+    text_of(&json!({
+        "v": 1,
+        "container": probe.container,
+        "duration-us": probe.duration_us,
+        "streams": streams,
+        "coverage": probe.coverage,
+        "browser": probe.browser,
+    }))
+}
+
+/// Canonical JSON. What a worker reports has integers only; one beyond 2⁵³ has no canonical form and is left out.
+fn text_of(value: &Value) -> String {
+    let bytes = canonical::to_bytes(value).or_else(|_| canonical::to_bytes(&small_numbers(value)));
+    let bytes = bytes.expect("numbers that have no canonical form were left out");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+fn small_numbers(value: &Value) -> Value {
+    match value {
+        Value::Number(_) if canonical::to_bytes(value).is_err() => Value::Null,
+        Value::Array(items) => items.iter().map(small_numbers).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), small_numbers(v))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_with_every_parameter_and_stay_as_they_are() {
+        let plain = Recipe::Proxy(ProxyParameters::default());
+        let threads = Recipe::Proxy(ProxyParameters { threads: 3, ..Default::default() });
+        assert_ne!(RecipeId::of(&plain), RecipeId::of(&threads));
+        assert_eq!(parse(&canonical_text(&plain)), Some(plain.clone()));
+        assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":1}"#);
+        // `printf '{"kind":"probe","version":1}' | sha256sum`
+        assert_eq!(RecipeId::of(&first()).short(), "5723baab2d0e5cf6");
+    }
+
+    #[test]
+    fn a_worker_cannot_choose_a_number_without_canonical_form() {
+        assert_eq!(text_of(&json!({"a": [u64::MAX, 1]})), r#"{"a":[null,1]}"#);
+    }
 }

@@ -156,19 +156,24 @@ impl Probe {
     /// Reads a probe that a worker made: of this version, and every list within its limit.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let probe: Self = serde_json::from_slice(bytes).ok()?;
-        let short = |text: &str| text.chars().count() <= MAX_TEXT_CHARS;
         let within = probe.v == Self::VERSION
             && probe.streams.len() <= MAX_ENTRIES
             && probe.tags.len() <= MAX_ENTRIES
             && probe.coverage.reasons.len() <= MAX_ENTRIES
-            && probe.coverage.reasons.iter().all(|reason| short(reason))
-            && probe.tags.iter().all(|t| short(&t.name) && short(&t.value))
-            && probe
-                .streams
-                .iter()
-                .all(|s| short(&s.codec) && s.profile.as_deref().is_none_or(short))
-            && short(&probe.container);
+            && probe.texts().all(|text| text.chars().count() <= MAX_TEXT_CHARS);
         within.then_some(probe)
+    }
+
+    /// Every text in it.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let own = [&self.container].into_iter().chain(&self.brand).chain(&self.created_claimed);
+        let streams = self.streams.iter().flat_map(|s| {
+            let video = s.video.iter();
+            let video = video.flat_map(|v| [&v.pixel_format].into_iter().chain(&v.frame_rate));
+            [&s.codec].into_iter().chain(&s.profile).chain(video)
+        });
+        let tags = self.tags.iter().flat_map(|tag| [&tag.name, &tag.value]);
+        own.chain(streams).chain(tags).chain(&self.coverage.reasons).chain(&self.browser.why_not)
     }
 
     /// Whether there is footage to see.

@@ -12,16 +12,16 @@ use transcode::protocol::{OriginalDigests, Probe, ProxyParameters, Recipe};
 use transcode::supervise::Allowance;
 use transcode::{Failure, Finished, Supervisor};
 
-pub const PHONE: &str =
+pub(crate) const PHONE: &str =
     "/usr/share/forensics-samples/original-files/movie1/VID_20191220_170832.mp4";
-pub const HELLO: &str = "/usr/share/forensics-samples/original-files/movie2/movie-hello";
-pub const CCTV: &str = "/usr/share/doc/opencv-doc/examples/data/vtest.avi";
-pub const WEBCAM: &str = "/usr/share/doc/opencv-doc/examples/data/tree.avi";
-pub const STILL: &str = "/usr/share/forensics-samples/original-files/pic1/IMG_1054.JPG";
-pub const SOUND: &str = "/usr/share/forensics-samples/original-files/audio1/debian.wav";
+pub(crate) const HELLO: &str = "/usr/share/forensics-samples/original-files/movie2/movie-hello";
+pub(crate) const CCTV: &str = "/usr/share/doc/opencv-doc/examples/data/vtest.avi";
+pub(crate) const WEBCAM: &str = "/usr/share/doc/opencv-doc/examples/data/tree.avi";
+pub(crate) const STILL: &str = "/usr/share/forensics-samples/original-files/pic1/IMG_1054.JPG";
+pub(crate) const SOUND: &str = "/usr/share/forensics-samples/original-files/audio1/debian.wav";
 
 /// The worker program, built when the first test asks.
-pub fn worker() -> &'static Path {
+pub(crate) fn worker() -> &'static Path {
     static WORKER: OnceLock<PathBuf> = OnceLock::new();
     WORKER.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -35,18 +35,18 @@ pub fn worker() -> &'static Path {
     })
 }
 
-pub fn allowance() -> Allowance {
+pub(crate) fn allowance() -> Allowance {
     Allowance { wall_time: Duration::from_secs(240), ..Allowance::default() }
 }
 
-pub fn footage(path: &str) -> Bytes {
+pub(crate) fn footage(path: &str) -> Bytes {
     let read = std::fs::read(path);
     let read =
         read.unwrap_or_else(|e| panic!("{path}: {e} (Debian forensics-samples-files, opencv-doc)"));
     read.into()
 }
 
-pub async fn run_with(
+pub(crate) async fn run_with(
     allowance: Allowance,
     recipe: Recipe,
     original: &Bytes,
@@ -58,34 +58,34 @@ pub async fn run_with(
     Ok((finished, output))
 }
 
-pub async fn run(recipe: Recipe, original: &Bytes) -> Result<(Finished, Vec<u8>), Failure> {
+pub(crate) async fn run(recipe: Recipe, original: &Bytes) -> Result<(Finished, Vec<u8>), Failure> {
     run_with(allowance(), recipe, original).await
 }
 
-pub async fn probe(original: &Bytes) -> Probe {
+pub(crate) async fn probe(original: &Bytes) -> Probe {
     let (_, json) = run(Recipe::Probe(Default::default()), original).await.unwrap();
     Probe::parse(&json).expect("the worker's probe is well-formed")
 }
 
-pub async fn proxy(original: &Bytes) -> (Finished, Vec<u8>) {
+pub(crate) async fn proxy(original: &Bytes) -> (Finished, Vec<u8>) {
     run(Recipe::Proxy(Default::default()), original).await.unwrap()
 }
 
 /// The viewing copy, also of what a browser plays as it is.
-pub async fn made_proxy(original: &Bytes) -> (Finished, Vec<u8>) {
+pub(crate) async fn made_proxy(original: &Bytes) -> (Finished, Vec<u8>) {
     let parameters = ProxyParameters { original_is_proxy_max_bytes: 0, ..Default::default() };
     run(Recipe::Proxy(parameters), original).await.unwrap()
 }
 
 /// A temporary file with these bytes, for programs that want a file.
-pub fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+pub(crate) fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     file
 }
 
 /// What Debian's `ffprobe` says.
-pub fn ffprobe(bytes: &[u8]) -> Value {
+pub(crate) fn ffprobe(bytes: &[u8]) -> Value {
     let file = file(bytes);
     let arguments = ["-v", "error", "-of", "json", "-show_format", "-show_streams"];
     let out = Command::new("ffprobe").args(arguments).arg(file.path()).output().unwrap();
@@ -94,7 +94,7 @@ pub fn ffprobe(bytes: &[u8]) -> Value {
 }
 
 /// Presentation times of the first video stream in seconds.
-pub fn picture_times(bytes: &[u8]) -> Vec<f64> {
+pub(crate) fn picture_times(bytes: &[u8]) -> Vec<f64> {
     let file = file(bytes);
     let arguments = [
         "-v",
@@ -112,7 +112,7 @@ pub fn picture_times(bytes: &[u8]) -> Vec<f64> {
 }
 
 /// Decodes everything with Debian's `ffmpeg`; what it complains of is returned.
-pub fn complaints(bytes: &[u8]) -> String {
+pub(crate) fn complaints(bytes: &[u8]) -> String {
     let file = file(bytes);
     let out = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-i"])
@@ -125,7 +125,7 @@ pub fn complaints(bytes: &[u8]) -> String {
 }
 
 /// Runs Debian's `ffmpeg` on a file to make another one of it.
-pub fn ffmpeg(input: &[u8], arguments: &[&str], extension: &str) -> Bytes {
+pub(crate) fn ffmpeg(input: &[u8], arguments: &[&str], extension: &str) -> Bytes {
     let source = file(input);
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join(format!("made.{extension}"));
@@ -140,10 +140,10 @@ pub fn ffmpeg(input: &[u8], arguments: &[&str], extension: &str) -> Bytes {
     std::fs::read(target).unwrap().into()
 }
 
-pub fn stream<'a>(probed: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(crate) fn stream<'a>(probed: &'a Value, kind: &str) -> Option<&'a Value> {
     probed["streams"].as_array().unwrap().iter().find(|s| s["codec_type"] == kind)
 }
 
-pub fn seconds(value: &Value) -> f64 {
+pub(crate) fn seconds(value: &Value) -> f64 {
     value.as_str().unwrap().parse().unwrap()
 }

@@ -1,0 +1,185 @@
+//! One attempt at a derivative: from the verified original through a worker into the object store.
+//!
+//! Where it writes is remembered before it writes, so that what a killed process left is cleared away.
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chain_of_custody::digest::{ContentHasher, Digests};
+use chain_of_custody::ids::{ItemId, UploadId};
+use storage::failpoint;
+use storage::objects::{
+    Crc64, ObjectName, ObjectWriter, StoreError, StoredObject, StoredPart, VerifiedObject,
+};
+use storage::records::{ItemRecord, JobAttempt, JobRow};
+use uuid::Uuid;
+
+use super::{JobsError, Shared};
+use crate::Failure;
+use crate::protocol::{MAX_JSON_BYTES, OriginalDigests, Outcome, Probe, Report};
+use crate::recipe::Recipe;
+use crate::source::{OutputSink, RangeSource};
+
+/// A derivative that is stored, or the original standing for it.
+pub(super) struct Made {
+    pub(super) report: Report,
+    pub(super) digests: Digests,
+    pub(super) object: StoredObject,
+    /// Of the probe recipe only.
+    pub(super) probe: Option<Probe>,
+}
+
+/// Why an attempt came to nothing.
+pub(super) enum Setback {
+    /// The worker, or what it was given.
+    Worker(Failure),
+    /// This machine.
+    Trouble(JobsError),
+}
+
+impl<E: Into<JobsError>> From<E> for Setback {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+/// Makes the derivative that `row` asks for.
+pub(super) async fn make(
+    shared: &Shared,
+    row: &JobRow,
+    record: &ItemRecord,
+    recipe: &Recipe,
+) -> Result<Made, Setback> {
+    let original = stored_object(record)?;
+    let source = shared.objects.open_object(&original).await?;
+    let attempt = begin(shared, row, recipe).await?;
+    let mut sink = Sink::new(shared.objects.begin(attempt.upload).await?, recipe);
+    let digests = OriginalDigests {
+        sha256: record.digests.sha256.to_string(),
+        blake3: record.digests.blake3.to_string(),
+    };
+    let outcome = shared.supervisor.run(recipe.clone(), digests, &source, &mut sink).await;
+    let outcome = outcome.and_then(|finished| Ok((finished.report, sink.probe()?)));
+    let (report, probe) = match outcome {
+        Ok((report, probe)) if report.outcome == Outcome::Made => (report, probe),
+        other => {
+            sink.writer.discard().await?;
+            let (report, probe) = other.map_err(Setback::Worker)?;
+            return Ok(Made { report, digests: record.digests, object: original, probe });
+        }
+    };
+    let (digests, object) = sink.finish(shared, &attempt).await?;
+    failpoint::hit("transcode.derivative-stored");
+    Ok(Made { report, digests, object, probe })
+}
+
+/// Removes what an attempt that was cut off has left. Nothing refers to it: the caller has seen to that, or does not
+/// know, in which case it stays.
+pub(super) async fn clear_away(shared: &Shared, row: &JobRow) {
+    let Some(attempt) = &row.attempt else { return };
+    let derived = shared.records().derivatives(row.job.item).await;
+    let refers = |object: &str| object.contains(&attempt.object);
+    match derived {
+        Ok(derived) if !derived.iter().any(|d| refers(&d.object)) => {}
+        _ => return,
+    }
+    if let Err(error) = remove(shared, attempt).await {
+        tracing::warn!(item = %row.job.item, kind = row.job.kind, "a cut-off attempt was not cleared away: {error}");
+    }
+}
+
+async fn remove(shared: &Shared, attempt: &JobAttempt) -> Result<(), StoreError> {
+    match shared.objects.discard(attempt.upload).await {
+        Err(StoreError::NotFound { .. }) | Ok(()) => {}
+        Err(error) => return Err(error),
+    }
+    let name: ObjectName = attempt.object.parse()?;
+    let part = StoredPart { file: name.clone(), size_bytes: 0, crc64nvme: Crc64(0) };
+    let blake3 = Digests::of(b"").blake3;
+    let object = StoredObject { name, parts: vec![part], size_bytes: 0, blake3 };
+    shared.objects.dispose(&object).await
+}
+
+fn stored_object(record: &ItemRecord) -> Result<StoredObject, JobsError> {
+    serde_json::from_str(&record.object).map_err(|_| JobsError::Record {
+        item: record.item.to_string(),
+        what: "where its bytes rest",
+    })
+}
+
+/// Every attempt has a name of its own, so that none is in the way of the next.
+async fn begin(shared: &Shared, row: &JobRow, recipe: &Recipe) -> Result<JobAttempt, JobsError> {
+    let upload = Uuid::now_v7();
+    let attempt = JobAttempt {
+        upload: UploadId::from_uuid(upload),
+        object: object_name(row.job.item, recipe, upload),
+    };
+    shared.records().begin_attempt(&row.job, &attempt).await?;
+    Ok(attempt)
+}
+
+fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {
+    let id = crate::recipe::RecipeId::of(recipe).short();
+    format!(
+        "derivatives/{item}/{}-{id}/{}/{}",
+        recipe.kind(),
+        attempt.simple(),
+        recipe.output_name()
+    )
+}
+
+/// Hashes what the worker sends and writes it, encrypted; keeps a probe besides, because the next jobs follow from it.
+struct Sink {
+    writer: ObjectWriter,
+    hasher: ContentHasher,
+    kept: Option<Vec<u8>>,
+}
+
+impl Sink {
+    fn new(writer: ObjectWriter, recipe: &Recipe) -> Self {
+        let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
+        Self { writer, hasher: ContentHasher::new(), kept }
+    }
+
+    /// Of the probe recipe: what it found.
+    fn probe(&self) -> Result<Option<Probe>, Failure> {
+        let Some(kept) = &self.kept else { return Ok(None) };
+        let broken = || Failure::Misbehaved { what: "its probe is not well-formed".to_owned() };
+        Probe::parse(kept).map(Some).ok_or_else(broken)
+    }
+
+    async fn finish(
+        mut self,
+        shared: &Shared,
+        attempt: &JobAttempt,
+    ) -> Result<(Digests, StoredObject), JobsError> {
+        let (digests, last_group) = self.hasher.finish();
+        self.writer.append_groups(&[last_group]).await?;
+        let sealed = self.writer.seal().await?;
+        let name = attempt.object.parse()?;
+        Ok((digests, shared.objects.complete(sealed, name, digests.blake3).await?))
+    }
+}
+
+impl OutputSink for Sink {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        // One longer than any footage gives is cut here, and no probe any more.
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_JSON_BYTES) {
+            kept.extend_from_slice(&bytes);
+        }
+        let groups = self.hasher.update(&bytes);
+        self.writer.write(bytes).await.map_err(io::Error::other)?;
+        self.writer.append_groups(&groups).await.map_err(io::Error::other)
+    }
+}
+
+impl RangeSource for VerifiedObject {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes()
+    }
+
+    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        self.read(range).await.map_err(io::Error::other)
+    }
+}

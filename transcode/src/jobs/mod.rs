@@ -1,0 +1,156 @@
+//! The jobs: what the ledger says was received is probed, then gets its viewing copy and poster.
+//!
+//! Here: the follower that turns entries into jobs, the runners that work on them in parallel, and what becomes of the
+//! outcome: a derivative in the object store and `item.derived`, or `item.derivation-failed` with a reason people can
+//! read. Not here: how a derivative is made (`supervise` and the worker).
+//!
+//! Invariant: an item and a recipe end in exactly one `item.derived`, or a failure, however often this process or its
+//! workers are killed; restricted and quarantined items get neither. Jobs are working state: without them the ledger is
+//! read again from its start, and what is there already is found by item and recipe.
+
+mod attempt;
+mod follow;
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use storage::clock::Clock;
+use storage::ledger::{Ledger, SubmitError};
+use storage::objects::{ObjectStore, StoreError};
+use storage::records::{Records, RecordsError};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::supervise::Supervisor;
+
+/// How the follower is called in the records.
+const FOLLOWER: &str = "transcode";
+/// Runners look for jobs that have become due this often, if nobody wakes them.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// After trouble with database or ledger the same is tried again this much later.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How jobs are worked on.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// Workers at the same time.
+    pub parallel: usize,
+}
+
+impl Default for JobOptions {
+    /// As many as there are cores.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism();
+        Self { parallel: cores.map_or(1, std::num::NonZero::get) }
+    }
+}
+
+/// Why a step of a job could not be taken here and now. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A record that our own code cannot have written.
+    #[error("the record of item {item} is not readable: {what}")]
+    Record { item: String, what: &'static str },
+}
+
+/// What follower and runners share.
+#[derive(Debug)]
+struct Shared {
+    ledger: Ledger,
+    objects: ObjectStore,
+    supervisor: Supervisor,
+    clock: Arc<dyn Clock>,
+    /// Something may be due.
+    wake: Notify,
+    /// The first entry that nobody has taken note of.
+    position: watch::Sender<u64>,
+    /// How often a job was decided, so that whoever waits looks again.
+    decided: watch::Sender<u64>,
+    stopping: AtomicBool,
+}
+
+/// The running jobs. Dropping it ends all workers; their jobs are taken up again by the next start.
+#[derive(Debug)]
+pub struct Jobs {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+impl Jobs {
+    /// Takes up what an earlier process left, then follows the ledger.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn start(
+        ledger: Ledger,
+        objects: ObjectStore,
+        supervisor: Supervisor,
+        clock: Arc<dyn Clock>,
+        options: JobOptions,
+    ) -> Result<Self, JobsError> {
+        let position = ledger.records().follower_position(FOLLOWER).await?;
+        let shared = Arc::new(Shared {
+            ledger,
+            objects,
+            supervisor,
+            clock,
+            wake: Notify::new(),
+            position: watch::Sender::new(position.0),
+            decided: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        for row in shared.records().cut_off_jobs().await? {
+            shared.records().put_back_job(&row, shared.clock.now()).await?;
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow::follow(Arc::clone(&shared)));
+        for _ in 0..options.parallel.max(1) {
+            tasks.spawn(run::run_jobs(Arc::clone(&shared)));
+        }
+        Ok(Self { shared, tasks })
+    }
+
+    /// Waits until every entry published so far has been taken note of and no job is left to do. Jobs that wait after
+    /// trouble count as left.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn idle(&self) -> Result<(), JobsError> {
+        let size = self.shared.ledger.latest().unverified().size.0;
+        let mut position = self.shared.position.subscribe();
+        let mut decided = self.shared.decided.subscribe();
+        // Both senders live as long as `self`.
+        let _ = position.wait_for(|next| *next >= size).await;
+        loop {
+            decided.borrow_and_update();
+            if self.shared.records().open_jobs().await? == 0 {
+                return Ok(());
+            }
+            let _ = tokio::time::timeout(LOOK_EVERY, decided.changed()).await;
+        }
+    }
+
+    /// Ends all workers and takes no new jobs. What was cut off is taken up by the next start.
+    pub async fn stop(mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Shared {
+    fn records(&self) -> &Records {
+        self.ledger.records()
+    }
+
+    fn job_decided(&self) {
+        self.decided.send_modify(|count| *count += 1);
+    }
+}

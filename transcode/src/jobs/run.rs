@@ -1,0 +1,226 @@
+//! From jobs to entries.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chain_of_custody::command::{Command, Guard};
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::EventId;
+use chain_of_custody::time::Timestamp;
+use storage::failpoint;
+use storage::ledger::SubmitError;
+use storage::records::{ItemRecord, JobRow, NewJob};
+use uuid::Uuid;
+
+use super::attempt::{self, Made, Setback};
+use super::follow::new_job;
+use super::{JobsError, LOOK_EVERY, Shared, TROUBLE_PAUSE};
+use crate::Failure;
+use crate::recipe::{self, Recipe};
+
+/// Who acts in the entries.
+const ACTOR: &str = "exhibit-transcode";
+/// A worker may die once of an original; the second time is a failure.
+const CRASHES_ALLOWED: u64 = 1;
+/// After trouble of this machine a job waits this long, then twice as long, …
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// … up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What became of a job.
+enum Decision {
+    Made(Box<Made>),
+    Failed(Failure),
+    /// Nothing is wanted: it is there already, or the item may not have it.
+    NotWanted,
+}
+
+/// Works on jobs until the process stops.
+pub(super) async fn run_jobs(shared: Arc<Shared>) {
+    while !shared.stopping.load(Ordering::Relaxed) {
+        let woken = shared.wake.notified();
+        match shared.records().claim_job(shared.clock.now()).await {
+            Ok(Some(row)) => run_job(&shared, row).await,
+            Ok(None) => {
+                let _ = tokio::time::timeout(LOOK_EVERY, woken).await;
+            }
+            Err(error) => {
+                tracing::error!("no job could be taken: {error}");
+                tokio::time::sleep(TROUBLE_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn run_job(shared: &Shared, row: JobRow) {
+    let (item, kind) = (row.job.item, row.job.kind.clone());
+    attempt::clear_away(shared, &row).await;
+    let outcome = match decide(shared, &row).await {
+        Ok(decision) => settle(shared, &row, decision).await.map_err(Setback::Trouble),
+        Err(setback) => Err(setback),
+    };
+    match outcome {
+        Ok(()) => {}
+        Err(Setback::Worker(failure)) => {
+            tracing::error!(%item, kind, code = failure.code(), "a derivative is tried again");
+            put_back(shared, row, !failure.is_about_the_footage()).await;
+        }
+        Err(Setback::Trouble(error)) => {
+            tracing::error!(%item, kind, "a derivative has to wait: {error}");
+            put_back(shared, row, true).await;
+        }
+    }
+    shared.job_decided();
+    shared.wake.notify_waiters();
+}
+
+/// Looks whether the derivative is wanted, and makes it. Only what is worth another attempt is a setback.
+async fn decide(shared: &Shared, row: &JobRow) -> Result<Decision, Setback> {
+    let Some((record, recipe)) = wanted(shared, &row.job).await? else {
+        return Ok(Decision::NotWanted);
+    };
+    match attempt::make(shared, row, &record, &recipe).await {
+        Ok(made) => Ok(Decision::Made(Box::new(made))),
+        Err(Setback::Worker(failure)) => {
+            let again = failure.is_worth_another_attempt() && row.crashes < CRASHES_ALLOWED;
+            if failure.is_about_the_footage() && !again {
+                Ok(Decision::Failed(failure))
+            } else {
+                Err(Setback::Worker(failure))
+            }
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The item and recipe of a job, unless it is done already or the item may have no derivatives.
+async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Recipe)>, JobsError> {
+    let records = shared.records();
+    let Some(record) = records.item(job.item).await?.filter(may_have_derivatives) else {
+        return Ok(None);
+    };
+    let made = records.derivatives(job.item).await?;
+    let failed = records.failures(job.item).await?;
+    let decided = made.iter().any(|d| d.recipe_id == job.recipe_id)
+        || failed.iter().any(|f| f.recipe_id == job.recipe_id);
+    if decided {
+        follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
+        return Ok(None);
+    }
+    Ok(recipe::parse(&job.recipe).map(|recipe| (record, recipe)))
+}
+
+/// A probe that was entered before, without the jobs that follow from it: a process ended between the two.
+async fn follow_up(
+    shared: &Shared,
+    job: &NewJob,
+    mut media: impl Iterator<Item = &str>,
+) -> Result<(), JobsError> {
+    let Some(media) = media.find(|media| !media.is_empty()) else { return Ok(()) };
+    let next = recipe::after(media);
+    let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
+    Ok(shared.records().add_jobs(&jobs).await?)
+}
+
+fn may_have_derivatives(record: &ItemRecord) -> bool {
+    record.state == "stored" && !record.restricted
+}
+
+/// Enters what became of the job; then it is decided.
+async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(), JobsError> {
+    let job = &row.job;
+    // The item may have been restricted meanwhile.
+    let record = shared.records().item(job.item).await?.filter(may_have_derivatives);
+    match (decision, record) {
+        (Decision::Made(made), Some(record)) => {
+            let media = made.probe.as_ref().map(recipe::media_text);
+            submit(shared, derived(job, &record, &made, media.as_deref())).await?;
+            failpoint::hit("transcode.derived");
+            let next = media.as_deref().map(recipe::after).unwrap_or_default();
+            let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
+            shared.records().add_jobs(&jobs).await?;
+        }
+        (Decision::Made(made), None) if made.object.name.as_str().starts_with("derivatives/") => {
+            shared.objects.dispose(&made.object).await?;
+        }
+        (Decision::Failed(failure), Some(record)) => {
+            submit(shared, failed(job, &record, &failure)).await?;
+        }
+        _ => {}
+    }
+    Ok(shared.records().end_job(job).await?)
+}
+
+fn derived(job: &NewJob, record: &ItemRecord, made: &Made, media: Option<&str>) -> Command {
+    let recipe = recipe::parse(&job.recipe).expect("it was parsed before it was made");
+    let object = serde_json::to_value(&made.object).expect("a stored object is plain data");
+    let object = chain_of_custody::canonical::to_bytes(&object);
+    let object = object.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let command = about(EventKind::ItemDerived, job, record)
+        .field(field::RECIPE, recipe::made_text(&recipe, &made.report), salt())
+        .field(field::SHA256, made.digests.sha256.to_string(), salt())
+        .field(field::BLAKE3, made.digests.blake3.to_string(), salt())
+        .field(field::SIZE_BYTES, made.object.size_bytes.to_string(), salt())
+        .field(field::OBJECT, object.expect("checksums are kept as canonical JSON"), salt());
+    match media {
+        Some(media) => command.field(field::MEDIA, media, salt()),
+        None => command,
+    }
+}
+
+fn failed(job: &NewJob, record: &ItemRecord, failure: &Failure) -> Command {
+    about(EventKind::ItemDerivationFailed, job, record)
+        .field(field::RECIPE, job.recipe.clone(), salt())
+        .field(field::REASON_CODE, failure.code(), salt())
+        .field(field::REASON, failure.to_string(), salt())
+}
+
+fn about(kind: EventKind, job: &NewJob, record: &ItemRecord) -> Command {
+    Command::new(kind, EventId::from_uuid(Uuid::now_v7()))
+        .touching(job.item)
+        .provided(Guard::SubjectExists(job.item.into()))
+        .field(field::KIND, job.kind.clone(), salt())
+        .field(field::RECIPE_ID, job.recipe_id.clone(), salt())
+        .field(field::ORIGINAL_SHA256, record.digests.sha256.to_string(), salt())
+        .field(field::BY, ACTOR, salt())
+}
+
+fn salt() -> Salt {
+    Salt(rand::random())
+}
+
+/// Asks until the command is decided; the event id makes a repeat harmless.
+async fn submit(shared: &Shared, command: Command) -> Result<(), JobsError> {
+    loop {
+        match shared.ledger.submit(command.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(SubmitError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn put_back(shared: &Shared, mut row: JobRow, trouble: bool) {
+    let now = shared.clock.now();
+    let not_before = if trouble {
+        row.troubles += 1;
+        later(now, row.troubles)
+    } else {
+        row.crashes += 1;
+        now
+    };
+    if let Err(error) = shared.records().put_back_job(&row, not_before).await {
+        // It stays "running" and is taken up by the next start.
+        tracing::error!(item = %row.job.item, "a job could not be put back: {error}");
+    }
+}
+
+fn later(now: Timestamp, troubles: u64) -> Timestamp {
+    let doublings = u32::try_from(troubles.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let wait = (FIRST_WAIT * 2u32.pow(doublings)).min(LONGEST_WAIT);
+    let wait_ms = i64::try_from(wait.as_millis()).expect("ten minutes at most");
+    Timestamp::from_unix_millis(now.unix_millis() + wait_ms).unwrap_or(now)
+}

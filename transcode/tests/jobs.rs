@@ -1,0 +1,324 @@
+//! Jobs through a real ledger, object store and worker: what is received gets its derivatives, once, whatever is
+//! killed on the way.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chain_of_custody::canonical;
+use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::command::Command;
+use chain_of_custody::digest::{ContentHasher, Digests};
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{EventId, ItemId, UploadId};
+use chain_of_custody::note::SigningKey;
+use storage::clock::SystemClock;
+use storage::ledger::{AuditResult, Ledger, LedgerOptions};
+use storage::objects::{Kek, ObjectStore, StoredObject};
+use storage::records::{ItemView, Records};
+use support::*;
+use tempfile::TempDir;
+use transcode::Supervisor;
+use transcode::jobs::{JobOptions, Jobs};
+use transcode::supervise::Allowance;
+use uuid::Uuid;
+
+const ORIGIN: &str = "ledger.test.example";
+
+/// A force's data folder, opened.
+struct House {
+    ledger: Ledger,
+    objects: ObjectStore,
+}
+
+impl House {
+    async fn open(data: &Path) -> Self {
+        let kek = Kek::new(zeroize::Zeroizing::new([7; 32]));
+        let objects = ObjectStore::open(&data.join("objects"), kek).unwrap();
+        let records = Records::sqlite(&data.join("records.sqlite"), ORIGIN).await.unwrap();
+        let options = LedgerOptions {
+            origin: ORIGIN.parse::<Origin>().unwrap(),
+            signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32]).unwrap()),
+            clock: Arc::new(SystemClock),
+        };
+        let ledger = Ledger::open(records, objects.clone(), options).await.unwrap();
+        Self { ledger, objects }
+    }
+
+    /// Receives bytes as an item, as `receive` does.
+    async fn receive(&self, bytes: &Bytes, state: &str, restricted: bool) -> ItemId {
+        let item = ItemId::from_uuid(Uuid::now_v7());
+        let upload = UploadId::from_uuid(Uuid::now_v7());
+        let mut writer = self.objects.begin(upload).await.unwrap();
+        let mut hasher = ContentHasher::new();
+        let groups = hasher.update(bytes);
+        writer.write(bytes.clone()).await.unwrap();
+        writer.append_groups(&groups).await.unwrap();
+        let (digests, last) = hasher.finish();
+        writer.append_groups(&[last]).await.unwrap();
+        let name = format!("originals/{item}").parse().unwrap();
+        let sealed = writer.seal().await.unwrap();
+        let object = self.objects.complete(sealed, name, digests.blake3).await.unwrap();
+        let object = canonical::to_bytes(&serde_json::to_value(&object).unwrap()).unwrap();
+        let fields = [
+            (field::STATE, state.to_owned()),
+            (field::SIZE_BYTES, bytes.len().to_string()),
+            (field::SHA256, digests.sha256.to_string()),
+            (field::BLAKE3, digests.blake3.to_string()),
+            (field::OBJECT, String::from_utf8(object).unwrap()),
+            (field::DEVICE, "-".to_owned()),
+            (field::NAME, "a clip".to_owned()),
+            (field::RESTRICTED, restricted.to_string()),
+        ];
+        self.submit(EventKind::ItemReceived, item, &fields).await;
+        item
+    }
+
+    async fn submit(&self, kind: EventKind, item: ItemId, fields: &[(&str, String)]) {
+        let command = Command::new(kind, EventId::from_uuid(Uuid::now_v7())).touching(item);
+        let command = fields
+            .iter()
+            .fold(command, |c, (name, value)| c.field(name, value.clone(), Salt([3; 32])));
+        self.ledger.submit(command).await.unwrap();
+    }
+
+    async fn jobs(&self, supervisor: Supervisor, parallel: usize) -> Jobs {
+        let (ledger, objects) = (self.ledger.clone(), self.objects.clone());
+        let options = JobOptions { parallel };
+        Jobs::start(ledger, objects, supervisor, Arc::new(SystemClock), options).await.unwrap()
+    }
+
+    /// Works until nothing is left to do.
+    async fn work(&self, supervisor: Supervisor) {
+        let jobs = self.jobs(supervisor, 2).await;
+        tokio::time::timeout(Duration::from_secs(240), jobs.idle()).await.unwrap().unwrap();
+        jobs.stop().await;
+    }
+
+    async fn view(&self, item: ItemId) -> ItemView {
+        self.ledger.records().item_view(item).await.unwrap().unwrap()
+    }
+
+    async fn read(&self, object: &str) -> Bytes {
+        let object: StoredObject = serde_json::from_str(object).unwrap();
+        let object = self.objects.open_object(&object).await.unwrap();
+        object.read(0..object.size_bytes()).await.unwrap()
+    }
+
+    async fn audits_clean(&self) {
+        let audit = self.ledger.audit().await.unwrap();
+        assert_eq!(audit.result, AuditResult::Match, "{audit:?}");
+    }
+}
+
+fn supervisor() -> Supervisor {
+    Supervisor::new(worker(), Allowance { wall_time: Duration::from_secs(240), ..allowance() })
+}
+
+fn kinds(view: &ItemView) -> Vec<&str> {
+    let mut kinds: Vec<_> = view.derivatives.iter().map(|d| d.kind.as_str()).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Files of derivatives in the store, without their outboards.
+fn derivative_files(data: &Path) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&data.join("objects/derivatives"), &mut found);
+    found.retain(|path| path.extension().is_none_or(|e| e != "obao"));
+    found
+}
+
+#[tokio::test]
+async fn what_is_received_gets_its_derivatives() {
+    let data = folder();
+    let house = House::open(data.path()).await;
+    let avi = house.receive(&footage(&format!("{HELLO}.avi")), "stored", false).await;
+    let phone = house.receive(&footage(PHONE), "stored", false).await;
+    house.work(supervisor()).await;
+
+    let view = house.view(avi).await;
+    assert_eq!(kinds(&view), ["poster", "probe", "proxy"]);
+    assert!(view.failures.is_empty());
+    for derivative in &view.derivatives {
+        let bytes = house.read(&derivative.object).await;
+        assert_eq!(Digests::of(&bytes), derivative.digests, "{}", derivative.kind);
+        assert_eq!(bytes.len() as u64, derivative.size_bytes);
+        let recipe: serde_json::Value = serde_json::from_str(&derivative.recipe).unwrap();
+        assert_eq!(recipe["asked"]["kind"], derivative.kind.as_str());
+        assert_eq!(recipe["made-with"]["program"], "exhibit-transcode");
+        assert_eq!(recipe["outcome"], "made");
+        let asked = canonical::to_bytes(&recipe["asked"]).unwrap();
+        let id = chain_of_custody::digest::Sha256::of(&asked).to_string();
+        assert_eq!(derivative.recipe_id, id, "the id is the digest of what was asked for");
+    }
+    let proxy = view.derivatives.iter().find(|d| d.kind == "proxy").unwrap();
+    let probed = ffprobe(&house.read(&proxy.object).await);
+    assert!(stream(&probed, "audio").is_some());
+    assert!((seconds(&probed["format"]["duration"]) - 8.36).abs() < 0.15);
+    let probe = view.derivatives.iter().find(|d| d.kind == "probe").unwrap();
+    assert!(probe.media.contains("\"codec\":\"h264\""));
+
+    // A browser plays the phone's clip as it is: its proxy is the original, stored once.
+    let view = house.view(phone).await;
+    let proxy = view.derivatives.iter().find(|d| d.kind == "proxy").unwrap();
+    assert_eq!(proxy.object, view.record.object);
+    assert_eq!(proxy.digests, view.record.digests);
+    assert!(proxy.recipe.contains("original-is-proxy"));
+    let probe = view.derivatives.iter().find(|d| d.kind == "probe").unwrap();
+    assert!(!probe.media.contains("-15.8"), "no place where it could not be erased");
+    assert!(!probe.media.contains("-15835500"));
+    assert_eq!(derivative_files(data.path()).len(), 5);
+
+    // Starting again makes nothing again, not even without the working state.
+    for forget in [false, true] {
+        if forget {
+            let pool = house.ledger.records().pool();
+            for text in ["DELETE FROM jobs", "DELETE FROM followers"] {
+                sqlx::query(text).execute(pool).await.unwrap();
+            }
+        }
+        let size = house.ledger.latest().unverified().size;
+        house.work(supervisor()).await;
+        assert_eq!(house.ledger.latest().unverified().size, size, "forget: {forget}");
+    }
+    house.audits_clean().await;
+}
+
+#[tokio::test]
+async fn unreadable_items_stay_and_say_why() {
+    let data = folder();
+    let house = House::open(data.path()).await;
+    let whole = footage(&format!("{HELLO}.mpeg"));
+    let noise = house.receive(&Bytes::from(vec![0xa7; 100_000]), "stored", false).await;
+    let empty = house.receive(&Bytes::new(), "stored", false).await;
+    let playlist = Bytes::from_static(
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:1/a.ts\n",
+    );
+    let playlist = house.receive(&playlist, "stored", false).await;
+    let good = house.receive(&whole, "stored", false).await;
+    house.work(supervisor()).await;
+    for (item, code) in [(noise, "unreadable"), (empty, "unreadable"), (playlist, "format-refused")]
+    {
+        let view = house.view(item).await;
+        assert_eq!(view.record.state, "stored");
+        assert!(view.derivatives.is_empty());
+        let [failure] = &view.failures[..] else { panic!("{:?}", view.failures) };
+        assert_eq!((failure.kind.as_str(), failure.reason_code.as_str()), ("probe", code));
+        assert!(failure.reason.contains("file"), "{}", failure.reason);
+        assert!(view.events.iter().any(|e| e.kind == "item.derivation-failed"));
+    }
+    assert_eq!(kinds(&house.view(good).await), ["poster", "probe", "proxy"]);
+    house.audits_clean().await;
+}
+
+#[tokio::test]
+async fn restricted_and_quarantined_items_get_nothing() {
+    let data = folder();
+    let house = House::open(data.path()).await;
+    let clip = footage(PHONE);
+    let restricted = house.receive(&clip, "stored", true).await;
+    let quarantined = house.receive(&clip, "quarantined", false).await;
+    let later = house.receive(&clip, "stored", false).await;
+    let on = [(field::RESTRICTED, "true".to_owned())];
+    house.submit(EventKind::ItemRestricted, later, &on).await;
+    house.work(supervisor()).await;
+    for item in [restricted, quarantined, later] {
+        let view = house.view(item).await;
+        assert!(view.derivatives.is_empty() && view.failures.is_empty());
+    }
+    assert!(derivative_files(data.path()).is_empty());
+    // Freed, it gets what the others got.
+    let off = [(field::RESTRICTED, "false".to_owned())];
+    house.submit(EventKind::ItemRestricted, later, &off).await;
+    house.work(supervisor()).await;
+    assert_eq!(kinds(&house.view(later).await), ["poster", "probe", "proxy"]);
+}
+
+/// A worker that kills itself the first time it is asked for anything, and is the real one from then on.
+fn dies(times: &str, folder: &Path) -> Supervisor {
+    let script = folder.join("dies");
+    let count = folder.join("count");
+    let text = format!(
+        "#!/bin/sh\nn=$(cat {count} 2>/dev/null || echo 0)\necho $((n+1)) > {count}\n\
+         [ $n -lt {times} ] && kill -9 $$\nexec {worker}\n",
+        count = count.display(),
+        worker = worker().display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    Supervisor::new(script, allowance())
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure() {
+    let (data, scripts) = (folder(), folder());
+    let house = House::open(data.path()).await;
+    let once = house.receive(&footage(PHONE), "stored", false).await;
+    house.work(dies("1", scripts.path())).await;
+    assert_eq!(kinds(&house.view(once).await), ["poster", "probe", "proxy"]);
+    assert!(house.view(once).await.failures.is_empty());
+
+    std::fs::remove_file(scripts.path().join("count")).unwrap();
+    let twice = house.receive(&footage(PHONE), "stored", false).await;
+    house.work(dies("99", scripts.path())).await;
+    let view = house.view(twice).await;
+    assert!(view.derivatives.is_empty());
+    assert_eq!(view.failures[0].reason_code, "crashed");
+    assert!(view.failures[0].reason.contains("signal 9"), "{}", view.failures[0].reason);
+    let tries = std::fs::read_to_string(scripts.path().join("count")).unwrap();
+    assert_eq!(tries.trim(), "2");
+}
+
+/// The server side ends at any moment: its next start makes what is missing, once, and leaves nothing behind.
+#[tokio::test]
+async fn a_stop_at_any_moment_loses_and_doubles_nothing() {
+    let data = folder();
+    let house = House::open(data.path()).await;
+    let item = house.receive(&footage(&format!("{HELLO}.mpeg")), "stored", false).await;
+    for stop_after_ms in [30, 120, 300, 700, 1500, 40, 90] {
+        let jobs = house.jobs(supervisor(), 2).await;
+        tokio::time::sleep(Duration::from_millis(stop_after_ms)).await;
+        drop(jobs);
+    }
+    house.work(supervisor()).await;
+    let view = house.view(item).await;
+    assert_eq!(kinds(&view), ["poster", "probe", "proxy"]);
+    let derived = view.events.iter().filter(|e| e.kind == "item.derived").count();
+    assert_eq!(derived, 3, "each once: {:?}", view.events);
+    assert!(view.failures.is_empty(), "{:?}", view.failures);
+    assert_eq!(derivative_files(data.path()).len(), 3, "no attempt left anything behind");
+    assert!(house.objects.uploads().await.unwrap().is_empty());
+    house.audits_clean().await;
+}
+
+/// A missing program is this machine's trouble: nothing is entered about the footage, and later it is made.
+#[tokio::test]
+async fn a_missing_worker_blames_no_footage() {
+    let data = folder();
+    let house = House::open(data.path()).await;
+    let item = house.receive(&footage(PHONE), "stored", false).await;
+    let jobs = house.jobs(Supervisor::new("/nowhere/exhibit-transcode", allowance()), 1).await;
+    let idle = tokio::time::timeout(Duration::from_secs(2), jobs.idle()).await;
+    assert!(idle.is_err(), "the job waits");
+    jobs.stop().await;
+    let view = house.view(item).await;
+    assert!(view.failures.is_empty() && view.derivatives.is_empty());
+    house.work(supervisor()).await;
+    assert_eq!(kinds(&house.view(item).await), ["poster", "probe", "proxy"]);
+}
