@@ -230,6 +230,7 @@ impl Source {
             };
             let from = (at - source.start - Layout::plain_start(index)) as usize;
             let length = (segment.plain.len() - from).min((range.end - at) as usize);
+            assert!(length > 0, "the layout names the segment that holds byte {at}");
             bytes.extend_from_slice(&segment.plain[from..from + length]);
             at += length as u64;
             *cache = Some(segment);
