@@ -1,5 +1,7 @@
 //! Google Tink reads what we write (docs/formats/objects-at-rest.md), and refuses what was changed.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
