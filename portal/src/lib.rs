@@ -4,3 +4,4 @@
 //! Invariant (I13): what leaves is recorded, durably, before its first byte leaves.
 
 pub mod bundle;
+pub mod public;

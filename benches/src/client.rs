@@ -1,0 +1,130 @@
+//! One lean tus client for every server, so that what differs is the server: blocking, no TLS, no hashing.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// What a client writes at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A server's upload endpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) token: String,
+}
+
+/// Uploads `size` bytes that no other upload has, in requests of at most `patch` bytes; gives how long the answer took
+/// after the last byte was handed to the socket.
+pub(crate) fn upload(endpoint: &Endpoint, size: u64, patch: u64, seed: u64) -> Result<Duration> {
+    let mut connection = Connection::open(endpoint)?;
+    let location = connection.create(size)?;
+    let mut offset = 0;
+    let mut last = Duration::ZERO;
+    while offset < size {
+        let length = patch.min(size - offset);
+        last = connection.patch(&location, offset, length, seed)?;
+        offset += length;
+    }
+    Ok(last)
+}
+
+struct Connection<'a> {
+    endpoint: &'a Endpoint,
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl<'a> Connection<'a> {
+    fn open(endpoint: &'a Endpoint) -> Result<Self> {
+        let stream = TcpStream::connect(endpoint.address)?;
+        stream.set_nodelay(true)?;
+        let reader = BufReader::new(stream.try_clone()?);
+        Ok(Self { endpoint, stream, reader })
+    }
+
+    fn create(&mut self, size: u64) -> Result<String> {
+        let path = self.endpoint.path.clone();
+        self.head("POST", &path, &format!("Upload-Length: {size}\r\nContent-Length: 0\r\n"))?;
+        let (status, headers) = self.answer()?;
+        if status != 201 {
+            bail!("creation answered {status}");
+        }
+        let location = headers.into_iter().find(|(name, _)| name == "location");
+        let location = location.context("no Location")?.1;
+        // Some servers answer with an absolute address, some with a path.
+        let path = location
+            .split_once("://")
+            .map(|(_, rest)| rest.find('/').map(|i| rest[i..].to_owned()));
+        Ok(path.flatten().unwrap_or(location))
+    }
+
+    /// Sends one PATCH; how long the answer took after its last byte.
+    fn patch(&mut self, path: &str, offset: u64, length: u64, seed: u64) -> Result<Duration> {
+        let headers = format!(
+            "Upload-Offset: {offset}\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {length}\r\n"
+        );
+        self.head("PATCH", path, &headers)?;
+        let mut sent = 0;
+        let mut buffer = pattern(seed);
+        while sent < length {
+            let take = (length - sent).min(WRITE_BYTES as u64) as usize;
+            // Every megabyte is its own: no store may profit from repetition.
+            buffer[..8].copy_from_slice(&(seed ^ (offset + sent)).to_le_bytes());
+            self.stream.write_all(&buffer[..take])?;
+            sent += take as u64;
+        }
+        let last_byte = Instant::now();
+        let (status, _) = self.answer()?;
+        if status != 204 && status != 200 {
+            bail!("PATCH at {offset} answered {status}");
+        }
+        Ok(last_byte.elapsed())
+    }
+
+    fn head(&mut self, method: &str, path: &str, headers: &str) -> Result<()> {
+        let Endpoint { address, token, .. } = self.endpoint;
+        let authorization = if token.is_empty() {
+            String::new()
+        } else {
+            format!("Authorization: Bearer {token}\r\n")
+        };
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nTus-Resumable: 1.0.0\r\n{authorization}{headers}\r\n"
+        );
+        Ok(self.stream.write_all(text.as_bytes())?)
+    }
+
+    fn answer(&mut self) -> Result<(u16, Vec<(String, String)>)> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).context("no status")?.parse()?;
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            self.reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.map_or(Ok(0), |(_, value)| value.parse())?;
+        std::io::copy(&mut (&mut self.reader).take(length), &mut std::io::sink())?;
+        Ok((status, headers))
+    }
+}
+
+/// A megabyte without structure (xorshift), the same for the same seed.
+fn pattern(seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(WRITE_BYTES);
+    while bytes.len() < WRITE_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}

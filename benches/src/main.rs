@@ -1,0 +1,56 @@
+//! What things cost, beside peers in the same run: interleaved rounds, medians, ratios. Never a timed test: these
+//! figures are for reading, and a gap under 15 % on a shared machine is no finding.
+//!
+//! Each bench prints the command that repeats it.
+#![allow(clippy::print_stdout, reason = "a bench's output is its result")]
+
+mod client;
+mod ingest;
+mod servers;
+mod usage;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measure Exhibit beside its peers")]
+struct Args {
+    #[command(subcommand)]
+    bench: Option<Bench>,
+    /// Where the peers are installed.
+    #[arg(long, global = true, default_value = ".tools")]
+    tools: PathBuf,
+    /// Where to write; on the disk that is to be measured.
+    #[arg(long, global = true, default_value = "target/bench")]
+    scratch: PathBuf,
+    /// Interleaved rounds; medians are printed. One more is run first and thrown away.
+    #[arg(long, global = true, default_value_t = 3)]
+    rounds: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Bytes in: server CPU-seconds and wall time per GiB, beside tus-node-server and rustus plus hashing tools.
+    Ingest,
+    /// Last byte to receipt, one upload after another.
+    Latency,
+    /// Many uploads at once: peak memory and bytes written per byte received.
+    Many,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    std::fs::create_dir_all(&args.scratch)?;
+    let place = servers::Place { tools: args.tools, scratch: args.scratch, rounds: args.rounds };
+    match args.bench {
+        Some(Bench::Ingest) => ingest::throughput(&place),
+        Some(Bench::Latency) => ingest::latency(&place),
+        Some(Bench::Many) => ingest::many(&place),
+        None => {
+            ingest::throughput(&place)?;
+            ingest::latency(&place)?;
+            ingest::many(&place)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The force's keys by role, opened as configured.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::note::{Signer, SigningKey};
+use storage::keys::{KeyError, Keys, Passphrase, Protection, Role};
+use storage::objects::Kek;
+
+use crate::config;
+use crate::control::Failure;
+
+/// A signer that several parts share.
+pub(crate) type SharedSigner = Arc<dyn Signer + Send + Sync>;
+
+/// The open keys.
+pub(crate) struct RoleKeys {
+    pub(crate) kek: Kek,
+    pub(crate) log: SharedSigner,
+    pub(crate) receipt: SharedSigner,
+    pub(crate) bundle: SharedSigner,
+    /// Whether the files are in plain text.
+    pub(crate) unencrypted: bool,
+}
+
+impl RoleKeys {
+    /// Opens the keys in `folder`, making them at the first start.
+    pub(crate) fn open(
+        folder: &Path,
+        config: &config::Keys,
+        origin: &Origin,
+    ) -> Result<Self, Failure> {
+        let protection = protection(config).map_err(|e| failed(&e))?;
+        let keys = Keys::open_or_create(folder, &protection).map_err(|e| failed(&e))?;
+        let signer =
+            |role, name: String| -> SharedSigner { Arc::new(signing_key(&keys, role, &name)) };
+        Ok(Self {
+            kek: keys.kek(),
+            log: signer(Role::Log, origin.as_str().to_owned()),
+            receipt: signer(Role::Receipt, format!("receipt.{origin}")),
+            bundle: signer(Role::Bundle, format!("bundle.{origin}")),
+            unencrypted: matches!(protection, Protection::Unencrypted),
+        })
+    }
+}
+
+fn protection(config: &config::Keys) -> Result<Protection, KeyError> {
+    if !config.passphrase_file.is_empty() {
+        return Passphrase::from_file(config.passphrase_file.as_ref()).map(Protection::Passphrase);
+    }
+    if !config.passphrase_credential.is_empty() {
+        let passphrase = Passphrase::from_credential(&config.passphrase_credential)?;
+        return Ok(Protection::Passphrase(passphrase));
+    }
+    Ok(Protection::Unencrypted)
+}
+
+fn signing_key(keys: &Keys, role: Role, name: &str) -> SigningKey {
+    keys.signing_key(role, name)
+        .expect("only the force's key signs nothing")
+        .expect("an origin makes a valid key name, and so does a word before it")
+}
+
+fn failed(error: &KeyError) -> Failure {
+    Failure::new("keys", error.to_string())
+        .advice("settings: keys.passphrase_file, keys.passphrase_credential")
+}

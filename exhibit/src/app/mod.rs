@@ -1,0 +1,147 @@
+//! An opened data folder: keys, records, objects, ledger and the way in, wired together.
+//!
+//! The invariant to keep: it exists only in the process that holds the folder's lock.
+
+mod answers;
+mod keys;
+mod open;
+mod reading;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::ids::DeviceId;
+use chain_of_custody::policy::Policy;
+use ingest::receive::{Claims, Receiver, Source};
+use serde_json::{Value, json};
+use storage::clock::Clock;
+use storage::ledger::Ledger;
+use storage::objects::ObjectStore;
+use storage::records::Records;
+
+use self::keys::RoleKeys;
+use self::open::failed;
+use crate::config::Config;
+use crate::control::{Actor, DataLock, Failure, ProgressSender, Request};
+use crate::http::Readiness;
+
+/// An opened data folder. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    origin: Origin,
+    keys: RoleKeys,
+    policy: Policy,
+    records: Records,
+    objects: ObjectStore,
+    ledger: Ledger,
+    receiver: Receiver,
+    _lock: DataLock,
+}
+
+impl App {
+    /// Every route of the server.
+    pub(crate) fn routes(&self, readiness: Readiness) -> Router {
+        let public = portal::public::Public {
+            ledger: self.parts.ledger.clone(),
+            ready: Arc::new(move || readiness.is_ready()),
+        };
+        portal::public::routes(public).merge(ingest::doors::router(self.parts.receiver.clone()))
+    }
+
+    /// Carries out what somebody at this machine asked for.
+    pub(crate) async fn handle(
+        &self,
+        request: Request,
+        actor: Actor,
+        progress: ProgressSender,
+    ) -> Result<Value, Failure> {
+        match request {
+            Request::DeviceEnrol { name } => self.enrol(&name, &actor).await,
+            Request::DeviceList => self.devices().await,
+            Request::DeviceRevoke { device } => self.revoke(&device, &actor).await,
+            Request::Ingest { path, restricted } => {
+                self.ingest(&path, restricted, &actor, progress).await
+            }
+            Request::Show { item } => self.show(&item).await,
+            Request::Search { text, device, limit, after } => {
+                self.search(text, device, limit, after).await
+            }
+            Request::BundleCreate(_) => Err(Failure::new("bundle", "wiring")),
+            Request::LedgerCheckpoint => {
+                Ok(json!({"checkpoint": self.parts.ledger.latest().to_string()}))
+            }
+            Request::LedgerAudit => self.audit().await,
+            Request::LedgerExport { output } => self.export(&output).await,
+            Request::LedgerProve { index } => self.prove(index).await,
+            Request::KeysPublish => Ok(self.published_policy()),
+        }
+    }
+
+    async fn enrol(&self, name: &str, actor: &Actor) -> Result<Value, Failure> {
+        let enrolled = ingest::devices::enrol(&self.parts.receiver, name, actor.as_str()).await;
+        let enrolled = enrolled.map_err(|e| failed("device", &e))?;
+        Ok(json!({"device": enrolled.device.to_string(), "token": enrolled.token.reveal()}))
+    }
+
+    async fn devices(&self) -> Result<Value, Failure> {
+        let devices = self.parts.records.devices().await.map_err(|e| failed("records", &e))?;
+        Ok(json!({"devices": devices.iter().map(answers::device).collect::<Vec<_>>()}))
+    }
+
+    async fn revoke(&self, device: &str, actor: &Actor) -> Result<Value, Failure> {
+        let device: DeviceId = device.parse().map_err(|e| failed("usage", &e))?;
+        let revoked = ingest::devices::revoke(&self.parts.receiver, device, actor.as_str()).await;
+        revoked.map_err(|e| failed("device", &e))?;
+        Ok(json!({"device": device.to_string(), "state": "revoked"}))
+    }
+
+    async fn ingest(
+        &self,
+        path: &Path,
+        restricted: bool,
+        actor: &Actor,
+        progress: ProgressSender,
+    ) -> Result<Value, Failure> {
+        let (reader, name) = reading::open(path, progress).await?;
+        let claims = Claims { name: Some(name), restricted, ..Claims::default() };
+        let source = Source::workstation(actor.name());
+        let received = self.parts.receiver.receive_stream(&source, claims, reader).await;
+        let received = received.map_err(|e| failed("ingest", &e))?;
+        let mut answer = self.show(&received.ending.item.to_string()).await?;
+        answer["new"] = json!(received.is_new());
+        Ok(answer)
+    }
+
+    async fn audit(&self) -> Result<Value, Failure> {
+        let audit = self.parts.ledger.audit().await.map_err(|e| failed("ledger", &e))?;
+        Ok(answers::audit(&audit))
+    }
+
+    async fn export(&self, output: &Path) -> Result<Value, Failure> {
+        let size = self.parts.ledger.export(output).await.map_err(|e| failed("ledger", &e))?;
+        Ok(json!({"size": size.0, "output": output.display().to_string()}))
+    }
+
+    async fn prove(&self, index: u64) -> Result<Value, Failure> {
+        let index = chain_of_custody::ids::LeafIndex(index);
+        let placed = self.parts.ledger.placed(index).await.map_err(|e| failed("ledger", &e))?;
+        let receipt = placed.receipt().map_err(|e| failed("ledger", &e))?;
+        Ok(json!({"leaf_index": index.0, "proof": receipt.to_string()}))
+    }
+
+    fn published_policy(&self) -> Value {
+        let policy = &self.parts.policy;
+        json!({
+            "policy": String::from_utf8_lossy(policy.as_bytes()),
+            "fingerprint": policy.fingerprint().to_string(),
+        })
+    }
+}

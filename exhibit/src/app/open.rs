@@ -1,0 +1,186 @@
+//! Opening a data folder: keys, store, records, ledger with its recovery, then the way in.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::claim::ClockState;
+use chain_of_custody::command::Command;
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{EventId, SubjectId, SubjectKind};
+use chain_of_custody::policy::Policy;
+use ingest::limits::Limits;
+use ingest::receive::{self, Receiver, Site};
+use storage::clock::{Clock, SystemClock};
+use storage::ledger::{Ledger, LedgerOptions};
+use storage::objects::ObjectStore;
+use storage::records::Records;
+
+use super::keys::{RoleKeys, SharedSigner};
+use super::{App, Parts};
+use crate::config::{self, Config};
+use crate::control::{DataLock, Failure};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl App {
+    /// Opens what `lock` stands for, finishing first what a crash left unfinished.
+    pub(crate) async fn open(
+        data: &Path,
+        config: &Config,
+        lock: DataLock,
+    ) -> Result<Self, Failure> {
+        let origin = origin(&config.force.ledger)?;
+        let keys = RoleKeys::open(&data.join("keys"), &config.keys, &origin)?;
+        if keys.unencrypted {
+            tracing::warn!(
+                "the keys lie unencrypted on this disk: set keys.passphrase_file or keys.passphrase_credential"
+            );
+        }
+        let objects = ObjectStore::open(&data.join("objects"), keys.kek.clone())
+            .map_err(|e| failed("storage", &e))?;
+        let records = open_records(data, &config.storage, &origin).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let options = LedgerOptions {
+            origin: origin.clone(),
+            signer: Arc::clone(&keys.log),
+            clock: Arc::clone(&clock),
+        };
+        let ledger = Ledger::open(records.clone(), objects.clone(), options)
+            .await
+            .map_err(|e| failed("ledger", &e))?;
+        publish_keys(&ledger, &keys).await?;
+        let policy = Policy::of_log(&keys.log.vkey()).map_err(|e| failed("policy", &e))?;
+        let receiver = Receiver::new(receive::Parts {
+            records: records.clone(),
+            objects: objects.clone(),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            receipt_signer: Arc::clone(&keys.receipt),
+            policy: policy.clone(),
+            site: Site { copies: config.storage.copies.into(), clock: ClockState::Unchecked },
+            limits: limits(&config.limits),
+        })
+        .map_err(|e| failed("ingest", &e))?;
+        let swept = receiver.recover().await.map_err(|e| failed("ingest", &e))?;
+        tracing::info!(?swept, "recovered");
+        let config = config.clone();
+        let parts = Parts {
+            config,
+            clock,
+            origin,
+            keys,
+            policy,
+            records,
+            objects,
+            ledger,
+            receiver,
+            _lock: lock,
+        };
+        Ok(Self { parts: Arc::new(parts) })
+    }
+
+    /// Ends what is under way; what was acknowledged is durable already.
+    pub(crate) async fn close(&self) {
+        self.parts.receiver.stop().await;
+        self.parts.ledger.close().await;
+        self.parts.records.close().await;
+    }
+}
+
+fn origin(text: &str) -> Result<Origin, Failure> {
+    Origin::new(text).map_err(|e| {
+        Failure::new("configuration", format!("setting force.ledger: {e}"))
+            .advice("for example: ledger.essex.example")
+    })
+}
+
+async fn open_records(
+    data: &Path,
+    config: &config::Storage,
+    origin: &Origin,
+) -> Result<Records, Failure> {
+    let records = match config.database.as_str() {
+        "" => Records::sqlite(&data.join("records.sqlite"), origin.as_str()).await,
+        url => Records::connect(url, origin.as_str()).await,
+    };
+    records.map_err(|e| failed("records", &e))
+}
+
+fn limits(config: &config::Limits) -> Limits {
+    Limits {
+        item_size_bytes: config.item_bytes,
+        open_uploads_per_device: config.open_uploads_per_device.into(),
+        open_uploads: config.open_uploads.into(),
+        free_space_kept_bytes: config.free_bytes,
+        upload_ttl: DAY * config.upload_days,
+        ..Limits::default()
+    }
+}
+
+/// The log's own key is in the ledger's first entries. The others are trusted only once they are published under it;
+/// keys in plain text are said there too.
+async fn publish_keys(ledger: &Ledger, keys: &RoleKeys) -> Result<(), Failure> {
+    let published = ledger.records().published_keys().await.map_err(|e| failed("records", &e))?;
+    for (role, signer) in [("receipt", &keys.receipt), ("bundle", &keys.bundle)] {
+        let vkey = signer.vkey().to_string();
+        if !published.iter().any(|key| key.vkey == vkey) {
+            submit(ledger, key_published(role, signer)).await?;
+            if role == "receipt" && keys.unencrypted {
+                submit(ledger, keys_unencrypted(signer)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn submit(ledger: &Ledger, command: Command) -> Result<(), Failure> {
+    ledger.submit(command).await.map(drop).map_err(|e| failed("ledger", &e))
+}
+
+fn key_published(role: &str, signer: &SharedSigner) -> Command {
+    Command::new(EventKind::KeyPublished, new_event())
+        .touching(key_subject(signer))
+        .public("role", role)
+        .public("key", signer.vkey().to_string())
+        .field(field::BY, "exhibit", random_salt())
+}
+
+fn keys_unencrypted(signer: &SharedSigner) -> Command {
+    Command::new(EventKind::ConfigurationLowered, new_event())
+        .touching(key_subject(signer))
+        .field(field::SETTING, "keys.unencrypted", random_salt())
+        .field(field::REASON_CODE, "no-passphrase-configured", random_salt())
+        .field(field::BY, "exhibit", random_salt())
+}
+
+/// A key as a subject: the hexadecimal key id of its verifier key.
+fn key_subject(signer: &SharedSigner) -> SubjectId {
+    let vkey = signer.vkey().to_string();
+    let id = vkey.split('+').nth(1).unwrap_or_default();
+    SubjectId::new(SubjectKind::Key, id).expect("a key id is hexadecimal")
+}
+
+pub(super) fn new_event() -> EventId {
+    EventId::from_uuid(uuid::Uuid::now_v7())
+}
+
+pub(super) fn random_salt() -> Salt {
+    Salt(rand::random())
+}
+
+/// An error of a room, as a person reads it.
+pub(super) fn failed(room: &str, error: &dyn std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    Failure::new(room, text)
+}

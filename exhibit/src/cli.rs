@@ -1,0 +1,251 @@
+//! What people type. Each command says what it does, with an example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Digital evidence and body-worn-video ingest.
+///
+/// Hashes and signs footage as it arrives, stores it encrypted, and writes every act into an append-only ledger that
+/// anyone can check offline.
+#[derive(Debug, Parser)]
+#[command(name = "exhibit", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The data folder.
+    #[arg(long, global = true, env = "EXHIBIT_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file, if it is not exhibit.toml in the data folder.
+    #[arg(long, global = true, env = "EXHIBIT_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole job on this machine with real sample footage, from dock to checked bundle.
+    #[command(after_help = "Example:\n  exhibit demo --keep /tmp/exhibit-demo")]
+    Demo(Demo),
+    /// Run the server.
+    #[command(
+        after_help = "Example:\n  exhibit serve --data /var/lib/exhibit --listen 127.0.0.1:8080"
+    )]
+    Serve(Serve),
+    /// The dock agent: send footage and keep receipts.
+    #[command(subcommand)]
+    Dock(Dock),
+    /// Bring files in by hand, at the console.
+    #[command(after_help = "Example:\n  exhibit ingest --data /var/lib/exhibit export.avi")]
+    Ingest(Ingest),
+    /// One item: digests, events, derivatives.
+    #[command(after_help = "Example:\n  exhibit show --data /var/lib/exhibit sha256:9f86d081…")]
+    Show(Show),
+    /// Find items.
+    #[command(
+        after_help = "Example:\n  exhibit search --data /var/lib/exhibit --device 0193a6ff-… --json"
+    )]
+    Search(Search),
+    /// Bundles: self-contained exports that anybody can check.
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Check a bundle or receipt offline: the same as exhibit-verify. Write `exhibit verify` first, then its arguments.
+    Verify,
+    /// The ledger: its checkpoint, proofs, audit and export.
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Devices that may send footage.
+    #[command(subcommand)]
+    Device(Device),
+    /// The keys that others check against.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Settings and what they do.
+    #[command(subcommand)]
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Where to work; a temporary folder otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Footage to use in place of the samples that `make setup` installs.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address and port; overrides server.listen.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dock {
+    /// Send clips; ends by answering "can I go?".
+    #[command(
+        after_help = "Example:\n  exhibit dock push --server http://127.0.0.1:8080 --token-file dock.token \\\n    --state /var/lib/dock --policy force.policy /media/camera/*.MP4\n\nExit codes: 0 every clip is safe, 1 some are not, 2 it could not be told."
+    )]
+    Push(Push),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The server's address.
+    #[arg(long, value_name = "URL", env = "EXHIBIT_SERVER")]
+    pub(crate) server: String,
+    /// The device's token; --token-file keeps it out of the process list.
+    #[arg(long, value_name = "TOKEN", env = "EXHIBIT_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// A file that holds the token.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The agent's folder: its key, journal and receipts.
+    #[arg(long, value_name = "DIR", env = "EXHIBIT_DOCK_STATE", default_value = "exhibit-dock")]
+    pub(crate) state: PathBuf,
+    /// The force's policy file to pin; without it the first answer is pinned and its fingerprint shown.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The camera's serial, when all files are one camera's.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) camera: Option<String>,
+    /// Uploads at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) parallel: u16,
+    /// Clips to send.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    /// Files to bring in; each becomes an item.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The items may be privileged, intimate, covert or a third party's.
+    #[arg(long)]
+    pub(crate) restricted: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// An item's id, sha256:HEX or blake3:HEX.
+    #[arg(value_name = "ITEM")]
+    pub(crate) item: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Words in the name.
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// Only what this device sent.
+    #[arg(long, value_name = "ID")]
+    pub(crate) device: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Go on after this item, as the last page named it.
+    #[arg(long, value_name = "ITEM")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bundle {
+    /// Make a bundle for somebody.
+    #[command(
+        after_help = "Example:\n  exhibit bundle create --data /var/lib/exhibit --item 0193a7c2-… --for cps \\\n    --to 'CPS East' --authorised-by 'DI Shah 4711' -o case-12-JSM-1.zip"
+    )]
+    Create(BundleCreate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleCreate {
+    /// An item to include; repeat for more.
+    #[arg(long = "item", required = true, value_name = "ID")]
+    pub(crate) items: Vec<String>,
+    /// charging, cps, court, defence-served, defence-unused or internal.
+    #[arg(long = "for", value_name = "PURPOSE")]
+    pub(crate) purpose: String,
+    /// To whom it goes.
+    #[arg(long = "to", value_name = "RECIPIENT")]
+    pub(crate) recipient: String,
+    /// Who authorises the release of material whose disclosure status asks for it; recorded.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) authorised_by: Option<String>,
+    /// Say how many entries each item has, so that a gap would show. Authorised like a release.
+    #[arg(long)]
+    pub(crate) complete: bool,
+    /// Where it goes: a folder, or a ZIP when the name ends in .zip.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// The signed checkpoint, as published.
+    Checkpoint,
+    /// Recompute everything from tiles, entries and database.
+    Audit,
+    /// Checkpoint, tiles and entries as files.
+    #[command(
+        after_help = "Example:\n  exhibit ledger export --data /var/lib/exhibit -o ledger-2026-11"
+    )]
+    Export {
+        /// The folder to make.
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// An item's receipt, or the proof of one entry.
+    Prove {
+        /// The entry's position.
+        #[arg(value_name = "INDEX")]
+        index: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// Give a device an identity and a token; the token is shown once.
+    #[command(
+        after_help = "Example:\n  exhibit device enrol --data /var/lib/exhibit --name 'Dock 3, Harlow' --json"
+    )]
+    Enrol {
+        /// What people call it.
+        #[arg(long)]
+        name: String,
+    },
+    /// Every device and its state.
+    List,
+    /// Refuse a device from now on.
+    Revoke {
+        /// The device's id.
+        #[arg(value_name = "DEVICE")]
+        device: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// The policy file that verifiers trust; its fingerprint is what the force publishes.
+    #[command(
+        after_help = "Example:\n  exhibit keys publish --data /var/lib/exhibit > force.policy\n  exhibit keys publish --data /var/lib/exhibit --fingerprint"
+    )]
+    Publish {
+        /// Print the policy's fingerprint in place of the policy.
+        #[arg(long)]
+        fingerprint: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Whether the configuration can be used, and what is in force.
+    Check,
+    /// Every setting, its value and what it does.
+    Explain,
+}

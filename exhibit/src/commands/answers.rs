@@ -1,0 +1,154 @@
+//! Answers as people read them.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::cli::{self, Command};
+use crate::terminal::{exact, line, size};
+
+/// The answer for programs: the whole value, except where one text is what was asked for.
+pub(super) fn as_json(command: &Command, answer: &Value) -> Value {
+    match command {
+        Command::Keys(cli::Keys::Publish { fingerprint: true }) => {
+            json!({"fingerprint": answer["fingerprint"]})
+        }
+        _ => answer.clone(),
+    }
+}
+
+/// 0 unless the answer itself is a bad one: an audit that does not match (1) or cannot tell (2).
+pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
+    match (command, answer["result"].as_str()) {
+        (Command::Ledger(cli::Ledger::Audit), Some("match")) => ExitCode::SUCCESS,
+        (Command::Ledger(cli::Ledger::Audit), Some("mismatch")) => ExitCode::from(1),
+        (Command::Ledger(cli::Ledger::Audit), _) => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints the answer in words.
+pub(super) fn print(command: &Command, answer: &Value) {
+    match command {
+        Command::Show(_) => print_item(answer),
+        Command::Search(_) => print_items(answer),
+        Command::Bundle(_) => print_bundle(answer),
+        Command::Ledger(cli::Ledger::Checkpoint) => exact(text(answer, "checkpoint")),
+        Command::Ledger(cli::Ledger::Prove { .. }) => exact(text(answer, "proof")),
+        Command::Ledger(cli::Ledger::Audit) => print_audit(answer),
+        Command::Ledger(cli::Ledger::Export { .. }) => line(&format!(
+            "{} entries, {} files written to {}",
+            answer["size"],
+            answer["files"],
+            text(answer, "output")
+        )),
+        Command::Device(cli::Device::Enrol { .. }) => {
+            line(&format!("device {}", text(answer, "device")));
+            line(&format!("token  {}", text(answer, "token")));
+            line(
+                "The token is not shown again. Keep it where only the device's program can read it.",
+            );
+        }
+        Command::Device(cli::Device::List) => print_devices(answer),
+        Command::Device(cli::Device::Revoke { .. }) => {
+            line(&format!("device {} is refused from now on", text(answer, "device")));
+        }
+        Command::Keys(cli::Keys::Publish { fingerprint: true }) => {
+            line(text(answer, "fingerprint"));
+        }
+        Command::Keys(_) => exact(text(answer, "policy")),
+        _ => crate::terminal::answer(answer),
+    }
+}
+
+/// One file brought in by hand.
+pub(super) fn print_ingested(path: &Path, answer: &Value) {
+    line(&format!(
+        "{}  item {}  {}  {}",
+        path.display(),
+        text(answer, "item"),
+        text(answer, "state"),
+        size(answer["size_bytes"].as_u64().unwrap_or(0)),
+    ));
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("-")
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn print_item(item: &Value) {
+    line(&format!("item        {}", text(item, "item")));
+    line(&format!("name        {}", text(item, "name")));
+    line(&format!("state       {}", text(item, "state")));
+    line(&format!("size        {} bytes", item["size_bytes"]));
+    line(&format!("sha256      {}", text(&item["digests"], "sha256")));
+    line(&format!("blake3      {}", text(&item["digests"], "blake3")));
+    line(&format!("device      {}", text(item, "device")));
+    line(&format!("received    {}", text(item, "received_at")));
+    line(&format!("disclosure  {}", text(item, "disclosure_status")));
+    if item["restricted"].as_bool() == Some(true) {
+        line("restricted  yes: named viewers only, in no bundle");
+    }
+    line("events");
+    for event in list(item, "events") {
+        let (at, kind, by) = (text(event, "at"), text(event, "type"), text(event, "by"));
+        line(&format!("  {:>8}  {at}  {kind}  {by}", event["leaf_index"]));
+        if let Some(reason) = event["reason"].as_str() {
+            line(&format!("            {reason}"));
+        }
+    }
+    line("derivatives");
+    for derivative in list(item, "derivatives") {
+        let bytes = derivative["size_bytes"].as_u64().unwrap_or(0);
+        line(&format!("  {:<8}  {}", text(derivative, "kind"), size(bytes)));
+    }
+}
+
+fn print_items(answer: &Value) {
+    let items = list(answer, "items");
+    for item in items {
+        line(&format!(
+            "{}  {}  {:<11}  {:>12}  {}",
+            text(item, "item"),
+            text(item, "received_at"),
+            text(item, "state"),
+            size(item["size_bytes"].as_u64().unwrap_or(0)),
+            text(item, "name"),
+        ));
+    }
+    line(&format!("{} items", items.len()));
+    if let Some(after) = answer["next_after"].as_str() {
+        line(&format!("more: add --after {after}"));
+    }
+}
+
+fn print_devices(answer: &Value) {
+    for device in list(answer, "devices") {
+        let (id, state, name) =
+            (text(device, "device"), text(device, "state"), text(device, "name"));
+        line(&format!("{id}  {state:<8}  {name}"));
+    }
+}
+
+fn print_bundle(answer: &Value) {
+    line(&format!("bundle written to {}", text(answer, "path")));
+    line(&format!("{} items, entry {}", list(answer, "items").len(), answer["leaf_index"]));
+    line(&format!("check it with: exhibit-verify {} --policy FILE", text(answer, "path")));
+}
+
+fn print_audit(answer: &Value) {
+    for finding in list(answer, "findings") {
+        line(&format!("{}: {}", text(finding, "code"), text(finding, "message")));
+    }
+    line(&format!("ledger of {} entries, root {}", answer["size"], text(answer, "root")));
+    line(match text(answer, "result") {
+        "match" => "match: entries, tiles, database and checkpoint agree",
+        "mismatch" => "mismatch: what is listed above differs from what was recorded",
+        _ => "cannot tell: something needed is missing",
+    });
+}

@@ -1,0 +1,57 @@
+//! `exhibit serve`: one process that owns the data folder, listens, and makes derivatives.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::control::{ControlServer, DataLock, Failure};
+use crate::{http, logging, terminal};
+
+/// Where the address stands while the server is up, for scripts that listened on port 0.
+const ADDRESS_FILE: &str = "listening";
+
+/// Runs until SIGTERM or SIGINT, or until the ledger has to stop.
+pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure> {
+    logging::start(&config.log)?;
+    let lock = DataLock::take(data)?.ok_or_else(|| {
+        Failure::new("data-folder", format!("another process holds {}", data.display()))
+            .advice("stop it first; commands with --data reach it while it runs")
+    })?;
+    let listener = http::bind(&config.server).await?;
+    let address =
+        listener.local_addr().map_err(|e| Failure::new("listen-address", e.to_string()))?;
+    let app = App::open(data, &config, lock).await?;
+    let _control = ControlServer::start(app.clone(), data)?;
+
+    let readiness = http::Readiness::default();
+    readiness.set(true);
+    let routes = http::with_common_layers(app.routes(readiness.clone()));
+    let url = format!("http://{address}");
+    let address_file = data.join(ADDRESS_FILE);
+    std::fs::write(&address_file, format!("{url}\n"))
+        .map_err(|e| Failure::new("data-folder", format!("{}: {e}", address_file.display())))?;
+    terminal::note(&format!("listening on {url}"));
+
+    let stop = async {
+        asked_to_stop().await;
+        tracing::info!("stopping");
+        readiness.set(false);
+    };
+    http::serve(listener, routes, stop, Duration::from_secs(config.server.stop_timeout_s)).await;
+    let _ = std::fs::remove_file(&address_file);
+    app.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn asked_to_stop() {
+    let mut term = signal(SignalKind::terminate()).expect("SIGTERM can be watched");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be watched");
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,352 @@
+//! Configuration: `exhibit.toml`, then environment `EXHIBIT__SECTION__KEY`, then flags; the later wins.
+//!
+//! Every key has a default, a meaning and a line in `exhibit config explain`. A key that does not exist is an error
+//! that names the nearest one: a misspelt limit must not silently be no limit.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// The file's name inside the data folder.
+pub(crate) const FILE_NAME: &str = "exhibit.toml";
+/// What environment variables that set a key begin with.
+const ENV_PREFIX: &str = "EXHIBIT__";
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Syntax { path: String, message: String },
+    #[error("{origin}: there is no setting '{key}'{}", nearest_hint(.nearest))]
+    UnknownKey { origin: String, key: String, nearest: Option<String> },
+    #[error("{origin}: {message}")]
+    Value { origin: String, message: String },
+    #[error("setting {key}: {message}")]
+    Meaning { key: &'static str, message: String },
+}
+
+fn nearest_hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|key| format!("; did you mean '{key}'?")).unwrap_or_default()
+}
+
+/// All settings. Texts that are empty mean "not set".
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    pub(crate) force: Force,
+    pub(crate) server: Server,
+    pub(crate) storage: Storage,
+    pub(crate) keys: Keys,
+    pub(crate) limits: Limits,
+    pub(crate) transcode: Transcode,
+    pub(crate) log: Log,
+}
+
+/// Whose system this is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Force {
+    pub(crate) name: String,
+    pub(crate) ledger: String,
+    pub(crate) contact: String,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Server {
+    pub(crate) listen: String,
+    pub(crate) behind_proxy: bool,
+    pub(crate) stop_timeout_s: u64,
+}
+
+/// Where things rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Storage {
+    pub(crate) kind: String,
+    pub(crate) database: String,
+    pub(crate) copies: u32,
+}
+
+/// How keys are kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Keys {
+    pub(crate) passphrase_file: String,
+    pub(crate) passphrase_credential: String,
+}
+
+/// What is refused, and with which answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Limits {
+    pub(crate) item_bytes: u64,
+    pub(crate) open_uploads_per_device: u32,
+    pub(crate) open_uploads: u32,
+    pub(crate) free_bytes: u64,
+    pub(crate) upload_days: u32,
+}
+
+/// How derivatives are made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Transcode {
+    pub(crate) jobs: u32,
+}
+
+/// What is logged: ids, never names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: String,
+}
+
+impl Default for Force {
+    fn default() -> Self {
+        Self {
+            name: "Unnamed force".into(),
+            ledger: "ledger.unnamed.invalid".into(),
+            contact: "the officer who gave you this folder".into(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".into(), behind_proxy: false, stop_timeout_s: 30 }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { kind: "folder".into(), database: String::new(), copies: 1 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            item_bytes: 1 << 40,
+            open_uploads_per_device: 256,
+            open_uploads: 4096,
+            free_bytes: 1 << 30,
+            upload_days: 7,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: "text".into() }
+    }
+}
+
+/// Every setting and what it does; a test holds this list to the structures above.
+pub(crate) const KEYS: &[(&str, &str)] = &[
+    ("force.name", "the force's name, as bundles and pages print it"),
+    (
+        "force.ledger",
+        "the ledger's origin, e.g. ledger.essex.example; fixed once the ledger is open",
+    ),
+    ("force.contact", "whom to tell when something does not match"),
+    ("server.listen", "address and port; loopback unless server.behind_proxy is true"),
+    (
+        "server.behind_proxy",
+        "true when a proxy in front speaks TLS and this address may leave loopback",
+    ),
+    ("server.stop_timeout_s", "how long a stop waits for requests that are under way"),
+    ("storage.kind", "where objects rest: folder"),
+    ("storage.database", "empty: SQLite in the data folder; or a postgres:// URL"),
+    (
+        "storage.copies",
+        "copies in separate failure domains, as receipts state it; a folder on one disk is 1",
+    ),
+    ("keys.passphrase_file", "file with the passphrase that opens the keys; empty: see the next"),
+    (
+        "keys.passphrase_credential",
+        "name of a system credential (systemd LoadCredential) with the passphrase",
+    ),
+    ("limits.item_bytes", "largest item accepted (413 above it)"),
+    ("limits.open_uploads_per_device", "unfinished uploads one device may have (503 above it)"),
+    ("limits.open_uploads", "unfinished uploads in all (503 above it)"),
+    ("limits.free_bytes", "disk space always kept free (507 below it)"),
+    ("limits.upload_days", "days after which an untouched unfinished upload expires"),
+    ("transcode.jobs", "derivation jobs at once; 0: one per core"),
+    ("log.filter", "what is logged, e.g. info or info,ingest=debug"),
+    ("log.format", "text or json"),
+];
+
+/// One setting from a flag: the key's full name and its value.
+pub(crate) type Override = (&'static str, String);
+
+impl Config {
+    /// Reads the file (which may be missing unless `required`), then the environment, then flags.
+    pub(crate) fn load(
+        file: &Path,
+        required: bool,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[Override],
+    ) -> Result<Self, ConfigError> {
+        let mut table = read_file(file, required)?;
+        refuse_unknown(&table, &file.display().to_string())?;
+        for (name, value) in environment {
+            let Some(key) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let key = key.to_ascii_lowercase().replace("__", ".");
+            set(&mut table, &key, &value, &format!("environment {name}"))?;
+        }
+        for (key, value) in flags {
+            set(&mut table, key, value, "command line")?;
+        }
+        let config: Self = table.try_into().map_err(|e: toml::de::Error| ConfigError::Value {
+            origin: file.display().to_string(),
+            message: e.message().to_owned(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the types alone cannot refuse.
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, message: &str| Err(ConfigError::Meaning { key, message: message.into() });
+        if self.storage.kind != "folder" {
+            return wrong("storage.kind", "only 'folder' is known to this version");
+        }
+        if self.storage.copies == 0 {
+            return wrong(
+                "storage.copies",
+                "at least 1: a receipt is given for a copy that exists",
+            );
+        }
+        if !["text", "json"].contains(&self.log.format.as_str()) {
+            return wrong("log.format", "either text or json");
+        }
+        if !self.keys.passphrase_file.is_empty() && !self.keys.passphrase_credential.is_empty() {
+            return wrong("keys.passphrase_credential", "set only one source of the passphrase");
+        }
+        Ok(())
+    }
+}
+
+fn read_file(file: &Path, required: bool) -> Result<Table, ConfigError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax {
+            path: file.display().to_string(),
+            message: e.to_string(),
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => Ok(Table::new()),
+        Err(source) => Err(ConfigError::Read { path: file.to_owned(), source }),
+    }
+}
+
+fn refuse_unknown(table: &Table, origin: &str) -> Result<(), ConfigError> {
+    for (section, value) in table {
+        let Value::Table(keys) = value else {
+            return Err(unknown(origin, section));
+        };
+        if keys.is_empty() && !KEYS.iter().any(|(k, _)| k.starts_with(&format!("{section}."))) {
+            return Err(unknown(origin, section));
+        }
+        for key in keys.keys() {
+            let full = format!("{section}.{key}");
+            KEYS.iter().find(|(known, _)| *known == full).ok_or_else(|| unknown(origin, &full))?;
+        }
+    }
+    Ok(())
+}
+
+fn unknown(origin: &str, key: &str) -> ConfigError {
+    /// Names further apart than this are no help.
+    const CLOSE_ENOUGH: f64 = 0.7;
+    let scored = KEYS.iter().map(|(known, _)| (strsim::jaro_winkler(known, key), *known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > CLOSE_ENOUGH);
+    ConfigError::UnknownKey {
+        origin: origin.into(),
+        key: key.into(),
+        nearest: best.map(|(_, known)| known.into()),
+    }
+}
+
+/// Sets one key, giving its text the type the key has.
+fn set(table: &mut Table, full: &str, text: &str, origin: &str) -> Result<(), ConfigError> {
+    let known = KEYS.iter().any(|(known, _)| *known == full);
+    let (section, key) =
+        full.split_once('.').filter(|_| known).ok_or_else(|| unknown(origin, full))?;
+    let defaults = Table::try_from(Config::default()).expect("the defaults are a table");
+    let bad = |what: &str| ConfigError::Value {
+        origin: origin.into(),
+        message: format!("{full} must be {what}, not '{text}'"),
+    };
+    let value = match &defaults[section][key] {
+        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
+        Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| bad("true or false"))?),
+        _ => Value::String(text.to_owned()),
+    };
+    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    section.as_table_mut().expect("refuse_unknown saw only tables").insert(key.into(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, env: &[(&str, &str)], flags: &[Override]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        std::fs::write(&path, file).unwrap();
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::load(&path, true, env, flags)
+    }
+
+    #[test]
+    fn every_setting_is_explained_and_every_explanation_is_a_setting() {
+        let defaults = Table::try_from(Config::default()).unwrap();
+        let mut settings: Vec<String> = defaults
+            .iter()
+            .flat_map(|(s, t)| t.as_table().unwrap().keys().map(move |k| format!("{s}.{k}")))
+            .collect();
+        let mut explained: Vec<String> = KEYS.iter().map(|(k, _)| (*k).to_owned()).collect();
+        settings.sort();
+        explained.sort();
+        assert_eq!(settings, explained);
+    }
+
+    #[test]
+    fn flags_beat_environment_beats_file() {
+        let file =
+            "[server]\nlisten = \"127.0.0.1:1\"\nstop_timeout_s = 5\n[limits]\nitem_bytes = 7\n";
+        let env =
+            [("EXHIBIT__SERVER__LISTEN", "127.0.0.1:2"), ("EXHIBIT__LIMITS__ITEM_BYTES", "8")];
+        let config = load(file, &env, &[("server.listen", "127.0.0.1:3".into())]).unwrap();
+        assert_eq!(config.server.listen, "127.0.0.1:3");
+        assert_eq!(config.limits.item_bytes, 8);
+        assert_eq!(config.server.stop_timeout_s, 5);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        for (file, nearest) in [
+            ("[limits]\nitem_byte = 1\n", "limits.item_bytes"),
+            ("[server]\nlistne = \"x\"\n", "server.listen"),
+        ] {
+            let message = load(file, &[], &[]).unwrap_err().to_string();
+            assert!(message.contains(nearest), "{message}");
+        }
+        let message = load("", &[("EXHIBIT__LIMITS__FREE", "1")], &[]).unwrap_err().to_string();
+        assert!(message.contains("limits.free_bytes"), "{message}");
+        assert!(load("listen = 1\n", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn wrong_types_and_meanings_are_refused() {
+        assert!(load("", &[("EXHIBIT__LIMITS__ITEM_BYTES", "lots")], &[]).is_err());
+        assert!(load("[storage]\ncopies = 0\n", &[], &[]).is_err());
+        assert!(load("[storage]\nkind = \"tape\"\n", &[], &[]).is_err());
+        assert!(load("[log]\nformat = \"xml\"\n", &[], &[]).is_err());
+    }
+}
