@@ -1,5 +1,7 @@
 //! The ledger through its own door, on both databases.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod support;
 
 use std::collections::BTreeSet;

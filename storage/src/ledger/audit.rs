@@ -115,7 +115,7 @@ impl State {
                     let message =
                         "the published checkpoint is not the newest one signed".to_owned();
                     (AuditCode::CheckpointNotPublished, message)
-                } else if shown.verify(&[reader.log_key.clone()], &[]).is_err() {
+                } else if shown.verify(std::slice::from_ref(&reader.log_key), &[]).is_err() {
                     let message = "the log key did not sign the published checkpoint".to_owned();
                     (AuditCode::CheckpointSignature, message)
                 } else {

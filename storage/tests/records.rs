@@ -1,0 +1,262 @@
+//! The records: what events make of them, what can be asked, and that a rebuild equals them row by row.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod support;
+
+use chain_of_custody::command::{Command, Guard, Refusal, SourceKey};
+use chain_of_custody::digest::{Digests, Sha256};
+use chain_of_custody::entry::{Opening, Salt};
+use chain_of_custody::event::{Class, EventKind, field};
+use chain_of_custody::ids::{EventId, ItemId, LeafIndex};
+use storage::ledger::{Ledger, SubmitError};
+use storage::records::{Records, RecordsError, Search, StoredEntry, Table};
+use support::{Home, ORIGIN, assert_clean, device};
+
+on_both_databases!(
+    an_item_is_found_in_every_way,
+    the_same_recording_is_refused_once_held,
+    a_rebuild_equals_the_records_row_by_row,
+);
+
+fn id() -> EventId {
+    EventId::from_uuid(uuid::Uuid::now_v7())
+}
+
+fn item(n: u64) -> ItemId {
+    ItemId::from_uuid(uuid::Uuid::from_u128(0x3_0000 + u128::from(n)))
+}
+
+fn salt() -> Salt {
+    Salt([5; 32])
+}
+
+fn digests(n: u64) -> Digests {
+    Digests::of(format!("footage {n}").as_bytes())
+}
+
+fn source(n: u64) -> SourceKey {
+    let sha256: Sha256 = digests(n).sha256;
+    SourceKey::new(&device(1).to_string(), &format!("CAM-{n}"), "-", &sha256)
+}
+
+fn received(n: u64, state: &str, name: &str) -> Command {
+    Command::new(EventKind::ItemReceived, id())
+        .touching(item(n))
+        .touching(device(1))
+        .provided(Guard::SubjectIsNew(item(n).into()))
+        .provided(Guard::NoSuchSource(source(n)))
+        .field(field::STATE, state, salt())
+        .field(field::NAME, name, salt())
+        .field(field::SIZE_BYTES, "734003200", salt())
+        .field(field::SHA256, digests(n).sha256.to_string(), salt())
+        .field(field::BLAKE3, digests(n).blake3.to_string(), salt())
+        .field(field::OBJECT, "{\"name\":\"x\"}", salt())
+        .field(field::DEVICE, device(1).to_string(), salt())
+        .field(field::CAMERA, format!("CAM-{n}"), salt())
+        .field(field::RECORDING, "-", salt())
+        .field(field::BY, "the dock", salt())
+}
+
+fn derived(n: u64, recipe: &str) -> Command {
+    Command::new(EventKind::ItemDerived, id())
+        .touching(item(n))
+        .field(field::KIND, "proxy", salt())
+        .field(field::RECIPE_ID, recipe, salt())
+        .field(field::RECIPE, "{}", salt())
+        .field(field::SIZE_BYTES, "12", salt())
+        .field(field::SHA256, digests(90).sha256.to_string(), salt())
+        .field(field::BLAKE3, digests(90).blake3.to_string(), salt())
+        .field(field::OBJECT, "{}", salt())
+}
+
+async fn submit(ledger: &Ledger, command: Command) -> LeafIndex {
+    ledger.submit(command).await.unwrap().leaf_index
+}
+
+async fn an_item_is_found_in_every_way(home: Home) {
+    let ledger = home.open().await;
+    let at = submit(&ledger, received(1, "stored", "High St 50%_off \u{202e}4pm.exe")).await;
+    submit(&ledger, received(2, "quarantined", "other\0.mp4")).await;
+    let failed = Command::new(EventKind::ItemDerivationFailed, id())
+        .touching(item(1))
+        .field(field::KIND, "poster", salt())
+        .field(field::RECIPE_ID, "r9", salt())
+        .field(field::REASON_CODE, "no-video", salt());
+    submit(&ledger, failed).await;
+    submit(&ledger, derived(1, "r1")).await;
+    submit(&ledger, Command::new(EventKind::ItemRestricted, id()).touching(item(1))).await;
+    let records = ledger.records();
+    let view = records.item_view(item(1)).await.unwrap().unwrap();
+    assert_eq!((view.record.leaf_index, view.record.size_bytes), (at, 734_003_200));
+    assert_eq!(view.record.disclosure_status, "unassessed");
+    assert!(view.record.restricted && view.record.state == "stored");
+    let kinds: Vec<_> = view.events.iter().map(|e| (e.kind.as_str(), e.by.as_str())).collect();
+    assert_eq!(kinds[0], ("item.received", "the dock"));
+    assert_eq!(kinds.len(), 4);
+    assert_eq!(view.derivatives[0].digests, digests(90));
+    assert_eq!(view.failures[0].reason_code, "no-video");
+    let by_digest = records.items_by_sha256(digests(1).sha256).await.unwrap();
+    assert_eq!(by_digest, records.items_by_blake3(digests(1).blake3).await.unwrap());
+    assert_eq!(by_digest, std::slice::from_ref(&view.record));
+    assert_eq!(records.item(item(2)).await.unwrap().unwrap().name, "other\u{fffd}.mp4");
+    assert!(records.item(item(3)).await.unwrap().is_none());
+    assert_found(records, Search::default(), &[2, 1]).await;
+    let text = |text: &str| Search { text: Some(text.to_owned()), ..Search::default() };
+    assert_found(records, text("50%_OFF"), &[1]).await;
+    assert_found(records, text("5%off"), &[]).await;
+    assert_found(records, text("cam-2"), &[2]).await;
+    let other = Search { device: Some(device(2)), ..Search::default() };
+    assert_found(records, other, &[]).await;
+    assert_found(records, Search { limit: 1, ..Search::default() }, &[2]).await;
+    let next = Search { after: Some(LeafIndex(at.0 + 1)), ..Search::default() };
+    assert_found(records, next, &[1]).await;
+    let before = Search { to: Some(view.record.received_at), ..Search::default() };
+    assert_found(records, before, &[]).await;
+}
+
+async fn assert_found(records: &Records, search: Search, expected: &[u64]) {
+    let found = records.search(&search).await.unwrap();
+    let expected: Vec<_> = expected.iter().map(|n| item(*n)).collect();
+    assert_eq!(found.iter().map(|r| r.item).collect::<Vec<_>>(), expected, "{search:?}");
+}
+
+async fn the_same_recording_is_refused_once_held(home: Home) {
+    let ledger = home.open().await;
+    submit(&ledger, received(1, "quarantined", "a")).await;
+    assert!(ledger.records().held_from(source(1)).await.unwrap().is_none(), "not held yet");
+    let again = |n: u64| {
+        let mut command = received(1, "stored", "a");
+        command.guards = vec![Guard::NoSuchSource(source(1))];
+        command.subjects = vec![item(n).into()];
+        command
+    };
+    let first = submit(&ledger, again(7)).await;
+    let refused = ledger.submit(again(8)).await.unwrap_err();
+    let duplicate = Refusal::Duplicate { item: item(7), leaf_index: first };
+    assert_eq!(refused, SubmitError::Refused(duplicate));
+    let held = ledger.records().held_from(source(1)).await.unwrap().unwrap();
+    assert_eq!((held.item, held.leaf_index), (item(7), first));
+    assert!(ledger.records().item(item(8)).await.unwrap().is_none());
+}
+
+async fn a_rebuild_equals_the_records_row_by_row(home: Home) {
+    let ledger = home.open().await;
+    everything(&ledger).await;
+    let dumped = dump(ledger.records()).await;
+    for (table, rows) in &dumped {
+        assert!(!rows.is_empty(), "nothing of {table} is compared");
+    }
+    let published = ledger.latest();
+    let stored = stored(&ledger).await;
+    ledger.close().await;
+    let fresh = home.another();
+    let records = fresh.records().await;
+    records.rebuild(stored.clone(), &published).await.unwrap();
+    assert_eq!(dump(&records).await, dumped);
+    let twice = records.rebuild(stored.clone(), &published).await.unwrap_err();
+    assert!(matches!(twice, RecordsError::NotEmpty));
+    let goes_on = support::open_with(records, &home.objects_path()).await.unwrap();
+    assert_clean(&goes_on).await;
+    goes_on.submit(received(50, "stored", "later")).await.unwrap();
+    assert_clean(&goes_on).await;
+    let another = home.another();
+    let gap = another.records().await;
+    let missing = stored.into_iter().filter(|entry| entry.index.0 != 3);
+    assert!(matches!(gap.rebuild(missing, &published).await, Err(RecordsError::Corrupt { .. })));
+}
+
+/// Each event that makes or changes a row, also those that come before what they are about.
+async fn everything(ledger: &Ledger) {
+    let enrolled = |n: u64, name: &str| {
+        Command::new(EventKind::DeviceEnrolled, id())
+            .touching(device(n))
+            .field(field::NAME, name, salt())
+            .field(field::CREDENTIAL_ID, "c1", salt())
+    };
+    let about = |kind, n: u64| Command::new(kind, id()).touching(item(n));
+    let reason = |command: Command, code: &str| command.field(field::REASON_CODE, code, salt());
+    let commands = vec![
+        about(EventKind::ItemRestricted, 1),
+        enrolled(1, "dock"),
+        enrolled(2, "camera"),
+        Command::new(EventKind::DeviceRevoked, id()).touching(device(2)),
+        Command::new(EventKind::DeviceRevoked, id()).touching(device(1)),
+        enrolled(1, "dock again"),
+        // Without its guard, so that an event about it can come first.
+        Command { guards: Vec::new(), ..received(1, "stored", "one") },
+        received(2, "stored", "two"),
+        about(EventKind::ItemRestricted, 2),
+        about(EventKind::ItemRestricted, 2).field(field::RESTRICTED, "false", salt()),
+        reason(about(EventKind::StorageFault, 1), "bit-flip"),
+        reason(about(EventKind::StorageFault, 2), "missing"),
+        about(EventKind::ItemVerified, 2),
+        about(EventKind::ItemDuplicate, 1).field(field::UPLOAD, "u", salt()),
+        derived(1, "r1"),
+        derived(1, "r1"),
+        reason(about(EventKind::ItemDerivationFailed, 2), "no-video"),
+        reason(about(EventKind::ItemDerivationFailed, 2), "timed-out"),
+        Command::new(EventKind::KeyPublished, id())
+            .touching(device(1))
+            .public("role", "dock-agent")
+            .public("key", "vkey"),
+        Command::new(EventKind::BundleExported, id())
+            .touching(item(1))
+            .field(field::PURPOSE, "court", salt())
+            .field(field::ITEMS, "[]", salt()),
+        about(EventKind::ItemViewed, 1),
+        Command::new(EventKind::ConfigurationLowered, id()).field(field::SETTING, "x", salt()),
+    ];
+    let (one_by_one, together) = commands.split_at(14);
+    for command in one_by_one {
+        ledger.submit(command.clone()).await.unwrap();
+    }
+    let together = together.iter().map(|command| ledger.submit(command.clone()));
+    for answer in futures_util::future::join_all(together).await {
+        answer.unwrap();
+    }
+    let records = ledger.records();
+    let one = records.item(item(1)).await.unwrap().unwrap();
+    let two = records.item(item(2)).await.unwrap().unwrap();
+    assert_eq!((one.restricted, one.fault.as_str()), (false, "bit-flip"), "restricted before");
+    assert_eq!((two.restricted, two.fault.as_str()), (false, ""));
+    assert!(two.verified_at.is_some());
+    let failures = records.failures(item(2)).await.unwrap();
+    assert_eq!((failures.len(), failures[0].reason_code.as_str()), (1, "timed-out"));
+    let devices = records.devices().await.unwrap();
+    let active: Vec<_> = devices.iter().map(|d| (d.name.as_str(), d.is_active())).collect();
+    assert_eq!(active, [("camera", false), ("dock again", true)]);
+    assert_eq!(records.keys_of_device(device(1)).await.unwrap()[0].role, "dock-agent");
+}
+
+async fn dump(records: &Records) -> Vec<(&'static str, Vec<String>)> {
+    let mut all = Vec::new();
+    for table in Table::RECORDS {
+        all.push((table.name, records.dump(*table).await.unwrap()));
+    }
+    all
+}
+
+async fn stored(ledger: &Ledger) -> Vec<StoredEntry> {
+    let mut follower = ledger.follow(LeafIndex(0));
+    let mut entries = Vec::new();
+    for _ in 0..ledger.latest().unverified().size.0 {
+        let followed = follower.next().await.unwrap();
+        let personal = |o: &Opening| o.name.class() == Class::Personal;
+        let (personal, evidential) = followed.openings.into_iter().partition(personal);
+        let bytes = followed.entry.to_bytes().unwrap();
+        entries.push(StoredEntry { index: followed.index, bytes, evidential, personal });
+    }
+    entries
+}
+
+#[tokio::test]
+async fn sqlite_and_postgresql_hold_the_same_rows() {
+    let (one, other) = (Home::sqlite(), Home::postgres());
+    let ledger = one.open().await;
+    everything(&ledger).await;
+    let records = other.records().await;
+    records.rebuild(stored(&ledger).await, &ledger.latest()).await.unwrap();
+    assert_eq!(dump(&records).await, dump(ledger.records()).await);
+    assert_eq!(records.force(), ORIGIN);
+}
