@@ -114,14 +114,17 @@ async fn relay(client: TcpStream, shared: &Shared) {
     let address = *shared.server.lock().await;
     // A server that is down looks like a connection that ends at once.
     let Ok(server) = TcpStream::connect(address).await else { return };
-    let fate = shared.fate().await;
-    let (after_bytes, freezes) = match fate {
+    let (mut client, mut server) = (client, server);
+    let (after_bytes, freezes) = match shared.fate().await {
         Fate::Hold => (u64::MAX, false),
         Fate::Cut { after_bytes } => (after_bytes, false),
         Fate::Freeze { after_bytes } => (after_bytes, true),
     };
-    if pass_on(client, server, after_bytes, freezes.then_some(shared.faults.freeze)).await {
+    if pass_on(&mut client, &mut server, after_bytes).await {
         shared.broken.fetch_add(1, Ordering::Relaxed);
+        if freezes {
+            tokio::time::sleep(shared.faults.freeze).await;
+        }
     }
 }
 
@@ -142,27 +145,16 @@ impl Shared {
 }
 
 /// Relays until either side ends or `after_bytes` have passed; says whether the line broke.
-async fn pass_on(
-    mut client: TcpStream,
-    mut server: TcpStream,
-    after_bytes: u64,
-    freeze: Option<Duration>,
-) -> bool {
+async fn pass_on(client: &mut TcpStream, server: &mut TcpStream, after_bytes: u64) -> bool {
     let (mut up, mut down) = (vec![0; RELAY_BYTES], vec![0; RELAY_BYTES]);
     let mut left = after_bytes;
     loop {
         let passed = tokio::select! {
-            read = client.read(&mut up) => pass(read, &up, &mut server, &mut left).await,
-            read = server.read(&mut down) => pass(read, &down, &mut client, &mut left).await,
+            read = client.read(&mut up) => pass(read, &up, server, &mut left).await,
+            read = server.read(&mut down) => pass(read, &down, client, &mut left).await,
         };
-        if left == 0 {
-            if let Some(freeze) = freeze {
-                tokio::time::sleep(freeze).await;
-            }
-            return true;
-        }
-        if !passed {
-            return false;
+        if left == 0 || !passed {
+            return left == 0;
         }
     }
 }
