@@ -1,9 +1,8 @@
 //! What a sender says of the bytes it sends: claims, kept as claims. None of them is ever part of a path.
 
+use chain_of_custody::claim::{CapturedClaimed, GivenName, Label, UNKNOWN};
+use chain_of_custody::time::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// The longest name, camera, recording or other claim, in bytes.
-pub const MAX_CLAIM_BYTES: usize = 255;
 
 /// The claims that travel with an upload. What is not known is `None` and stands as `-` in entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub struct Claims {
 #[error("{field}: {why}")]
 pub struct BadClaim {
     pub field: String,
-    pub why: &'static str,
+    pub why: String,
 }
 
 impl Claims {
@@ -41,32 +40,34 @@ impl Claims {
     /// # Errors
     /// [`BadClaim`] naming the field.
     pub fn set(&mut self, field: &str, value: &[u8]) -> Result<(), BadClaim> {
-        let bad = |why| BadClaim { field: field.to_owned(), why };
-        let text = || {
-            let text = std::str::from_utf8(value).map_err(|_| bad("not UTF-8"))?;
-            let fits = text.len() <= MAX_CLAIM_BYTES;
-            fits.then(|| text.to_owned()).ok_or_else(|| bad("longer than 255 bytes"))
-        };
-        let word = || {
-            let text = text()?;
-            let plain = !text.chars().any(char::is_control);
-            plain.then_some(known(text)).ok_or_else(|| bad("has control characters"))
+        let bad = |why: String| BadClaim { field: field.to_owned(), why };
+        let text =
+            || std::str::from_utf8(value).map_err(|_| bad("it is not UTF-8".into())).map(known);
+        let label = || {
+            let label = text()?.map(Label::new).transpose().map_err(|e| bad(e.to_string()))?;
+            Ok::<_, BadClaim>(label.map(|label| label.to_string()))
         };
         match field {
-            "filename" | "name" => self.name = known(text()?),
-            "filetype" | "type" => self.media_type = word()?,
-            "camera" => self.camera = word()?,
-            "recording" => self.recording = word()?,
-            "source-seq" => self.source_seq = word()?,
+            "filename" | "name" => {
+                let name =
+                    text()?.map(GivenName::new).transpose().map_err(|e| bad(e.to_string()))?;
+                self.name = name.map(|name| name.as_str().to_owned());
+            }
+            "filetype" | "type" => self.media_type = label()?,
+            "camera" => self.camera = label()?,
+            "recording" => self.recording = label()?,
+            "source-seq" => self.source_seq = label()?,
             "captured" => {
-                self.captured = word()?.map(|c| window(c).ok_or_else(|| bad(WINDOW))).transpose()?
+                let window = text()?.map(|text| window(text).ok_or_else(|| bad(WINDOW.into())));
+                self.captured = window.transpose()?.map(|window| window.to_string());
             }
             "agent-seq" => {
-                self.agent_seq =
-                    word()?.map(|n| counter(&n).ok_or_else(|| bad(COUNTER))).transpose()?
+                let number = text()?.map(|text| counter(text).ok_or_else(|| bad(COUNTER.into())));
+                self.agent_seq = number.transpose()?;
             }
             "restricted" => {
-                self.restricted = flag(&text()?).ok_or_else(|| bad("neither true nor false"))?
+                self.restricted =
+                    flag(text()?).ok_or_else(|| bad("neither true nor false".into()))?;
             }
             _ => {}
         }
@@ -78,14 +79,18 @@ const WINDOW: &str = "not <start>/<end> in RFC 3339";
 const COUNTER: &str = "not a decimal number";
 
 /// `-` is how entries write what is not known.
-fn known(text: String) -> Option<String> {
-    (!text.is_empty() && text != "-").then_some(text)
+fn known(text: &str) -> Option<&str> {
+    (!text.is_empty() && text != UNKNOWN).then_some(text)
 }
 
-fn window(text: String) -> Option<String> {
+/// Any instant of RFC 3339 is taken; statements write it in their one form.
+fn window(text: &str) -> Option<CapturedClaimed> {
+    let instant = |text: &str| {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        Timestamp::from_unix_millis(instant.as_millisecond()).ok()
+    };
     let (start, end) = text.split_once('/')?;
-    let good = start.parse::<jiff::Timestamp>().is_ok() && end.parse::<jiff::Timestamp>().is_ok();
-    good.then_some(text)
+    Some(CapturedClaimed { start: instant(start)?, end: instant(end)? })
 }
 
 fn counter(text: &str) -> Option<u64> {
@@ -93,11 +98,11 @@ fn counter(text: &str) -> Option<u64> {
     (number.to_string() == text).then_some(number)
 }
 
-fn flag(text: &str) -> Option<bool> {
+fn flag(text: Option<&str>) -> Option<bool> {
     match text {
-        "true" | "1" => Some(true),
-        "false" | "0" | "" => Some(false),
-        _ => None,
+        Some("true" | "1") => Some(true),
+        None | Some("false" | "0") => Some(false),
+        Some(_) => None,
     }
 }
 
@@ -114,11 +119,12 @@ mod tests {
 
     #[test]
     fn a_bad_claim_names_its_field() {
-        let long = [b'a'; MAX_CLAIM_BYTES + 1];
-        let cases: [(&str, &[u8]); 7] = [
+        let long = [b'a'; 1025];
+        let cases: [(&str, &[u8]); 8] = [
             ("filename", b"\xff"),
             ("filename", &long),
             ("camera", b"a\nb"),
+            ("recording", "a\u{202e}b".as_bytes()),
             ("captured", b"yesterday"),
             ("captured", b"2026-11-22T16:40:11Z"),
             ("agent-seq", b"+7"),
@@ -128,6 +134,14 @@ mod tests {
             let error = Claims::default().set(field, value).unwrap_err();
             assert_eq!(error.field, field);
         }
+    }
+
+    #[test]
+    fn capture_times_have_one_form() {
+        let mut claims = Claims::default();
+        claims.set("captured", b"2026-11-22T16:40:11Z/2026-11-22T17:58:02.5+01:00").unwrap();
+        let one_form = "2026-11-22T16:40:11.000Z/2026-11-22T16:58:02.500Z";
+        assert_eq!(claims.captured.as_deref(), Some(one_form));
     }
 
     #[test]

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use claims::{BadClaim, Claims, MAX_CLAIM_BYTES};
+pub use claims::{BadClaim, Claims};
 pub use error::ReceiveError;
 pub(crate) use finish::AGENT_ROLE;
 pub use intake::Body;

@@ -119,7 +119,7 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
         dock.get(&header(&good, "exhibit-receipt").replace("/receipt", "/receipt.txt")).await;
     let text = SignedNote::parse(text.text().await.unwrap().as_bytes()).unwrap();
     let signer = SigningKey::from_seed("receipt.test.example", [2; 32]).unwrap().vkey();
-    let text = ReceiptText::verify(&text, &[signer.clone()]).unwrap();
+    let text = ReceiptText::verify(&text, std::slice::from_ref(&signer)).unwrap();
     assert!(text.agrees_with(&receipt));
 
     let other_bytes = footage(2, 100_000);
@@ -141,7 +141,7 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
         assert_eq!(header(&reply, "exhibit-state"), "quarantined", "{name}");
         let notice = dock.get(&header(&reply, "exhibit-receipt")).await.text().await.unwrap();
         let notice = SignedNote::parse(notice.as_bytes()).unwrap();
-        let notice = QuarantineNotice::verify(&notice, &[signer.clone()]).unwrap();
+        let notice = QuarantineNotice::verify(&notice, std::slice::from_ref(&signer)).unwrap();
         assert_eq!(notice.reason_code.as_str(), code, "{name}");
         assert_eq!(notice.digests, Digests::of(sent), "{name}");
     }

@@ -1,5 +1,7 @@
 //! The way in through its door: HTTP on a real listener, with a real store, database and ledger behind it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod concatenation;
 mod devices;
 mod endings;
