@@ -158,7 +158,7 @@ pub(crate) struct Search {
 pub(crate) enum Bundle {
     /// Make a bundle for somebody.
     #[command(
-        after_help = "Example:\n  exhibit bundle create --data /var/lib/exhibit --item 0193a7c2-… --for cps \\\n    --to 'CPS East' --authorised-by 'DI Shah 4711' -o case-12-JSM-1.zip"
+        after_help = "Example:\n  exhibit bundle create --data /var/lib/exhibit --item 0193a7c2-… --reference JSM/1 --for cps \\\n    --to 'CPS East' -o case-12-JSM-1.zip"
     )]
     Create(BundleCreate),
 }
@@ -174,9 +174,18 @@ pub(crate) struct BundleCreate {
     /// To whom it goes.
     #[arg(long = "to", value_name = "RECIPIENT")]
     pub(crate) recipient: String,
-    /// Who authorises the release of material whose disclosure status asks for it; recorded.
-    #[arg(long, value_name = "NAME")]
+    /// Who authorises the release of restricted, sensitive or quarantined material; recorded.
+    #[arg(long, value_name = "NAME", requires = "reason")]
     pub(crate) authorised_by: Option<String>,
+    /// Why they do; recorded.
+    #[arg(long, value_name = "TEXT", requires = "authorised_by")]
+    pub(crate) reason: Option<String>,
+    /// The case's URN, for the bundle's name.
+    #[arg(long = "case", value_name = "URN")]
+    pub(crate) case_reference: Option<String>,
+    /// The items' exhibit references, such as JSM/1, in the order of --item.
+    #[arg(long = "reference", value_name = "REF")]
+    pub(crate) references: Vec<String>,
     /// Say how many entries each item has, so that a gap would show. Authorised like a release.
     #[arg(long)]
     pub(crate) complete: bool,

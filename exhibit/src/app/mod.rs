@@ -3,6 +3,7 @@
 //! The invariant to keep: it exists only in the process that holds the folder's lock.
 
 mod answers;
+mod bundles;
 mod keys;
 mod open;
 mod reading;
@@ -11,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use chain_of_custody::checkpoint::Origin;
 use chain_of_custody::ids::DeviceId;
 use chain_of_custody::policy::Policy;
 use ingest::receive::{Claims, Receiver, Source};
@@ -20,6 +20,8 @@ use storage::clock::Clock;
 use storage::ledger::Ledger;
 use storage::objects::ObjectStore;
 use storage::records::Records;
+use transcode::jobs::{JobOptions, Jobs};
+use transcode::supervise::{Allowance, Supervisor};
 
 use self::keys::RoleKeys;
 use self::open::failed;
@@ -36,7 +38,6 @@ pub(crate) struct App {
 struct Parts {
     config: Config,
     clock: Arc<dyn Clock>,
-    origin: Origin,
     keys: RoleKeys,
     policy: Policy,
     records: Records,
@@ -54,6 +55,22 @@ impl App {
             ready: Arc::new(move || readiness.is_ready()),
         };
         portal::public::routes(public).merge(ingest::doors::router(self.parts.receiver.clone()))
+    }
+
+    /// Makes derivatives of what the ledger says was received, until the handle is stopped.
+    pub(crate) async fn start_derivatives(&self) -> Result<Jobs, Failure> {
+        let supervisor = Supervisor::locate(Allowance::default()).map_err(|e| {
+            failed("transcode", &e)
+                .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
+        })?;
+        let options = match self.parts.config.transcode.jobs {
+            0 => JobOptions::default(),
+            jobs => JobOptions { parallel: jobs as usize },
+        };
+        let Parts { ledger, objects, clock, .. } = &*self.parts;
+        Jobs::start(ledger.clone(), objects.clone(), supervisor, Arc::clone(clock), options)
+            .await
+            .map_err(|e| failed("transcode", &e))
     }
 
     /// Carries out what somebody at this machine asked for.
@@ -74,7 +91,7 @@ impl App {
             Request::Search { text, device, limit, after } => {
                 self.search(text, device, limit, after).await
             }
-            Request::BundleCreate(_) => Err(Failure::new("bundle", "wiring")),
+            Request::BundleCreate(bundle) => self.create_bundle(bundle, &actor).await,
             Request::LedgerCheckpoint => {
                 Ok(json!({"checkpoint": self.parts.ledger.latest().to_string()}))
             }

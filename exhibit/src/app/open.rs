@@ -51,7 +51,7 @@ impl App {
         let ledger = Ledger::open(records.clone(), objects.clone(), options)
             .await
             .map_err(|e| failed("ledger", &e))?;
-        publish_keys(&ledger, &keys).await?;
+        publish_receipt_key(&ledger, &keys).await?;
         let policy = Policy::of_log(&keys.log.vkey()).map_err(|e| failed("policy", &e))?;
         let receiver = Receiver::new(receive::Parts {
             records: records.clone(),
@@ -67,18 +67,8 @@ impl App {
         let swept = receiver.recover().await.map_err(|e| failed("ingest", &e))?;
         tracing::info!(?swept, "recovered");
         let config = config.clone();
-        let parts = Parts {
-            config,
-            clock,
-            origin,
-            keys,
-            policy,
-            records,
-            objects,
-            ledger,
-            receiver,
-            _lock: lock,
-        };
+        let parts =
+            Parts { config, clock, keys, policy, records, objects, ledger, receiver, _lock: lock };
         Ok(Self { parts: Arc::new(parts) })
     }
 
@@ -120,20 +110,18 @@ fn limits(config: &config::Limits) -> Limits {
     }
 }
 
-/// The log's own key is in the ledger's first entries. The others are trusted only once they are published under it;
-/// keys in plain text are said there too.
-async fn publish_keys(ledger: &Ledger, keys: &RoleKeys) -> Result<(), Failure> {
+/// The log's own key is in the ledger's first entries, the bundle key comes with the first bundle. The receipt key is
+/// trusted only once it is published too; that keys lie in plain text is said at the same time.
+async fn publish_receipt_key(ledger: &Ledger, keys: &RoleKeys) -> Result<(), Failure> {
     let published = ledger.records().published_keys().await.map_err(|e| failed("records", &e))?;
-    for (role, signer) in [("receipt", &keys.receipt), ("bundle", &keys.bundle)] {
-        let vkey = signer.vkey().to_string();
-        if !published.iter().any(|key| key.vkey == vkey) {
-            submit(ledger, key_published(role, signer)).await?;
-            if role == "receipt" && keys.unencrypted {
-                submit(ledger, keys_unencrypted(signer)).await?;
-            }
-        }
+    let vkey = keys.receipt.vkey().to_string();
+    if published.iter().any(|key| key.vkey == vkey) {
+        return Ok(());
     }
-    Ok(())
+    if keys.unencrypted {
+        submit(ledger, keys_unencrypted(&keys.receipt)).await?;
+    }
+    submit(ledger, key_published("receipt", &keys.receipt)).await
 }
 
 async fn submit(ledger: &Ledger, command: Command) -> Result<(), Failure> {

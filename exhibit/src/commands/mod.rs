@@ -157,7 +157,10 @@ fn request(command: &Command) -> Result<Request, Failure> {
                 items: args.items.clone(),
                 purpose: args.purpose.clone(),
                 recipient: args.recipient.clone(),
+                references: args.references.clone(),
+                case_reference: args.case_reference.clone(),
                 authorised_by: args.authorised_by.clone(),
+                reason: args.reason.clone(),
                 complete: args.complete,
                 output: absolute(&args.output)?,
             })

@@ -26,6 +26,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
         listener.local_addr().map_err(|e| Failure::new("listen-address", e.to_string()))?;
     let app = App::open(data, &config, lock).await?;
     let _control = ControlServer::start(app.clone(), data)?;
+    let jobs = app.start_derivatives().await?;
 
     let readiness = http::Readiness::default();
     readiness.set(true);
@@ -43,6 +44,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
     };
     http::serve(listener, routes, stop, Duration::from_secs(config.server.stop_timeout_s)).await;
     let _ = std::fs::remove_file(&address_file);
+    jobs.stop().await;
     app.close().await;
     Ok(ExitCode::SUCCESS)
 }

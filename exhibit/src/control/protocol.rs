@@ -36,7 +36,10 @@ pub(crate) struct BundleRequest {
     pub(crate) items: Vec<String>,
     pub(crate) purpose: String,
     pub(crate) recipient: String,
+    pub(crate) references: Vec<String>,
+    pub(crate) case_reference: Option<String>,
     pub(crate) authorised_by: Option<String>,
+    pub(crate) reason: Option<String>,
     pub(crate) complete: bool,
     pub(crate) output: PathBuf,
 }

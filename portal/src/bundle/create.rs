@@ -85,8 +85,8 @@ impl Maker {
         request.output.check()?;
         let records = self.ledger.records();
         let found = gather::records(records, request).await?;
-        let authorised = request.authorised.as_ref();
-        super::decide::may_leave(&found, request.purpose, request.completeness, authorised)?;
+        let authorised = super::decide::may_leave(&found, request)?;
+        let request = &BundleRequest { authorised, ..request.clone() };
         let held = gather::open(records, &self.objects, request, found).await?;
         let payload: Vec<PayloadFile> = held.iter().flat_map(Held::payload).collect();
         gather::check_paths(&payload)?;

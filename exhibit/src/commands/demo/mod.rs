@@ -261,7 +261,7 @@ async fn bundle(
     let output = genuine.display().to_string();
     let mut args =
         vec!["bundle", "create", "--for", "cps", "--to", "Crown Prosecution Service (demo)"];
-    args.extend(["--authorised-by", "Demo Officer 0001", "-o", &output]);
+    args.extend(["--case", "DEMO-1", "-o", &output]);
     items.iter().for_each(|item| args.extend(["--item", text(item, "item")]));
     programs.expect(&args).await?;
     story.say("bundle", &format!("{} items for the Crown Prosecution Service (demo)", items.len()));
