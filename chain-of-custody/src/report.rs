@@ -429,6 +429,19 @@ mod tests {
     }
 
     #[test]
+    fn the_page_lists_every_code_with_its_effect() {
+        let page = include_str!("../../docs/formats/report.md");
+        for code in Code::ALL {
+            let row = format!("| `{code}` | {} | {} |", code.outcome(), code.meaning());
+            assert!(page.contains(&row), "no row: {row}");
+        }
+        for check in Check::ALL {
+            let line = format!("- **{}**: {}", check.as_str(), check.explanation());
+            assert!(page.contains(&line), "no line: {line}");
+        }
+    }
+
+    #[test]
     fn codes_are_unique_and_no_text_says_who_or_why() {
         let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         names.sort_unstable();

@@ -1,0 +1,417 @@
+//! Bundles from a real store and a real ledger, judged by the stand-alone checker and by tools that are not ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Program;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::command::Command;
+use chain_of_custody::digest::{ContentHasher, Digests};
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{EventId, ItemId, LeafIndex, UploadId};
+use chain_of_custody::note::{Signer as _, SigningKey};
+use chain_of_custody::policy::Policy;
+use chain_of_custody::report::{Class, Code, Outcome, Report};
+use exhibit_verify::VerifyArgs;
+use portal::bundle::{
+    Authorisation, BundleError, BundleRequest, Force, Maker, Output, Purpose, RequestedItem,
+};
+use storage::clock::SystemClock;
+use storage::ledger::{Ledger, LedgerOptions};
+use storage::objects::{Kek, ObjectStore, StoredObject};
+use storage::records::Records;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+const ORIGIN: &str = "ledger.essex.example";
+/// A name that somebody chose who wishes us ill.
+const HOSTILE: &str = "\u{202e}<script>alert(1)</script>\"'&.mp4";
+
+struct House {
+    folder: tempfile::TempDir,
+    maker: Maker,
+}
+
+fn event() -> EventId {
+    EventId::from_uuid(Uuid::now_v7())
+}
+
+fn footage(bytes: usize) -> Vec<u8> {
+    let mut state = bytes as u64 | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::sqlite(&folder.path().join("records.sqlite"), ORIGIN).await.unwrap();
+        let kek = Kek::new(Zeroizing::new([5; 32]));
+        let objects = ObjectStore::open(&folder.path().join("objects"), kek).unwrap();
+        let log_key = SigningKey::from_seed(ORIGIN, [1; 32]).unwrap();
+        let policy = Policy::of_log(&log_key.vkey()).unwrap();
+        fs::write(folder.path().join("policy"), policy.as_bytes()).unwrap();
+        let options = LedgerOptions {
+            origin: Origin::new(ORIGIN).unwrap(),
+            signer: Arc::new(log_key),
+            clock: Arc::new(SystemClock),
+        };
+        let ledger = Ledger::open(records, objects.clone(), options).await.unwrap();
+        let bundle_key = Arc::new(SigningKey::from_seed("bundle.essex.example", [2; 32]).unwrap());
+        let force = Force { name: "Essex <Police>".into(), contact: "101 & ask".into() };
+        let clock = Arc::new(SystemClock);
+        Self { folder, maker: Maker { ledger, objects, bundle_key, policy, force, clock } }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn store(&self, name: &str, bytes: &[u8]) -> StoredObject {
+        let upload = UploadId::from_uuid(Uuid::now_v7());
+        let mut writer = self.maker.objects.begin(upload).await.unwrap();
+        let mut hasher = ContentHasher::new();
+        writer.append_groups(&hasher.update(bytes)).await.unwrap();
+        writer.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+        let (digests, last) = hasher.finish();
+        writer.append_groups(&[last]).await.unwrap();
+        let sealed = writer.seal().await.unwrap();
+        self.maker.objects.complete(sealed, name.parse().unwrap(), digests.blake3).await.unwrap()
+    }
+
+    async fn receive(&self, name: &str, bytes: &[u8], restricted: bool) -> ItemId {
+        let item = ItemId::from_uuid(Uuid::now_v7());
+        let object = self.store(&format!("originals/{item}"), bytes).await;
+        let digests = Digests::of(bytes);
+        let command = Command::new(EventKind::ItemReceived, event())
+            .touching(item)
+            .field(field::SHA256, digests.sha256.to_string(), salt())
+            .field(field::BLAKE3, digests.blake3.to_string(), salt())
+            .field(field::SIZE_BYTES, bytes.len().to_string(), salt())
+            .field(field::OBJECT, serde_json::to_string(&object).unwrap(), salt())
+            .field(field::STATE, "stored", salt())
+            .field(field::DEVICE, "-", salt())
+            .field(field::READ_BY, "console", salt())
+            .field(field::UPLOAD, Uuid::now_v7().to_string(), salt())
+            .field(field::CAMERA_SIGNATURE, "absent", salt())
+            .field(field::RESTRICTED, restricted.to_string(), salt())
+            .field(field::DISCLOSURE_STATUS, "unassessed", salt())
+            .field(field::NAME, name, salt())
+            .field(field::BY, "PC 1234 Example", salt());
+        self.maker.ledger.submit(command).await.unwrap();
+        item
+    }
+
+    async fn derive(&self, item: ItemId, original: &[u8], bytes: &[u8]) {
+        let object = self.store(&format!("derivatives/{item}/proxy"), bytes).await;
+        let digests = Digests::of(bytes);
+        let command = Command::new(EventKind::ItemDerived, event())
+            .touching(item)
+            .field(field::KIND, "proxy", salt())
+            .field(field::RECIPE, "{}", salt())
+            .field(field::RECIPE_ID, Digests::of(b"r").sha256.to_string(), salt())
+            .field(field::SHA256, digests.sha256.to_string(), salt())
+            .field(field::BLAKE3, digests.blake3.to_string(), salt())
+            .field(field::SIZE_BYTES, bytes.len().to_string(), salt())
+            .field(field::OBJECT, serde_json::to_string(&object).unwrap(), salt())
+            .field(field::ORIGINAL_SHA256, Digests::of(original).sha256.to_string(), salt())
+            .field(field::MEDIA, "{\"duration_us\":62000000}", salt())
+            .field(field::BY, "exhibit-transcode", salt());
+        self.maker.ledger.submit(command).await.unwrap();
+    }
+
+    fn request(&self, items: &[ItemId], output: &str) -> BundleRequest {
+        BundleRequest {
+            event: event(),
+            items: items.iter().copied().map(RequestedItem::from).collect(),
+            purpose: Purpose::Internal,
+            recipient: "DC <b>Reader</b>".into(),
+            by: "root".into(),
+            authorised: None,
+            completeness: false,
+            case_reference: Some("01AB/1234".into()),
+            output: Output::from_path(&self.path(output)),
+        }
+    }
+
+    fn verify(&self, bundle: &str) -> Report {
+        let args = VerifyArgs {
+            path: self.path(bundle),
+            policy: Some(self.path("policy")),
+            fingerprint: None,
+            file: None,
+            json: true,
+            explain: false,
+        };
+        exhibit_verify::report(&args).unwrap()
+    }
+
+    fn size(&self) -> u64 {
+        self.maker.ledger.latest().unverified().size.0
+    }
+
+    /// What lies beside the data: nothing of a bundle that was not made.
+    fn left_over(&self) -> Vec<String> {
+        let names = fs::read_dir(self.folder.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains("out")).collect()
+    }
+}
+
+fn salt() -> Salt {
+    let (a, b) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut salt = [0; 32];
+    salt[..16].copy_from_slice(a.as_bytes());
+    salt[16..].copy_from_slice(b.as_bytes());
+    Salt(salt)
+}
+
+fn person() -> Option<Authorisation> {
+    Some(Authorisation { by: "DI Example".into(), reason: "ordered by the court".into() })
+}
+
+#[track_caller]
+fn accepted(folder: &Path, program: &str, args: &[&str]) {
+    let output = Program::new(program).args(args).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{program} {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_and_a_zip_that_everybody_accepts() {
+    let house = House::new().await;
+    let (one, two) = (footage(3_000_000), footage(70_000));
+    let items =
+        [house.receive(HOSTILE, &one, false).await, house.receive("b.mkv", &two, false).await];
+    house.derive(items[0], &one, &footage(200_000)).await;
+    let made = house.maker.create(&house.request(&items, "out")).await.unwrap();
+    assert_eq!((made.files, made.name.as_str().starts_with("01AB_1234-20")), (3, true));
+    house.maker.create(&house.request(&items, "out.zip")).await.unwrap();
+    for name in ["out", "out.zip"] {
+        let report = house.verify(name);
+        assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]), "{name}");
+        assert_eq!(report.files.len(), 3);
+    }
+    let folder = house.path("out");
+    accepted(&folder, "sha256sum", &["--strict", "--quiet", "-c", "manifest-sha256.txt"]);
+    accepted(&folder, "sha256sum", &["--strict", "--quiet", "-c", "tagmanifest-sha256.txt"]);
+    accepted(&folder, "b3sum", &["--quiet", "-c", "evidence/blake3sums.txt"]);
+    accepted(house.folder.path(), "unzip", &["-tq", "out.zip"]);
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin");
+    let bagit = tools.join("bagit.py");
+    assert!(bagit.is_file(), "run `make setup` first");
+    let python = tools.join("python");
+    accepted(
+        house.folder.path(),
+        python.to_str().unwrap(),
+        &[bagit.to_str().unwrap(), "--validate", "out"],
+    );
+    assert_eq!(house.left_over().len(), 2, "{:?}", house.left_over());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_escaped_and_free_of_script() {
+    let house = House::new().await;
+    let one = footage(100_000);
+    let item = house.receive(HOSTILE, &one, false).await;
+    house.derive(item, &one, &footage(5_000)).await;
+    house.maker.create(&house.request(&[item], "out")).await.unwrap();
+    let page = fs::read_to_string(house.path("out/READ-ME-FIRST.html")).unwrap();
+    let lower = page.to_lowercase();
+    for never in [
+        "<script",
+        "javascript:",
+        " onclick",
+        " onerror",
+        " onload",
+        "http://",
+        "https://",
+        "<iframe",
+        "<b>reader",
+    ] {
+        assert!(!lower.contains(never), "{never}");
+    }
+    for always in [
+        "<html lang=\"en-GB\">",
+        "<video controls",
+        "data/derivatives/001-proxy-1.mp4",
+        "1:02",
+        "(viewing copy)",
+        "It does not say who, why or when",
+        "Nobody outside has confirmed it.",
+        "this folder makes no statement about other material",
+        "Essex &#60;Police&#62;",
+        "scope=\"row\"",
+    ] {
+        assert!(page.contains(always), "no {always:?} in the page");
+    }
+    assert!(!page.contains(&house.maker.policy.fingerprint().to_string()), "get it elsewhere");
+    // Every link leads to a file of the bundle.
+    for link in page.split(['"']).filter(|text| text.starts_with("data/")) {
+        assert!(house.path("out").join(link).is_file(), "{link}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openings_leave_by_the_list_only() {
+    let house = House::new().await;
+    let item = house.receive("clip.mp4", &footage(1_000), false).await;
+    let text = |name: &str| {
+        fs::read_to_string(house.path(name).join("evidence/ledger/openings.jsonl")).unwrap()
+    };
+    house.maker.create(&house.request(&[item], "out-inside")).await.unwrap();
+    assert!(text("out-inside").contains("PC 1234 Example"));
+    let outside = BundleRequest {
+        purpose: Purpose::DefenceUnused,
+        authorised: person(),
+        ..house.request(&[item], "out-defence")
+    };
+    house.maker.create(&outside).await.unwrap();
+    assert_eq!(house.verify("out-defence").result, Outcome::Match);
+    let mut all = String::new();
+    for entry in walk(&house.path("out-defence")) {
+        all += &String::from_utf8_lossy(&fs::read(entry).unwrap());
+    }
+    let receipt = house.path(&format!("out-defence/evidence/receipts/{item}.tlog-proof"));
+    let receipt = chain_of_custody::receipt::Receipt::parse(&fs::read(receipt).unwrap()).unwrap();
+    let named = |name: &str| receipt.unverified_openings().iter().any(|o| o.name.as_str() == name);
+    assert!(
+        named(field::SHA256) && !named(field::BY) && !named(field::OBJECT) && !named(field::NAME)
+    );
+    let object = format!("originals/{item}");
+    for sealed in ["PC 1234 Example", "DI Example", "clip.mp4", object.as_str(), "crc64nvme"] {
+        assert!(!all.contains(sealed), "{sealed} left the force");
+    }
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_authorised_does_not_leave() {
+    let house = House::new().await;
+    let item = house.receive("a.mp4", &footage(1_000), false).await;
+    let restricted = house.receive("b.mp4", &footage(2_000), true).await;
+    let before = house.size();
+    let court = BundleRequest { purpose: Purpose::Court, ..house.request(&[item], "out") };
+    let refused = [
+        court.clone(),
+        house.request(&[restricted], "out"),
+        BundleRequest { completeness: true, ..house.request(&[item], "out") },
+    ];
+    for request in refused {
+        let error = house.maker.create(&request).await.unwrap_err();
+        assert!(matches!(error, BundleError::NeedsAuthorisation(_)), "{error}");
+    }
+    let unknown = ItemId::from_uuid(Uuid::now_v7());
+    let error = house.maker.create(&house.request(&[unknown], "out")).await.unwrap_err();
+    assert!(matches!(error, BundleError::NoSuchItem(_)), "{error}");
+    assert_eq!(
+        (house.size(), house.left_over()),
+        (before, vec![]),
+        "nothing recorded, nothing written"
+    );
+    let authorised = BundleRequest { authorised: person(), ..court };
+    let made = house.maker.create(&authorised).await.unwrap();
+    let placed = house.maker.ledger.placed(made.export).await.unwrap();
+    let value = |name: &str| {
+        placed.openings.iter().find(|o| o.name.as_str() == name).unwrap().value.clone()
+    };
+    assert_eq!(value(field::AUTHORISED_BY), "DI Example");
+    assert_eq!(value(field::REASON), "ordered by the court");
+    assert_eq!(value(field::BUNDLE_DIGEST), made.bundle_digest.to_string());
+}
+
+/// I13: when the store turns out to be damaged on the way, the hand-over is in the ledger already, and nothing is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_before_the_first_byte_and_whole_or_nothing() {
+    let house = House::new().await;
+    let item = house.receive("a.mp4", &footage(3_000_000), false).await;
+    let stored = house.path(&format!("objects/originals/{item}"));
+    let mut bytes = fs::read(&stored).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&stored, &bytes).unwrap();
+    let request = house.request(&[item], "out");
+    for output in ["out", "out.zip"] {
+        let request =
+            BundleRequest { output: Output::from_path(&house.path(output)), ..request.clone() };
+        let error = house.maker.create(&request).await.unwrap_err();
+        assert!(matches!(error, BundleError::Store(_)), "{error}");
+        assert_eq!(house.left_over(), Vec::<String>::new());
+    }
+    let events = house.maker.ledger.records().events_of(&item.into()).await.unwrap();
+    let exports = events.iter().filter(|event| event.kind == "bundle.exported").count();
+    assert_eq!(exports, 1, "recorded once, although asked twice with one event id");
+    bytes[middle] ^= 1;
+    fs::write(&stored, bytes).unwrap();
+    let made = house.maker.create(&request).await.unwrap();
+    assert_eq!(
+        made.export,
+        events.last().unwrap().leaf_index,
+        "and mended, it is the same hand-over"
+    );
+    assert_eq!(house.verify("out").result, Outcome::Match);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_write_lets_nothing_leave() {
+    let house = House::new().await;
+    let item = house.receive("a.mp4", &footage(1_000), false).await;
+    house.maker.ledger.close().await;
+    let error = house.maker.create(&house.request(&[item], "out")).await.unwrap_err();
+    assert!(matches!(error, BundleError::Ledger(_)), "{error}");
+    assert_eq!(house.left_over(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_ever_replaced() {
+    let house = House::new().await;
+    let item = house.receive("a.mp4", &footage(1_000), false).await;
+    fs::write(house.path("out"), "mine").unwrap();
+    let before = house.size();
+    let error = house.maker.create(&house.request(&[item], "out")).await.unwrap_err();
+    assert!(matches!(error, BundleError::OutputExists(_)), "{error}");
+    assert_eq!(house.size(), before);
+    assert_eq!(fs::read_to_string(house.path("out")).unwrap(), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completeness_covers_every_entry_of_its_items() {
+    let house = House::new().await;
+    let one = footage(100_000);
+    let item = house.receive("a.mp4", &one, false).await;
+    house.derive(item, &one, &footage(5_000)).await;
+    house.maker.create(&house.request(&[item], "out-before")).await.unwrap();
+    let request =
+        BundleRequest { completeness: true, authorised: person(), ..house.request(&[item], "out") };
+    house.maker.create(&request).await.unwrap();
+    let report = house.verify("out");
+    assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]));
+    // The entry of the earlier hand-over is counted; without it there is a gap.
+    let entries = house.path("out/evidence/ledger/entries.jsonl");
+    let text = fs::read_to_string(&entries).unwrap();
+    let first = |line: &&str| line.contains("bundle.exported");
+    let index: LeafIndex = {
+        let line = text.lines().find(first).unwrap();
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        LeafIndex(value["index"].as_u64().unwrap())
+    };
+    let dropped = text.lines().find(first).unwrap();
+    fs::write(&entries, text.replace(&format!("{dropped}\n"), "")).unwrap();
+    fs::remove_file(house.path(&format!("out/evidence/ledger/proofs/{index}.tlog-proof"))).unwrap();
+    let report = house.verify("out");
+    assert!(
+        report.findings.iter().any(|f| f.code == Code::Gap && f.class == Class::Record),
+        "{report:#?}"
+    );
+    let footage = report.files.iter().filter(|file| file.class == Class::Footage);
+    assert!(footage.into_iter().all(|file| file.result == Outcome::Match));
+}
