@@ -382,6 +382,17 @@ mod tests {
     }
 
     #[test]
+    fn a_last_line_whose_middle_never_reached_the_disk_is_dropped() {
+        let (_folder, path) = journal();
+        some_steps(&mut Journal::open(&path).unwrap());
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&good[..], b"{\"step\":\"be\0\0\0\0\"}\n"].concat()).unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), good);
+        assert_eq!(journal.begin(clip_file(b"b"), Claims::default()).unwrap(), AgentSeq(1));
+    }
+
+    #[test]
     fn damage_before_the_last_line_stops_the_agent() {
         let (_folder, path) = journal();
         some_steps(&mut Journal::open(&path).unwrap());
