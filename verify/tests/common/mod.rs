@@ -1,5 +1,5 @@
 //! A small force with a ledger of its own, made with the pure crate only, and a bundle from it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
