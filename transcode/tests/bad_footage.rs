@@ -1,6 +1,8 @@
 //! What may arrive instead of footage: cut, damaged, empty, random, or pretending. Always a reason, never a hang,
 //! and nothing is ever opened or connected.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::net::TcpListener;

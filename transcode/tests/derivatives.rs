@@ -1,5 +1,7 @@
 //! Real footage through the real worker; Debian's ffprobe and ffmpeg judge what comes out.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,6 +1,8 @@
 //! Jobs through a real ledger, object store and worker: what is received gets its derivatives, once, whatever is
 //! killed on the way.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -23,16 +23,29 @@ pub(crate) const SOUND: &str = "/usr/share/forensics-samples/original-files/audi
 /// The worker program, built when the first test asks.
 pub(crate) fn worker() -> &'static Path {
     static WORKER: OnceLock<PathBuf> = OnceLock::new();
-    WORKER.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--quiet", "--offline", "--package", "exhibit-transcode"])
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the worker builds");
-        let own = std::env::current_exe().expect("a test knows its own program");
-        own.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("exhibit-transcode")
-    })
+    WORKER.get_or_init(|| built(&["--package", "exhibit-transcode"], "exhibit-transcode"))
+}
+
+/// The hostile one. `cargo test` builds it with the tests, unless told to build one test file only.
+pub(crate) fn hostile_worker() -> &'static Path {
+    static WORKER: OnceLock<PathBuf> = OnceLock::new();
+    let package = ["--package", "transcode", "--example", "hostile_worker"];
+    let program = "examples/hostile_worker";
+    let there = beside_the_tests(program);
+    WORKER.get_or_init(|| if there.is_file() { there } else { built(&package, program) })
+}
+
+fn built(package: &[&str], program: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let build = ["build", "--quiet", "--offline"];
+    let built = Command::new(cargo).args(build).args(package).status().expect("cargo runs");
+    assert!(built.success(), "{program} builds");
+    beside_the_tests(program)
+}
+
+fn beside_the_tests(program: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own program");
+    own.ancestors().nth(2).expect("target/<profile>/deps/<test>").join(program)
 }
 
 pub(crate) fn allowance() -> Allowance {

@@ -154,7 +154,8 @@ pub(crate) fn shown(stream: &ffmpeg::Stream<'_>) -> Option<Shown> {
         _ => width,
     };
     let rotation = rotation(stream);
-    let (width, height) = if rotation % 180 == 0 { (square, height) } else { (height, square) };
+    let (width, height) =
+        if rotation.is_multiple_of(180) { (square, height) } else { (height, square) };
     Some(Shown { width: width.max(2), height: height.max(2), rotation })
 }
 

@@ -1,0 +1,221 @@
+//! A worker that has been taken over: whatever it does, the supervisor ends it with a typed reason, bounded.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use support::*;
+use transcode::protocol::{OriginalDigests, Recipe};
+use transcode::supervise::Allowance;
+use transcode::{Failure, Finished, Supervisor};
+
+/// The hostile program under the name of its deed.
+fn hostile(deed: &str, folder: &Path) -> PathBuf {
+    let named = folder.join(deed);
+    std::os::unix::fs::symlink(hostile_worker(), &named).unwrap();
+    named
+}
+
+async fn supervise(deed: &str) -> (Result<Finished, Failure>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let allowance = Allowance {
+        wall_time: Duration::from_secs(3),
+        output_floor_bytes: 6 << 20,
+        ..Allowance::default()
+    };
+    let supervisor = Supervisor::new(hostile(deed, folder.path()), allowance);
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let original = Bytes::from(vec![0; 100_000]);
+    let mut output = Vec::new();
+    let probe = Recipe::Probe(Default::default());
+    let outcome = supervisor.run(probe, digests, &original, &mut output).await;
+    assert_nobody_left(&folder.path().join(deed)).await;
+    (outcome, output)
+}
+
+/// No process started as `program` is there any more.
+async fn assert_nobody_left(program: &Path) {
+    let start = Instant::now();
+    while running(program) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{} lives on", program.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn running(program: &Path) -> bool {
+    let wanted = program.as_os_str().as_encoded_bytes();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|line| line.split(|byte| *byte == 0).next() == Some(wanted))
+}
+
+#[tokio::test]
+async fn every_breach_of_the_protocol_ends_the_worker() {
+    for (deed, said) in [
+        ("asks-beyond-the-end", "range outside the original"),
+        ("asks-at-the-end-of-numbers", "range outside the original"),
+        ("asks-for-too-much", "malformed Range frame"),
+        ("announces-four-gigabytes", "longer than the limit"),
+        ("speaks-another-language", "not a frame"),
+        ("speaks-another-version", "said twice that it was ready"),
+        ("is-ready-twice", "said twice that it was ready"),
+        ("speaks-before-it-is-ready", "before it was confined"),
+        ("sends-what-nobody-asked-for", "an output nobody asked for"),
+        ("boasts", "does not fit what it sent"),
+        ("closes-and-stays", "closed its connection"),
+    ] {
+        let (outcome, output) = supervise(deed).await;
+        let failure = outcome.expect_err(deed);
+        assert_eq!(failure.code(), "misbehaved", "{deed}: {failure:?}");
+        assert!(failure.to_string().contains(said), "{deed}: {failure}");
+        assert!(failure.is_about_the_footage() && !failure.is_worth_another_attempt());
+        assert!(output.is_empty(), "{deed}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_uses_up_is_bounded() {
+    let (outcome, output) = supervise("floods").await;
+    assert_eq!(outcome.unwrap_err().to_string(), "stopped at the limit: 6291456 bytes of output");
+    assert!(output.len() <= 6 << 20);
+    let (outcome, _) = supervise("reads-for-ever").await;
+    let said = outcome.unwrap_err().to_string();
+    assert!(said.contains("bytes read from the original"), "{said}");
+    let (outcome, _) = supervise("is-silent").await;
+    assert_eq!(outcome.unwrap_err().to_string(), "stopped at the limit: wall time of 3 s");
+}
+
+#[tokio::test]
+async fn what_a_worker_says_is_cleaned() {
+    let (outcome, _) = supervise("slanders").await;
+    let Err(Failure::Declined { message, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(message.chars().count() <= transcode::protocol::MAX_MESSAGE_CHARS);
+    assert!(!message.chars().any(|c| c.is_control() || c == '\u{202e}'));
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_is_a_crash() {
+    let (outcome, _) = supervise("ends").await;
+    let failure = outcome.unwrap_err();
+    assert!(failure.to_string().contains("exit code 7"), "{failure}");
+    assert!(failure.is_worth_another_attempt());
+}
+
+/// The real one, killed from outside in the middle of its work.
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_is_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("exhibit-transcode");
+    std::os::unix::fs::symlink(worker(), &program).unwrap();
+    let supervisor = Supervisor::new(&program, allowance());
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let original = footage(CCTV);
+    let mut output = Vec::new();
+    let proxy = Recipe::Proxy(Default::default());
+    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let (outcome, ()) = tokio::join!(run, async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert!(kill(&program) > 0, "it was still at work");
+    });
+    let failure = outcome.unwrap_err();
+    assert!(failure.to_string().contains("signal 9"), "{failure:?}");
+    assert!(failure.is_worth_another_attempt());
+}
+
+/// Dropping the job ends its worker.
+#[tokio::test]
+async fn a_dropped_job_leaves_no_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("exhibit-transcode");
+    std::os::unix::fs::symlink(worker(), &program).unwrap();
+    let supervisor = Supervisor::new(&program, allowance());
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let original = footage(CCTV);
+    let mut output = Vec::new();
+    let proxy = Recipe::Proxy(Default::default());
+    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let cut_off = tokio::time::timeout(Duration::from_millis(400), run).await;
+    assert!(cut_off.is_err(), "it was still at work");
+    assert_nobody_left(&program).await;
+}
+
+/// What the worker has taken from itself, as the kernel tells it.
+#[tokio::test]
+async fn the_worker_at_work_is_confined() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("exhibit-transcode");
+    std::os::unix::fs::symlink(worker(), &program).unwrap();
+    let supervisor = Supervisor::new(&program, allowance());
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let original = footage(CCTV);
+    let mut output = Vec::new();
+    let proxy = Recipe::Proxy(Default::default());
+    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let look = async {
+        let process = at_work(&program).await;
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
+        let limits = read("limits");
+        let limit = |name: &str| {
+            let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+            line[name.len()..].split_whitespace().next().unwrap().to_owned()
+        };
+        assert_eq!(limit("Max open files"), "3");
+        assert_eq!(limit("Max file size"), "0");
+        assert_eq!(limit("Max core file size"), "0");
+        assert_eq!(limit("Max address space"), (2u64 << 30).to_string());
+        assert_eq!(limit("Max cpu time"), (4 * 3600).to_string());
+        let status = read("status");
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().to_owned()
+        };
+        assert_eq!(value("NoNewPrivs:"), "1");
+        assert_eq!(value("CapEff:"), "0000000000000000");
+        assert_eq!(value("CapPrm:"), "0000000000000000");
+        let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+        assert_eq!(open, 3, "the socket and two times nothing");
+        assert_eq!(read("environ").trim_end_matches('\0'), "");
+    };
+    tokio::pin!(run);
+    tokio::select! {
+        outcome = &mut run => panic!("too quick: {outcome:?}"),
+        () = look => {}
+    }
+}
+
+/// Once it has used processor time on the footage: the limit of open files is the last thing it sets before.
+async fn at_work(program: &Path) -> i32 {
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let Some(process) = pids(program).next() else { continue };
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+        // The decoder has started its own threads.
+        if threads.is_some_and(|threads| threads.trim() != "1") {
+            return process;
+        }
+    }
+}
+
+fn pids(program: &Path) -> impl Iterator<Item = i32> {
+    let wanted = program.as_os_str().as_encoded_bytes().to_vec();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(move |process| {
+        let line = std::fs::read(process.path().join("cmdline")).ok()?;
+        (line.split(|byte| *byte == 0).next() == Some(&wanted[..])).then_some(())?;
+        process.file_name().to_str()?.parse().ok()
+    })
+}
+
+fn kill(program: &Path) -> usize {
+    let kill = |process| {
+        let process = rustix::process::Pid::from_raw(process).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL)
+    };
+    pids(program).filter(|process| kill(*process).is_ok()).count()
+}
