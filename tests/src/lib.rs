@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod footage;
+pub mod persistent;
 pub mod programs;
 pub mod seeded;
 pub mod server;

@@ -1,0 +1,138 @@
+//! kill -9 at every named moment: what random kills hardly ever hit, such as "signed, not yet published".
+//!
+//! One story for all: a clip is sent, sent again (a duplicate), and its derivatives are waited for. Somewhere on that
+//! way the server dies, once; it is started again, and nobody may notice afterwards.
+
+#![allow(clippy::print_stdout, reason = "a story that failed is told again from what it printed")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tests::persistent::{InFlight, everything_is_there};
+use tests::programs::repository;
+use tests::seeded::Seeded;
+use tests::tus::{Finished, Tus};
+use tests::workspace::Device;
+use tests::{Server, Workspace, audit, footage};
+
+const PAUSE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_named_moment_loses_nothing_acknowledged() {
+    let moments = named_moments();
+    assert!(moments.len() >= 10, "only {moments:?}");
+    for moment in moments {
+        println!("killed at {moment}");
+        Scene::killed_at(&moment).await.play().await;
+    }
+}
+
+/// A server that is armed to kill itself, and what sends to it.
+struct Scene {
+    moment: String,
+    workspace: Workspace,
+    device: Device,
+    server: Server,
+    was_killed: bool,
+}
+
+impl Scene {
+    async fn killed_at(moment: &str) -> Self {
+        let workspace = Workspace::new();
+        let device = workspace.enrol("a device whose server is killed");
+        let server = Server::start_with(&workspace, &[("EXHIBIT_FAIL", moment)]);
+        Scene { moment: moment.to_owned(), workspace, device, server, was_killed: false }
+    }
+
+    async fn play(mut self) {
+        let clip = Bytes::from(fs::read(footage::prepared("bikes.mp4")).expect("a clip"));
+        let (file, finished) = self.send(&clip).await;
+        let (_, again) = self.send(&clip).await;
+        assert_eq!(finished.item, again.item, "the same recording again is the same item");
+        self.wait_for_derivatives(&finished.item).await;
+        assert!(self.was_killed, "{} was not reached", self.moment);
+
+        let sent = [file.sent(finished)];
+        everything_is_there(&self.workspace, &self.server, &self.device, &sent).await;
+        let item = self.workspace.show(&sent[0].finished.item).ok().json();
+        assert_eq!(audit::count_of_events(&item, "item.duplicate"), 1, "{item}");
+        let kinds: Vec<_> = item["derivatives"].as_array().into_iter().flatten().collect();
+        let distinct: BTreeSet<_> = kinds.iter().map(|d| d["recipe"].to_string()).collect();
+        assert_eq!(kinds.len(), distinct.len(), "made twice: {item}");
+        assert!(self.server.stop().success());
+    }
+
+    async fn send(&mut self, clip: &Bytes) -> (InFlight, Finished) {
+        let mut file = InFlight::new("bikes.mp4".to_owned(), clip.clone());
+        let mut seeded = Seeded::new(1);
+        let started = Instant::now();
+        loop {
+            let tus = Tus::new(self.server.url(), &self.device.token);
+            if let Ok(finished) = file.go_on(&tus, &mut seeded).await {
+                return (file, finished);
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{}: {file:?}\n{}",
+                self.moment,
+                self.server.log()
+            );
+            tokio::time::sleep(PAUSE).await;
+            self.revive();
+        }
+    }
+
+    async fn wait_for_derivatives(&mut self, item: &str) {
+        let started = Instant::now();
+        loop {
+            self.revive();
+            let shown = self.workspace.show(item);
+            if shown.code == Some(0) {
+                let shown = shown.json();
+                let made = shown["derivatives"].as_array().map_or(0, Vec::len);
+                assert_eq!(audit::count_of_events(&shown, "item.derivation-failed"), 0, "{shown}");
+                // A viewing copy and a poster.
+                if made >= 2 {
+                    return;
+                }
+            }
+            assert!(started.elapsed() < PATIENCE, "{}\n{}", self.moment, self.server.log());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Starts the server again, unarmed, if it has killed itself.
+    fn revive(&mut self) {
+        if !self.server.is_running() {
+            assert!(!self.was_killed, "{}: it died twice\n{}", self.moment, self.server.log());
+            self.was_killed = true;
+            self.server = Server::start(&self.workspace);
+        }
+    }
+}
+
+/// Every name in a call of `failpoint::hit` in the rooms' sources, so that a new one is tried without being listed.
+fn named_moments() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for room in ["storage", "ingest", "transcode"] {
+        collect(&repository().join(room).join("src"), &mut found);
+    }
+    found
+}
+
+fn collect(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).expect("a source file");
+            let calls = source.split("failpoint::hit(\"").skip(1);
+            found.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
+        }
+    }
+}
