@@ -116,11 +116,18 @@ fn assert_test_exists(name: &str) {
     let start = source
         .find(&format!("fn {function}("))
         .unwrap_or_else(|| panic!("{file} has no function {function}"));
-    let before = source[..start].lines().rev().map(str::trim);
+    let (before, _) = source[..start].rsplit_once('\n').unwrap_or_default();
     let marked = before
+        .lines()
+        .rev()
+        .map(str::trim)
         .take_while(|line| !line.is_empty() && *line != "}")
         .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
-    assert!(marked, "{name} is not a test");
+    let for_each_database = source
+        .split_once("on_both_databases!(")
+        .and_then(|(_, rest)| rest.split_once(");"))
+        .is_some_and(|(names, _)| names.split(',').any(|name| name.trim() == function));
+    assert!(marked || for_each_database, "{name} is not a test");
 }
 
 /// The targets of `[text](target)`, outside code blocks.

@@ -49,7 +49,7 @@ impl Scene {
     }
 
     async fn play(mut self) {
-        let clip = Bytes::from(fs::read(footage::prepared("bikes.mp4")).expect("a clip"));
+        let clip = Bytes::from(fs::read(footage::prepared("cctv-1fps.avi")).expect("a clip"));
         let (file, finished) = self.send(&clip).await;
         let (_, again) = self.send(&clip).await;
         assert_eq!(finished.item, again.item, "the same recording again is the same item");
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     async fn send(&mut self, clip: &Bytes) -> (InFlight, Finished) {
-        let mut file = InFlight::new("bikes.mp4".to_owned(), clip.clone());
+        let mut file = InFlight::new("cctv-1fps.avi".to_owned(), clip.clone());
         let mut seeded = Seeded::new(1);
         let started = Instant::now();
         loop {
