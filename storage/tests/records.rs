@@ -9,7 +9,9 @@ use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::entry::{Opening, Salt};
 use chain_of_custody::event::{Class, EventKind, field};
 use chain_of_custody::ids::{EventId, ItemId, LeafIndex};
-use storage::ledger::{Ledger, SubmitError};
+use chain_of_custody::note::Signer as _;
+use storage::ledger::{Ledger, SubmitError, rebuild_from_store};
+use storage::objects::{Kek, ObjectStore};
 use storage::records::{Records, RecordsError, Search, StoredEntry, Table};
 use support::{Home, ORIGIN, assert_clean, device};
 
@@ -152,7 +154,10 @@ async fn a_rebuild_equals_the_records_row_by_row(home: Home) {
     ledger.close().await;
     let fresh = home.another();
     let records = fresh.records().await;
-    records.rebuild(stored.clone(), &published).await.unwrap();
+    let objects = ObjectStore::open(&home.objects_path(), Kek::new([9; 32].into())).unwrap();
+    let (origin, key) = (ORIGIN.parse().unwrap(), support::log_key().vkey());
+    let size = rebuild_from_store(&records, objects, &origin, &key).await.unwrap();
+    assert_eq!(size, published.unverified().size);
     assert_eq!(dump(&records).await, dumped);
     let twice = records.rebuild(stored.clone(), &published).await.unwrap_err();
     assert!(matches!(twice, RecordsError::NotEmpty));

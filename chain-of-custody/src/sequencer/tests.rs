@@ -481,3 +481,35 @@ fn who_waits_too_long_is_turned_away_and_a_known_failure_goes_on() {
     assert!(matches!(later[..], [Effect::Stop { .. }]), "it stays stopped");
     assert!(machine.step(Input::Begin).is_empty());
 }
+
+const OPENINGS_VECTOR: &[u8] = include_bytes!("../../tests/vectors/openings/two-entries.jsonl");
+
+#[test]
+fn an_openings_file_reads_and_writes_as_its_vector() {
+    let decoded = decode_openings(OPENINGS_VECTOR).unwrap();
+    assert_eq!((decoded[0].0, decoded[1].0), (LeafIndex(255), LeafIndex(256)));
+    assert_eq!((decoded[0].1.len(), decoded[1].1.len()), (2, 0));
+    assert_eq!(decoded[0].1[0].value, "bit-flip");
+    let encoded = encode_openings(decoded.iter().map(|(index, openings)| (*index, openings)));
+    assert_eq!(encoded, OPENINGS_VECTOR);
+}
+
+#[test]
+fn malformed_openings_files_are_refused() {
+    let good = std::str::from_utf8(OPENINGS_VECTOR).unwrap();
+    let cases = [
+        ("last_newline_missing", good.trim_end().to_owned()),
+        ("empty_line", good.replace("\n{", "\n\n{")),
+        ("unknown_key", good.replace("{\"entry\":256,", "{\"dup\":1,\"entry\":256,")),
+        (
+            "key_order",
+            good.replace("{\"entry\":256,\"openings\":[]}", "{\"openings\":[],\"entry\":256}"),
+        ),
+        ("salt_short", good.replace("0101\",", "01\",")),
+        ("carriage_return", good.replace('\n', "\r\n")),
+    ];
+    for (name, text) in cases {
+        assert_ne!(text, good, "{name} changes nothing");
+        assert!(decode_openings(text.as_bytes()).is_err(), "{name}");
+    }
+}

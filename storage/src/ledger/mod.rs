@@ -12,6 +12,7 @@ mod export;
 mod files;
 mod follow;
 mod open;
+mod rebuild;
 mod task;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
 pub use follow::{Followed, Follower};
+pub use rebuild::rebuild_from_store;
 
 use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
