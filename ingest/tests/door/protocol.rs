@@ -339,6 +339,19 @@ async fn each_refusal_is_a_problem_document_with_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_full_flight_hears_why_it_is_refused() {
+    let folder = tempdir().unwrap();
+    let world = World::open(folder.path(), limits()).await;
+    let client = world.enrol("dock").await;
+    let path = client.create(12 << 20, "").await;
+    for _ in 0..5 {
+        let reply = client.patch(&path, 1, footage(1, 10 << 20)).send().await;
+        assert_eq!(reply.unwrap().status(), 409);
+    }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn space_kept_free_is_not_taken() {
     let folder = tempdir().unwrap();
     let world =

@@ -6,20 +6,17 @@
 //! The one invariant to keep: what a reply says of an offset is what `receive` said, and it says nothing of bytes that
 //! are not durable, nor of an end that has no receipt.
 
+mod body;
 mod checksum;
 mod headers;
 mod metadata;
 mod reply;
 
-use std::io;
-
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use chain_of_custody::ids::UploadId;
-use futures_util::StreamExt as _;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use storage::records::UploadShape;
@@ -28,6 +25,7 @@ use super::auth::authenticate;
 use super::device::plain;
 use crate::problem::Problem;
 use crate::receive::{Append, Begin, Receiver, Source, Status};
+use body::Incoming;
 use checksum::Expected;
 use headers::{Concat, DeclaredLength};
 use reply::Reply;
@@ -51,7 +49,7 @@ struct Knock {
     receiver: Receiver,
     source: Source,
     parts: Parts,
-    body: Body,
+    body: Incoming,
 }
 
 async fn collection(State(receiver): State<Receiver>, request: Request) -> Response {
@@ -118,8 +116,9 @@ fn finish(reply: Result<Reply, Problem>) -> Response {
 
 impl Knock {
     async fn open(receiver: Receiver, request: Request) -> Result<Self, Problem> {
-        headers::tus_version(request.headers())?;
         let (parts, body) = request.into_parts();
+        let body = Incoming::new(body);
+        headers::tus_version(&parts.headers)?;
         let source = authenticate(&receiver, &parts.headers, &parts.extensions, DOOR).await?;
         Ok(Self { receiver, source, parts, body })
     }
@@ -237,9 +236,8 @@ impl Announced {
         offset_bytes: u64,
         manifest: Option<String>,
         length_bytes: Option<u64>,
-        body: Body,
+        body: Incoming,
     ) -> Append {
-        let body = body.into_data_stream().map(|frame| frame.map_err(io::Error::other));
         Append {
             offset_bytes,
             body_bytes: self.body_bytes,
