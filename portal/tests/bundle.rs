@@ -303,8 +303,10 @@ async fn what_nobody_authorised_does_not_leave() {
     let restricted = house.receive("b.mp4", &footage(2_000), true).await;
     let before = house.size();
     let court = BundleRequest { purpose: Purpose::Court, ..house.request(&[item], "out") };
+    let sensitive =
+        BundleRequest { purpose: Purpose::Court, ..house.request(&[restricted], "out") };
     let refused = [
-        court.clone(),
+        sensitive,
         house.request(&[restricted], "out"),
         BundleRequest { completeness: true, ..house.request(&[item], "out") },
     ];
@@ -328,6 +330,17 @@ async fn what_nobody_authorised_does_not_leave() {
     };
     assert_eq!(value(field::AUTHORISED_BY), "DI Example");
     assert_eq!(value(field::REASON), "ordered by the court");
+    // For an item that nobody has assessed yet, whoever asks is the named person, and recorded as that.
+    let taken_on = BundleRequest {
+        event: event(),
+        authorised: None,
+        output: Output::from_path(&house.path("out-taken-on")),
+        ..authorised
+    };
+    let made = house.maker.create(&taken_on).await.unwrap();
+    let placed = house.maker.ledger.placed(made.export).await.unwrap();
+    let by = placed.openings.iter().find(|o| o.name.as_str() == field::AUTHORISED_BY).unwrap();
+    assert_eq!(by.value, taken_on.by);
     assert_eq!(value(field::BUNDLE_DIGEST), made.bundle_digest.to_string());
 }
 

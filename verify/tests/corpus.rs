@@ -129,6 +129,15 @@ fn derivative_byte_flipped() {
 }
 
 #[test]
+fn derivative_of_another_original() {
+    let made = common::bundle_whose_proxy_is_of(false, Some(b"some other clip"));
+    let report = check(&made);
+    expect(&report, Outcome::Mismatch, Code::DerivativeOfAnother, Class::Derivative);
+    assert_eq!(result_of(&report, PROXY_1), Outcome::Mismatch);
+    footage_still_matches(&report);
+}
+
+#[test]
 fn page_byte_flipped() {
     let made = bundle();
     flip(&made, HTML, 20);

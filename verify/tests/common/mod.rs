@@ -238,6 +238,11 @@ pub fn bundle() -> Made {
 }
 
 pub fn bundle_with(heads: bool) -> Made {
+    bundle_whose_proxy_is_of(heads, None)
+}
+
+/// The entry of the proxy names `original` instead of the clip that it was made from.
+pub fn bundle_whose_proxy_is_of(heads: bool, original: Option<&[u8]>) -> Made {
     let mut ledger = Ledger::new(1);
     let bundle_key = SigningKey::from_seed("bundle.essex.example", [2; 32]).unwrap();
     let key = SubjectId::new(chain_of_custody::ids::SubjectKind::Key, "bundle").unwrap();
@@ -255,7 +260,7 @@ pub fn bundle_with(heads: bool) -> Made {
         .field(field::SHA256, digests.sha256.to_string(), salt(91))
         .field(field::BLAKE3, digests.blake3.to_string(), salt(92))
         .field(field::SIZE_BYTES, proxy.len().to_string(), salt(93))
-        .field(field::ORIGINAL_SHA256, Sha256::of(&one).to_string(), salt(94));
+        .field(field::ORIGINAL_SHA256, Sha256::of(original.unwrap_or(&one)).to_string(), salt(94));
     let derived = ledger.append(derived);
     let payload =
         vec![(CLIP_1.to_owned(), one), (CLIP_2.to_owned(), two), (PROXY_1.to_owned(), proxy)];
