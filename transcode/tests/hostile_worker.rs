@@ -164,7 +164,7 @@ async fn the_worker_at_work_is_confined() {
             let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
             line[name.len()..].split_whitespace().next().unwrap().to_owned()
         };
-        assert_eq!(limit("Max open files"), "3");
+        assert_eq!(limit("Max open files"), "0");
         assert_eq!(limit("Max file size"), "0");
         assert_eq!(limit("Max core file size"), "0");
         assert_eq!(limit("Max address space"), (2u64 << 30).to_string());

@@ -35,6 +35,13 @@ pub(crate) fn hostile_worker() -> &'static Path {
     WORKER.get_or_init(|| if there.is_file() { there } else { built(&package, program) })
 }
 
+/// The one that was taken over after it had confined itself.
+pub(crate) fn taken_over_worker() -> &'static Path {
+    static WORKER: OnceLock<PathBuf> = OnceLock::new();
+    let package = ["--package", "exhibit-transcode", "--example", "taken_over"];
+    WORKER.get_or_init(|| built(&package, "examples/taken_over"))
+}
+
 fn built(package: &[&str], program: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--offline"];

@@ -31,8 +31,8 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
         (libc::RLIMIT_MEMLOCK, 0, "locked memory"),
         (libc::RLIMIT_CPU, limits.cpu_seconds, "processor time"),
         (libc::RLIMIT_AS, limits.memory_bytes, "memory"),
-        // Last: from here on no file, socket or pipe can be opened.
-        (libc::RLIMIT_NOFILE, DESCRIPTORS_KEPT.into(), "descriptors"),
+        // Last: what is open stays usable, and no number is low enough for a new descriptor, whatever is closed first.
+        (libc::RLIMIT_NOFILE, 0, "descriptors"),
     ] {
         check(limit_to(resource, limit), what)?;
     }
