@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use chain_of_custody::command::{Guard, Refusal};
 use chain_of_custody::entry::Salt;
@@ -26,6 +27,7 @@ on_both_databases!(
     an_older_database_signs_nothing,
     an_older_store_signs_nothing,
     a_follower_sees_every_entry_once,
+    a_stop_is_told,
     the_audit_names_each_fault,
     an_export_is_the_ledger,
 );
@@ -98,6 +100,24 @@ async fn a_refusal_is_nobody_elses(home: Home) {
     let refused = ledger.submit(large).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Refused(Refusal::Malformed(_))));
     assert_clean(&ledger).await;
+}
+
+async fn a_stop_is_told(home: Home) {
+    let older = home.open().await;
+    let told = tokio::spawn(older.stopped());
+    older.submit(act(1)).await.unwrap();
+    assert_eq!(older.stop_reason(), None);
+    let newer = home.open().await;
+    assert!(!told.is_finished(), "it learns of it when it writes next");
+    older.submit(act(2)).await.unwrap_err();
+    let reason = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+    assert!(reason.contains("taken"), "{reason}");
+    assert_eq!(older.stop_reason(), Some(reason));
+    assert_proved(&older.placed(LeafIndex(2)).await.unwrap());
+    let closed = newer.stopped();
+    newer.close().await;
+    assert_eq!(closed.await, "the ledger was closed");
+    assert_eq!(newer.stop_reason(), None, "no fault");
 }
 
 async fn an_older_holder_is_fenced(home: Home) {

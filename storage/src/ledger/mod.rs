@@ -135,6 +135,7 @@ impl Placed {
 pub struct Ledger {
     requests: mpsc::Sender<Request>,
     reader: Reader,
+    stopped: watch::Receiver<Option<String>>,
 }
 
 /// What reading needs: shared by the ledger, its task and its followers.
@@ -236,6 +237,20 @@ impl Ledger {
         &self.reader.records
     }
 
+    /// Why the ledger writes no more, if so. It does not go on by itself: open it again, in a new process.
+    pub fn stop_reason(&self) -> Option<String> {
+        self.stopped.borrow().clone()
+    }
+
+    /// Waits until the ledger writes no more, and says why; also when it was closed. Reading goes on to work.
+    pub fn stopped(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut stopped = self.stopped.clone();
+        async move {
+            let reason = stopped.wait_for(Option::is_some).await;
+            reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| CLOSED.to_owned())
+        }
+    }
+
     /// Finishes what is under way and takes no more.
     pub async fn close(&self) {
         let (done, finished) = oneshot::channel();
@@ -249,8 +264,10 @@ impl Ledger {
 /// Requests on their way to the task; with those that wait in the machine this bounds all that wait.
 const QUEUE: usize = MAX_WAITING;
 
+const CLOSED: &str = "the ledger was closed";
+
 fn closed() -> SubmitError {
-    SubmitError::Stopped { reason: "the ledger was closed".to_owned() }
+    SubmitError::Stopped { reason: CLOSED.to_owned() }
 }
 
 impl Reader {

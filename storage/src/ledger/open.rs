@@ -28,7 +28,8 @@ pub(super) async fn open(
     let first_time = machine.published().is_none();
     let mut task = Task::new(machine, records.clone(), files.clone(), options.clone());
     task.settle(VecDeque::from(effects)).await;
-    if let Some(reason) = task.stopped() {
+    let stopped = task.stopped();
+    if let Some(reason) = stopped.borrow().clone() {
         return Err(LedgerError::Stopped(reason));
     }
     if first_time && task.machine.published().is_none() {
@@ -41,7 +42,7 @@ pub(super) async fn open(
     let log_key = options.signer.vkey();
     let reader = Reader { records, files, published, log_key };
     tokio::spawn(task.run(waiting, publisher, reader.clone()));
-    Ok(Ledger { requests, reader })
+    Ok(Ledger { requests, reader, stopped })
 }
 
 /// Takes the ledger over and finds out at which step it stands.

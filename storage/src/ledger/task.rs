@@ -40,7 +40,8 @@ pub(super) struct Task {
     options: LedgerOptions,
     waiters: HashMap<Ticket, Reply>,
     next_ticket: u64,
-    stopped: Option<String>,
+    /// Why the machine stands still, once it does.
+    stopped: watch::Sender<Option<String>>,
     /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
     readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
     /// How many were answered by the last batch.
@@ -61,15 +62,15 @@ impl Task {
             options,
             waiters: HashMap::new(),
             next_ticket: 0,
-            stopped: None,
+            stopped: watch::Sender::new(None),
             readers: None,
             answered: 0,
         }
     }
 
-    /// Why the machine stands still, if it does.
-    pub(super) fn stopped(&self) -> Option<String> {
-        self.stopped.clone()
+    /// Where others learn why the machine stands still, if it does.
+    pub(super) fn stopped(&self) -> watch::Receiver<Option<String>> {
+        self.stopped.subscribe()
     }
 
     /// Serves requests until it is closed or nobody can ask any more.
@@ -276,10 +277,14 @@ impl Task {
             }
             Effect::TurnAway(ticket) => self.reply(ticket, Err(SubmitError::Busy)),
             Effect::Stop { tickets, reason } => {
-                if self.stopped.is_none() {
-                    tracing::error!("the ledger stopped: {reason}");
-                }
-                self.stopped = Some(reason.clone());
+                self.stopped.send_if_modified(|stopped| {
+                    let first = stopped.is_none();
+                    if first {
+                        tracing::error!("the ledger stopped: {reason}");
+                        *stopped = Some(reason.clone());
+                    }
+                    first
+                });
                 self.answer_all(tickets, &reason);
             }
             other => unreachable!("a durable effect is executed, not told: {other:?}"),
