@@ -3,22 +3,28 @@
 //! 1. All bytes are sealed: durable, read back, equal. The row keeps the sealed parts and the digests (`finishing`).
 //! 2. The verdict, from the digests alone: stored, duplicate or quarantined.
 //! 3. Unless it is a duplicate, the object is completed, create-only, under the item's id.
-//! 4. The command goes to the ledger under an event id chosen when the upload began: a repeat finds the first entry.
-//! 5. The row keeps the answer (`finished`). Only now does anybody see the upload's last offset.
+//! 4. The command goes to the ledger under an event id chosen when the upload began.
+//! 5. Of a duplicate, the bytes that came now are let go.
+//! 6. The row keeps the answer (`finished`). Only now does anybody see the upload's last offset.
+//!
+//! Whoever takes it up again asks the ledger first: once there is an entry, it is the answer, whatever the verdict would
+//! be today. Until step 6 the row remembers what is still to be let go.
 
 use chain_of_custody::canonical;
 use chain_of_custody::claim::CameraSignature;
 use chain_of_custody::command::{Command, Guard, Refusal, SourceKey, device_text};
 use chain_of_custody::digest::Digests;
+use chain_of_custody::entry::Entry;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{ItemId, LeafIndex};
 use chain_of_custody::note::VerifierKey;
 use storage::failpoint;
-use storage::ledger::SubmitError;
-use storage::objects::{SealedUpload, StoredObject};
+use storage::ledger::{LedgerError, SubmitError};
+use storage::objects::{ObjectName, SealedUpload, StoredObject};
 use storage::records::{Moved, Outcome, UploadEnding, UploadRow, UploadShape, UploadState};
 
 use super::intake::Live;
+use super::receipts::value;
 use super::verdict::{self, Verdict};
 use super::{Claims, Ending, ReceiveError, Receiver, Site, salt};
 
@@ -33,8 +39,6 @@ struct Sealed<'a> {
     sealed: SealedUpload,
     digests: Digests,
     verdict: Verdict,
-    /// Whether an earlier attempt may have come further than we know.
-    repeated: bool,
 }
 
 impl Receiver {
@@ -71,7 +75,7 @@ impl Receiver {
         if moved == Moved::Yes { Ok(()) } else { Err(ReceiveError::Ended) }
     }
 
-    /// Steps 2 to 5, for an upload that is `finishing`. `sealed` spares reading it from the row, and one reading of the
+    /// Steps 2 to 6, for an upload that is `finishing`. `sealed` spares reading it from the row, and one reading of the
     /// bytes, when this process has just sealed it.
     pub(super) async fn settle(
         &self,
@@ -85,21 +89,60 @@ impl Receiver {
             let _ = self.records().finish_upload(row, None, self.now()).await?;
             return Ok(None);
         }
-        let sealed = self.judged(row, sealed).await?;
-        let ending = match self.held_already(&sealed).await? {
-            Some(item) => {
-                if sealed.repeated {
-                    // An earlier attempt may have completed an object that the ledger then would not have.
-                    let object = self.complete_object(&sealed).await?;
-                    self.objects().dispose(&object).await?;
-                }
-                self.submit_duplicate(&sealed, item).await?
-            }
-            None => self.store(&sealed).await?,
+        let ending = match self.entered(row).await? {
+            Some(ending) => ending,
+            None => self.decide(row, sealed).await?,
         };
+        if ending.outcome == Outcome::Duplicate {
+            self.let_go(row).await?;
+            failpoint::hit("duplicate-let-go");
+        }
         let _ = self.records().finish_upload(row, Some(&ending), self.now()).await?;
         failpoint::hit("receipt-stored");
         Ok(Some(ending.into()))
+    }
+
+    /// The answer that an earlier attempt has put in the ledger already.
+    async fn entered(&self, row: &UploadRow) -> Result<Option<UploadEnding>, ReceiveError> {
+        for event in [row.event, row.duplicate_event] {
+            if let Some(leaf_index) = self.records().entry_of_event(event).await? {
+                return self.ending_at(leaf_index).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ending_at(&self, leaf_index: LeafIndex) -> Result<UploadEnding, ReceiveError> {
+        let placed = self.ledger().placed(leaf_index).await.map_err(|error| match error {
+            // In the database and not published: only a ledger that starts again publishes it.
+            LedgerError::NoSuchEntry(_) => ReceiveError::LedgerStopped(error.to_string()),
+            other => other.into(),
+        })?;
+        let entry =
+            Entry::parse(&placed.entry).map_err(|e| ReceiveError::Internal(e.to_string()))?;
+        let item = entry.subjects.iter().find_map(|subject| subject.id.item());
+        let item = item.ok_or_else(|| ReceiveError::Internal("an upload without item".into()))?;
+        let opened = |name| value(&placed.openings, name).unwrap_or_default();
+        let outcome = match entry.kind {
+            EventKind::ItemDuplicate => Outcome::Duplicate,
+            _ if opened(field::STATE) == "quarantined" => Outcome::Quarantined,
+            _ => Outcome::Stored,
+        };
+        let reason_code = opened(field::REASON_CODE).to_owned();
+        Ok(UploadEnding { outcome, item, leaf_index, reason_code })
+    }
+
+    /// Steps 2 to 4.
+    async fn decide(
+        &self,
+        row: &UploadRow,
+        sealed: Option<SealedUpload>,
+    ) -> Result<UploadEnding, ReceiveError> {
+        let sealed = self.judged(row, sealed).await?;
+        match self.held_already(&sealed).await? {
+            Some(item) => self.submit_duplicate(&sealed, item).await,
+            None => self.store(&sealed).await,
+        }
     }
 
     async fn judged<'a>(
@@ -112,13 +155,12 @@ impl Receiver {
             .sealed
             .as_ref()
             .ok_or_else(|| ReceiveError::Internal("finishing, not sealed".into()))?;
-        let repeated = sealed.is_none();
         let sealed = sealed.map_or_else(|| serde_json::from_str(json), Ok).map_err(internal)?;
         let claims: Claims = serde_json::from_str(&row.claims).map_err(internal)?;
         let keys = self.agent_keys(row).await?;
         let manifest = row.manifest.as_deref();
         let verdict = verdict::judge(manifest, &keys, claims, row.offset_bytes, digests);
-        Ok(Sealed { row, sealed, digests: *digests, verdict, repeated })
+        Ok(Sealed { row, sealed, digests: *digests, verdict })
     }
 
     async fn agent_keys(&self, row: &UploadRow) -> Result<Vec<VerifierKey>, ReceiveError> {
@@ -147,7 +189,6 @@ impl Receiver {
             }
             // Somebody else stored the same recording between our look and the entry.
             Err(SubmitError::Refused(Refusal::Duplicate { item, .. })) => {
-                self.objects().dispose(&object).await?;
                 self.submit_duplicate(sealed, item).await
             }
             Err(error) => Err(error.into()),
@@ -155,11 +196,11 @@ impl Receiver {
     }
 
     async fn complete_object(&self, sealed: &Sealed<'_>) -> Result<StoredObject, ReceiveError> {
-        let name = format!("originals/{}", sealed.row.item).parse()?;
+        let name = object_name(sealed.row)?;
         Ok(self.objects().complete(sealed.sealed.clone(), name, sealed.digests.blake3).await?)
     }
 
-    /// Step 4 for bytes that are held already: an entry of its own, and then they go.
+    /// Step 4 for bytes that are held already: an entry of its own.
     async fn submit_duplicate(
         &self,
         sealed: &Sealed<'_>,
@@ -168,10 +209,6 @@ impl Receiver {
         let placed =
             self.ledger().submit(sealed.duplicate_command(item, &self.shared.parts.site)).await?;
         failpoint::hit("duplicate-submitted");
-        self.objects().discard(sealed.row.upload).await?;
-        for part in &sealed.row.parts {
-            self.objects().discard(*part).await?;
-        }
         let outcome = Outcome::Duplicate;
         Ok(UploadEnding {
             outcome,
@@ -180,6 +217,25 @@ impl Receiver {
             reason_code: String::new(),
         })
     }
+
+    /// Step 5, wherever an earlier attempt has brought the bytes. No entry names an object of this upload.
+    async fn let_go(&self, row: &UploadRow) -> Result<(), ReceiveError> {
+        let internal = |e: serde_json::Error| ReceiveError::Internal(e.to_string());
+        if let Some((json, _)) = &row.sealed {
+            let sealed = serde_json::from_str(json).map_err(internal)?;
+            self.objects().undo_complete(sealed, object_name(row)?).await?;
+        }
+        failpoint::hit("duplicate-undone");
+        self.objects().discard(row.upload).await?;
+        for part in &row.parts {
+            self.objects().discard(*part).await?;
+        }
+        Ok(())
+    }
+}
+
+fn object_name(row: &UploadRow) -> Result<ObjectName, ReceiveError> {
+    Ok(format!("originals/{}", row.item).parse()?)
 }
 
 impl Sealed<'_> {

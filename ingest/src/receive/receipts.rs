@@ -91,7 +91,7 @@ fn is_theirs(entry: &Entry, openings: &[Opening], item: ItemId, source: &Source)
     arrival && about && device == device_text(source.device)
 }
 
-fn value<'a>(openings: &'a [Opening], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(openings: &'a [Opening], name: &str) -> Option<&'a str> {
     openings
         .iter()
         .find(|opening| opening.name.as_str() == name)

@@ -151,6 +151,32 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
     world.close().await;
 }
 
+/// The entry was written and the answer not yet kept; what is found when it is taken up again is another thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_is_the_answer_whatever_is_found_later() {
+    let folder = tempdir().unwrap();
+    let bytes = footage(1, 100_000);
+    let note = manifest(&bytes).sign(&agent()).unwrap().to_string();
+    let (client, path) = crate::kills::dies_after_its_entry(folder.path(), &bytes, &note).await;
+
+    let world = World::open_as_found(folder.path(), limits()).await;
+    let client = client.at(&world);
+    let key = agent().vkey().to_string();
+    let key = client.request(Method::PUT, "/api/v1/device/key").body(key).send().await.unwrap();
+    assert_eq!(key.status(), 204);
+    let stored = send_signed(&client, &bytes, &note).await;
+    assert_eq!(header(&stored, "exhibit-state"), "stored");
+
+    let head = client.head(&path).await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(header(&head, "exhibit-state"), "quarantined");
+    assert_ne!(header(&head, "exhibit-item"), header(&stored, "exhibit-item"));
+    assert_eq!(world.events("item.duplicate").await, 0);
+    world.account(&client).await;
+    world.verify().await;
+    world.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_signed_and_evidence_stays() {
     let folder = tempdir().unwrap();

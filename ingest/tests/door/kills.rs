@@ -38,7 +38,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(folder: &Path, fail: &str) -> (Server, String) {
+fn start(folder: &Path, fail: &str) -> Server {
     let _ = std::fs::remove_file(folder.join("address"));
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kills::child", "--ignored", "--nocapture"])
@@ -47,7 +47,11 @@ fn serve(folder: &Path, fail: &str) -> (Server, String) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let server = Server(child);
+    Server(child)
+}
+
+fn serve(folder: &Path, fail: &str) -> (Server, String) {
+    let server = start(folder, fail);
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         if let Ok(address) = std::fs::read_to_string(folder.join("address")) {
@@ -82,7 +86,26 @@ async fn finish(world: &World, client: &Client, path: &str, bytes: &[u8]) -> req
     reply
 }
 
-const MOMENTS: [&str; 10] = [
+/// A signed upload whose entry was written when the server died, and its answer not yet kept.
+pub(crate) async fn dies_after_its_entry(
+    folder: &Path,
+    bytes: &[u8],
+    note: &str,
+) -> (Client, String) {
+    use base64::Engine as _;
+    let client = enrol(folder).await;
+    let (server, base) = serve(folder, "command-submitted");
+    let client = Client { base, ..client };
+    let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
+    let path = header(&created, "location");
+    let note = base64::engine::general_purpose::STANDARD.encode(note);
+    let last = client.patch(&path, 0, bytes.to_vec()).header("exhibit-manifest", note);
+    assert!(last.send().await.is_err());
+    dies(server).await;
+    (client, path)
+}
+
+const MOMENTS: [&str; 12] = [
     "offset-durable",
     "offset-moved",
     "upload-before-seal",
@@ -92,6 +115,8 @@ const MOMENTS: [&str; 10] = [
     "command-submitted",
     "receipt-stored",
     "duplicate-submitted",
+    "duplicate-undone",
+    "duplicate-let-go",
     "upload-before-seal:2",
 ];
 
@@ -167,4 +192,36 @@ async fn recovery_finishes_what_nobody_comes_back_for() {
     assert_eq!(client.at(&world).receipt(&world, &head).await.digests(), Some(Digests::of(&bytes)));
     world.verify().await;
     world.close().await;
+}
+
+/// An upload whose object was complete when the server died, while the same recording was stored from another upload:
+/// the moments of a duplicate that has an object to undo.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_became_a_duplicate_is_undone_at_any_moment() {
+    for moment in ["duplicate-submitted", "duplicate-undone", "duplicate-let-go", "receipt-stored"]
+    {
+        let folder = tempdir().unwrap();
+        let client = enrol(folder.path()).await;
+        let (server, base) = serve(folder.path(), "object-complete");
+        let client = Client { base, ..client };
+        let bytes = footage(1, 700_000);
+        let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
+        let path = header(&created, "location");
+        assert!(client.patch(&path, 0, bytes.clone()).send().await.is_err());
+        dies(server).await;
+        let world = World::open_as_found(folder.path(), limits()).await;
+        client.at(&world).send(&bytes, "").await;
+        world.close().await;
+
+        dies(start(folder.path(), moment)).await;
+
+        let world = World::open(folder.path(), limits()).await;
+        let client = client.at(&world);
+        let reply = finish(&world, &client, &path, &bytes).await;
+        assert_eq!(header(&reply, "exhibit-state"), "duplicate", "{moment}");
+        assert_eq!(world.events("item.duplicate").await, 1, "{moment}");
+        world.account(&client).await;
+        world.verify().await;
+        world.close().await;
+    }
 }

@@ -55,6 +55,25 @@ impl ObjectStore {
         let (shared, object) = (Arc::clone(&self.shared), object.clone());
         blocking::run(move || dispose(&shared, &object)).await
     }
+
+    /// Undoes [`Self::complete`], wherever it was cut, also before it began: keys first, as with disposal. The upload's
+    /// folder is for [`Self::discard`]. Only for an object that no entry names. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn undo_complete(
+        &self,
+        sealed: SealedUpload,
+        name: ObjectName,
+    ) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || {
+            let placements = place(&shared, sealed.parts, &name)?;
+            let files: Vec<_> = placements.iter().map(|p| p.file.as_str()).collect();
+            remove_object(&shared, &files, &name)
+        })
+        .await
+    }
 }
 
 /// One part, where it is and where it goes.
@@ -193,17 +212,20 @@ fn check_length(placement: &Placement) -> Result<(), StoreError> {
 }
 
 fn dispose(shared: &Shared, object: &StoredObject) -> Result<(), StoreError> {
-    let parts = || object.parts.iter().map(|part| part.file.as_str());
-    for path in parts().map(|name| shared.key_file(name)) {
-        remove(&path)?;
-    }
-    for folder in parts().filter_map(|name| shared.key_file(name).parent().map(Path::to_owned)) {
+    let files: Vec<_> = object.parts.iter().map(|part| part.file.as_str()).collect();
+    remove_object(shared, &files, &object.name)
+}
+
+fn remove_object(shared: &Shared, files: &[&str], name: &ObjectName) -> Result<(), StoreError> {
+    let keys: Vec<_> = files.iter().map(|name| shared.key_file(name)).collect();
+    keys.iter().try_for_each(|path| remove(path))?;
+    for folder in keys.iter().filter_map(|path| path.parent()) {
         if folder.exists() {
-            sync(&folder)?;
+            sync(folder)?;
         }
     }
-    parts().try_for_each(|name| remove(&shared.file(name)))?;
-    remove(&outboard_file(shared, &object.name))
+    files.iter().try_for_each(|name| remove(&shared.file(name)))?;
+    remove(&outboard_file(shared, name))
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
