@@ -13,7 +13,7 @@ use common::{CLIP_1, CLIP_2, Made, bundle};
 use exhibit_verify::VerifyArgs;
 use proptest::prelude::*;
 use zip::CompressionMethod;
-use zip::write::{SimpleFileOptions, ZipWriter};
+use zip::write::{FullFileOptions, SimpleFileOptions, ZipWriter};
 
 fn files_of(made: &Made) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
@@ -209,6 +209,115 @@ fn overlapping_entries() {
     bytes[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     expect(&check(&made, &path), Outcome::Mismatch, Code::ZipOverlap);
+}
+
+/// Info-ZIP obeys a field of this kind before the name: what is unpacked would have other names than what was checked.
+#[test]
+fn extra_field_with_another_name() {
+    const UNICODE_PATH: u16 = 0x7075;
+    for central_only in [false, true] {
+        let made = bundle();
+        let path = zip(&made, |zip| {
+            let mut options = FullFileOptions::default()
+                .compression_method(CompressionMethod::Stored)
+                .unix_permissions(0o644);
+            let name = b"\x01\0\0\0\0JSM_1-2026-11-22/data/originals/002-clip_2.mp4";
+            options.add_extra_field(UNICODE_PATH, name.as_slice(), central_only).unwrap();
+            zip.start_file("JSM_1-2026-11-22/data/originals/003-clip.mp4", options).unwrap();
+        });
+        let report = check(&made, &path);
+        assert_ne!(report.result, Outcome::Match);
+        let malformed = report.findings.iter().any(|f| f.code == Code::ZipMalformed);
+        assert!(malformed, "{:#?}", report.findings);
+    }
+}
+
+/// Where both ends describe the directory, one reader goes by the one and the next by the other.
+#[test]
+fn two_ends_that_disagree() {
+    let made = bundle();
+    let bytes = fs::read(zip(&made, |_| {})).unwrap();
+    let path = made.folder.path().join("two-ends.zip");
+    let all_ones = |end: &mut [u8]| end[8..20].fill(0xff);
+    for alike in [(|_: &mut [u8]| {}) as fn(&mut [u8]), all_ones] {
+        fs::write(&path, with_64_bit_end(&bytes, alike)).unwrap();
+        let report = check(&made, &path);
+        assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]));
+    }
+    // On this disk's number, the directory's disk, the two counts, the size, the place.
+    for at in [4, 6, 8, 10, 12, 16] {
+        let mut end = with_64_bit_end(&bytes, |end| end[at] ^= 1);
+        fs::write(&path, &end).unwrap();
+        expect(&check(&made, &path), Outcome::CannotTell, Code::ZipMalformed);
+        // And without the wide one the same contradiction with the directory itself.
+        end = bytes.clone();
+        let narrow = end.len() - 22;
+        end[narrow + at] ^= 1;
+        fs::write(&path, &end).unwrap();
+        expect(&check(&made, &path), Outcome::CannotTell, Code::ZipMalformed);
+    }
+}
+
+/// The wide end says how long it is, which disk it is on and how many entries lie there, too.
+#[test]
+fn wide_end_in_another_form() {
+    let made = bundle();
+    let bytes = fs::read(zip(&made, |_| {})).unwrap();
+    let path = made.folder.path().join("wide.zip");
+    let wide = bytes.len() - 22;
+    // Its length, its disk, the directory's disk, entries on this disk; in the locator: disk, number of disks.
+    for at in [4, 16, 20, 24, 56 + 4, 56 + 16] {
+        let mut end = with_64_bit_end(&bytes, |_| {});
+        end[wide + at] ^= 4;
+        fs::write(&path, &end).unwrap();
+        expect(&check(&made, &path), Outcome::CannotTell, Code::ZipMalformed);
+    }
+}
+
+/// A value beside a size that needs none: readers differ in whether they take it.
+#[test]
+fn wide_value_that_nothing_asks_for() {
+    let made = bundle();
+    let path = made.folder.path().join("bundle.zip");
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    for (name, bytes) in files_of(&made) {
+        zip.start_file(name, stored().large_file(true)).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    // The first header has both sizes in its extra field; here the narrow ones are filled in beside it.
+    assert_eq!(bytes[18..26], [0xff; 8], "the case is about a header with wide sizes");
+    let size = (files_of(&made)[0].1.len() as u32).to_le_bytes();
+    let mut both = bytes.clone();
+    both[18..22].copy_from_slice(&size);
+    both[22..26].copy_from_slice(&size);
+    fs::write(&path, both).unwrap();
+    let report = check(&made, &path);
+    assert_ne!(report.result, Outcome::Match);
+    assert!(report.findings.iter().any(|f| f.code == Code::ZipMalformed), "{:#?}", report.findings);
+}
+
+/// The same ZIP with a wide end before its narrow one, which `change` may alter.
+fn with_64_bit_end(bytes: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let (before, narrow) = bytes.split_at(bytes.len() - 22);
+    let at = before.len() as u64;
+    let count = u64::from(u16::from_le_bytes([narrow[10], narrow[11]]));
+    let wide = |at: usize| u64::from(u32::from_le_bytes(*narrow[at..].first_chunk().unwrap()));
+    let mut out = before.to_vec();
+    out.extend_from_slice(b"PK\x06\x06");
+    out.extend_from_slice(&44_u64.to_le_bytes());
+    out.extend_from_slice(&[45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for value in [count, count, wide(12), wide(16)] {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    out.extend_from_slice(b"PK\x06\x07\0\0\0\0");
+    out.extend_from_slice(&at.to_le_bytes());
+    out.extend_from_slice(&1_u32.to_le_bytes());
+    let mut narrow = narrow.to_vec();
+    change(&mut narrow);
+    out.extend_from_slice(&narrow);
+    out
 }
 
 proptest! {

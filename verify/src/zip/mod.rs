@@ -1,26 +1,25 @@
 //! A bundle as a ZIP of stored entries (APPNOTE.TXT 6.3.10), read strictly.
 //!
 //! A ZIP can say two things at once: in its directory and before each entry, by overlapping entries, by bytes that no
-//! entry has. Programs differ in what they believe, so anything but the one plain form is a finding: entries stored
-//! as they are, one after the other without gaps, each described twice and both times alike.
+//! entry has, by a second name in an extra field. Programs differ in what they believe, so anything but the one plain
+//! form is a finding: entries stored as they are, one after the other without gaps, each described twice and both times
+//! alike, with no extra field but the wide sizes that its header asks for.
+
+mod end;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::Path;
 
 use chain_of_custody::report::Code;
+
+use end::{END, find_directory, read_at, u16_at, u32_at};
 
 use crate::gather::{Gathered, Place};
 use crate::limits::{MAX_FILES, MAX_ZIP_DIRECTORY_BYTES};
 
 const LOCAL: &[u8; 4] = b"PK\x03\x04";
 const CENTRAL: &[u8; 4] = b"PK\x01\x02";
-const END: &[u8; 4] = b"PK\x05\x06";
-const END_64: &[u8; 4] = b"PK\x06\x06";
-const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
-const END_BYTES: u64 = 22;
-const LOCATOR_BYTES: u64 = 20;
-const END_64_BYTES: u64 = 56;
 const LOCAL_BYTES: u64 = 30;
 const CENTRAL_BYTES: usize = 46;
 const EXTRA_64: u16 = 1;
@@ -98,8 +97,8 @@ fn read_entries(path: &Path) -> Result<(Vec<Entry>, u64), Fault> {
     let mut rest = bytes.as_slice();
     let mut entries = Vec::new();
     for _ in 0..directory.count {
-        let mut entry =
-            parse_central(&mut rest).ok_or(Fault::Malformed("its directory is damaged"))?;
+        let mut entry = parse_central(&mut rest)
+            .ok_or(Fault::Malformed("its directory is damaged or not plain"))?;
         if entry.header_at >= directory.at {
             return Err(Fault::Malformed("an entry lies behind the directory"));
         }
@@ -113,60 +112,6 @@ fn read_entries(path: &Path) -> Result<(Vec<Entry>, u64), Fault> {
     Ok((entries, directory.at))
 }
 
-struct Directory {
-    count: u64,
-    size_bytes: u64,
-    at: u64,
-}
-
-/// The directory ends where its end record begins, and the file ends with that.
-fn find_directory(file: &mut File) -> Result<Directory, Fault> {
-    let length = file.seek(SeekFrom::End(0))?;
-    let end_at = length.checked_sub(END_BYTES).ok_or(Fault::Malformed("it is too short"))?;
-    let end = read_at(file, end_at, END_BYTES)?;
-    if !end.starts_with(END) || u16_at(&end, 20) != Some(0) {
-        return Err(Fault::Malformed(
-            "it does not end with its directory: cut off, or something was added",
-        ));
-    }
-    let small = |at| u16_at(&end, at).map(u64::from);
-    let large = |at| u32_at(&end, at).map(u64::from);
-    let cut = Fault::Malformed("its end is damaged");
-    let (Some(count), Some(size_bytes), Some(at)) = (small(10), large(12), large(16)) else {
-        return Err(cut);
-    };
-    let is_64 =
-        end_at.checked_sub(LOCATOR_BYTES).map(|at| read_at(file, at, LOCATOR_BYTES)).transpose()?;
-    let (found, directory_end) = match is_64.filter(|locator| locator.starts_with(LOCATOR_64)) {
-        None => (Directory { count, size_bytes, at }, end_at),
-        Some(locator) => find_directory_64(file, &locator, end_at)?,
-    };
-    if found.at.checked_add(found.size_bytes) != Some(directory_end) {
-        return Err(Fault::Malformed("its directory is not where its end says"));
-    }
-    Ok(found)
-}
-
-fn find_directory_64(
-    file: &mut File,
-    locator: &[u8],
-    end_at: u64,
-) -> Result<(Directory, u64), Fault> {
-    let bad = || Fault::Malformed("its ZIP64 end is damaged");
-    let at = u64_at(locator, 8).ok_or_else(bad)?;
-    if at.checked_add(END_64_BYTES + LOCATOR_BYTES) != Some(end_at) {
-        return Err(bad());
-    }
-    let end = read_at(file, at, END_64_BYTES)?;
-    let fields = (u64_at(&end, 32), u64_at(&end, 40), u64_at(&end, 48));
-    match fields {
-        (Some(count), Some(size_bytes), Some(start)) if end.starts_with(END_64) => {
-            Ok((Directory { count, size_bytes, at: start }, at))
-        }
-        _ => Err(bad()),
-    }
-}
-
 /// One record of the directory; `rest` moves behind it.
 fn parse_central(rest: &mut &[u8]) -> Option<Entry> {
     let header = rest.get(..CENTRAL_BYTES).filter(|header| header.starts_with(CENTRAL))?;
@@ -174,13 +119,9 @@ fn parse_central(rest: &mut &[u8]) -> Option<Entry> {
     let (name, after) = rest.get(CENTRAL_BYTES..)?.split_at_checked(lengths[0])?;
     let (extra, after) = after.split_at_checked(lengths[1])?;
     let (_comment, after) = after.split_at_checked(lengths[2])?;
-    let mut values = extra_64(extra)?;
-    let mut wide =
-        |narrow: u32| if narrow == IN_EXTRA { values.next() } else { Some(u64::from(narrow)) };
     // In the extra field they stand in this order: size, stored size, place.
-    let size_bytes = wide(u32_at(header, 24)?)?;
-    let stored_bytes = wide(u32_at(header, 20)?)?;
-    let header_at = wide(u32_at(header, 42)?)?;
+    let narrow = [u32_at(header, 24)?, u32_at(header, 20)?, u32_at(header, 42)?];
+    let [size_bytes, stored_bytes, header_at] = widened(narrow, extra)?;
     let (flags, method) = (u16_at(header, 8)?, u16_at(header, 10)?);
     let entry = Entry {
         name: String::from_utf8_lossy(name).into_owned(),
@@ -189,30 +130,39 @@ fn parse_central(rest: &mut &[u8]) -> Option<Entry> {
         size_bytes: stored_bytes,
         stored: method == 0 && size_bytes == stored_bytes,
         unix_kind: (u32_at(header, 38)? >> 16) & KIND_MASK,
-        alike: flags & REFUSED_FLAGS == 0 && std::str::from_utf8(name).is_ok(),
+        alike: flags & REFUSED_FLAGS == 0
+            && u16_at(header, 34)? == 0
+            && std::str::from_utf8(name).is_ok(),
     };
     *rest = after;
     Some(entry)
 }
 
-/// The 64-bit values of the extra field, in order; none if there is no such field, nothing if it is damaged.
-fn extra_64(mut extra: &[u8]) -> Option<impl Iterator<Item = u64>> {
-    let mut values = Vec::new();
-    while !extra.is_empty() {
-        let (id, length) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));
-        let (field, after) = extra.get(4..)?.split_at_checked(length)?;
-        if id == EXTRA_64 && values.is_empty() {
-            values =
-                field.as_chunks::<8>().0.iter().map(|value| u64::from_le_bytes(*value)).collect();
+/// The values, with those that are all ones taken from the extra field. Nothing if there is any other extra field, or
+/// a value that nothing asks for: some program would go by it.
+fn widened<const N: usize>(narrow: [u32; N], extra: &[u8]) -> Option<[u64; N]> {
+    let asked = narrow.iter().filter(|value| **value == IN_EXTRA).count();
+    let values = match extra {
+        [] => &[],
+        _ => {
+            let field = extra.get(4..)?;
+            let whole = usize::from(u16_at(extra, 2)?) == field.len();
+            field.as_chunks::<8>().0.get(..asked).filter(|values| {
+                u16_at(extra, 0) == Some(EXTRA_64) && whole && values.len() * 8 == field.len()
+            })?
         }
-        extra = after;
+    };
+    let mut values = values.iter().map(|value| u64::from_le_bytes(*value));
+    let mut wide = [0; N];
+    for (wide, narrow) in wide.iter_mut().zip(narrow) {
+        *wide = if narrow == IN_EXTRA { values.next()? } else { narrow.into() };
     }
-    Some(values.into_iter())
+    Some(wide)
 }
 
 /// Holds the header before the data against the directory.
 fn match_local(file: &mut File, entry: &mut Entry) -> Result<(), Fault> {
-    let damaged = || Fault::Malformed("an entry's header is damaged");
+    let damaged = || Fault::Malformed("an entry's header is damaged or not plain");
     let header = read_at(file, entry.header_at, LOCAL_BYTES)?;
     let lengths = (u16_at(&header, 26), u16_at(&header, 28));
     let (Some(name_bytes), Some(extra_bytes)) = lengths else { return Err(damaged()) };
@@ -222,14 +172,12 @@ fn match_local(file: &mut File, entry: &mut Entry) -> Result<(), Fault> {
     let (name_bytes, extra_bytes) = (u64::from(name_bytes), u64::from(extra_bytes));
     let names = read_at(file, entry.header_at + LOCAL_BYTES, name_bytes + extra_bytes)?;
     let (name, extra) = names.split_at_checked(name_bytes as usize).ok_or_else(damaged)?;
-    let mut values = extra_64(extra).ok_or_else(damaged)?;
-    let mut wide = |narrow: Option<u32>| match narrow {
-        Some(IN_EXTRA) => values.next(),
-        narrow => narrow.map(u64::from),
+    let (Some(size), Some(stored)) = (u32_at(&header, 22), u32_at(&header, 18)) else {
+        return Err(damaged());
     };
-    let (size, stored) = (wide(u32_at(&header, 22)), wide(u32_at(&header, 18)));
+    let [size, stored] = widened([size, stored], extra).ok_or_else(damaged)?;
     let flags = u16_at(&header, 6).unwrap_or(REFUSED_FLAGS);
-    let same_size = !entry.stored || (size == stored && stored == Some(entry.size_bytes));
+    let same_size = !entry.stored || (size == stored && stored == entry.size_bytes);
     let same_method = entry.stored == (u16_at(&header, 8) == Some(0));
     entry.alike &=
         name == entry.name.as_bytes() && flags & REFUSED_FLAGS == 0 && same_size && same_method;
@@ -303,23 +251,4 @@ fn add_folder(entry: &Entry, name: &str, gathered: &mut Gathered) {
             "A name is absolute or leads out of the bundle. It was not followed.",
         );
     }
-}
-
-fn read_at(file: &mut File, at: u64, length: u64) -> Result<Vec<u8>, Fault> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut bytes = Vec::new();
-    file.by_ref().take(length).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(Fault::Malformed("it is cut off")) }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
