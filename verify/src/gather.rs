@@ -39,17 +39,31 @@ pub(crate) struct Gathered {
 impl Gathered {
     /// Adds a file if its name is one that bundles have, and the first of it; else a finding.
     pub(crate) fn add(&mut self, place: Place) {
-        match layout::check_path(&place.path) {
-            Ok(()) => self.places.push(place),
-            Err(BadPath::LeavesFolder) => {
-                let message = "A name is absolute or leads out of the bundle. It was not followed.";
-                self.find(Code::NameLeavesFolder, &place.path, message);
-            }
-            Err(BadPath::Unsafe) => {
-                let message = "A name is too long or holds characters that bundles do not have.";
-                self.find(Code::NameUnsafe, &place.path, message);
-            }
+        self.add_named(&place.path.clone(), place);
+    }
+
+    /// The same for a file that is packed under a longer name, its top folder included.
+    pub(crate) fn add_named(&mut self, packed: &str, place: Place) {
+        if self.check_name(packed, &place.path) {
+            self.places.push(place);
         }
+    }
+
+    /// Whether bundles have such a name; else a finding, which shows it as `path`.
+    pub(crate) fn check_name(&mut self, name: &str, path: &str) -> bool {
+        let Err(bad) = layout::check_path(name) else { return true };
+        let (code, message) = match bad {
+            BadPath::LeavesFolder => (
+                Code::NameLeavesFolder,
+                "A name is absolute or leads out of the bundle. It was not followed.",
+            ),
+            BadPath::Unsafe => (
+                Code::NameUnsafe,
+                "A name is too long or holds characters that bundles do not have.",
+            ),
+        };
+        self.find(code, path, message);
+        false
     }
 
     pub(crate) fn find(&mut self, code: Code, path: &str, message: impl Into<String>) {

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use chain_of_custody::bundle::layout::MAX_PATH_CHARS;
 use chain_of_custody::report::{Code, Outcome, Report};
 use common::{CLIP_1, CLIP_2, Made, bundle};
 use exhibit_verify::VerifyArgs;
@@ -37,6 +38,34 @@ fn zip(made: &Made, also: impl FnOnce(&mut ZipWriter<File>)) -> PathBuf {
     }
     also(&mut zip);
     zip.finish().unwrap();
+    path
+}
+
+/// The same with another top folder, which the writer itself might refuse to write.
+fn zip_under(made: &Made, top: &str) -> PathBuf {
+    let path = made.folder.path().join("under.zip");
+    let placeholder = "Q".repeat(top.len() + 1);
+    let mut zip = ZipWriter::new(File::create(&path).unwrap());
+    let mut files = Vec::new();
+    common::list(&made.path(), &placeholder, &mut files);
+    for (name, bytes) in files {
+        zip.start_file(name, stored()).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    let (mut bytes, top) = (fs::read(&path).unwrap(), format!("{top}/"));
+    // Names stand 30 bytes into a header before the data, and 46 bytes into one of the directory.
+    for at in 0..bytes.len() {
+        let name = match bytes[at..].first_chunk() {
+            Some(b"PK\x03\x04") => at + 30,
+            Some(b"PK\x01\x02") => at + 46,
+            _ => continue,
+        };
+        if bytes[name..].starts_with(placeholder.as_bytes()) {
+            bytes[name..name + top.len()].copy_from_slice(top.as_bytes());
+        }
+    }
+    fs::write(&path, bytes).unwrap();
     path
 }
 
@@ -144,7 +173,10 @@ fn symlink() {
 
 #[test]
 fn names_that_leave_the_folder() {
-    for name in ["JSM_1-2026-11-22/../../x", "/etc/passwd", "JSM_1-2026-11-22/data\\..\\..\\x"] {
+    let top = "JSM_1-2026-11-22";
+    let below =
+        ["../../x", "data\\..\\..\\x", "data\\..\\..\\x/"].map(|name| format!("{top}/{name}"));
+    for name in below.iter().map(String::as_str).chain(["/etc/passwd"]) {
         let made = bundle();
         let placeholder = "Q".repeat(name.len());
         let path = zip(&made, |zip| zip.start_file(placeholder.as_str(), stored()).unwrap());
@@ -209,6 +241,38 @@ fn overlapping_entries() {
     bytes[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     expect(&check(&made, &path), Outcome::Mismatch, Code::ZipOverlap);
+}
+
+/// The top folder is a name too: an unpacker follows it like every other.
+#[test]
+fn top_folder_that_leaves_the_folder_or_hides() {
+    let cases = [
+        ("..", Code::NameLeavesFolder),
+        ("", Code::NameLeavesFolder),
+        ("C:", Code::NameLeavesFolder),
+        ("..\\..\\x", Code::NameLeavesFolder),
+        ("\u{202e}fdp", Code::NameUnsafe),
+        ("a\u{7}b", Code::NameUnsafe),
+        ("nul", Code::NameUnsafe),
+    ];
+    for (top, code) in cases {
+        let made = bundle();
+        let report = check(&made, &zip_under(&made, top));
+        expect(&report, Outcome::Mismatch, code);
+        assert_eq!(report.findings.len(), 1, "said once: {:#?}", report.findings);
+        let footage = report.files.iter().all(|file| file.result == Outcome::Match);
+        assert!(footage, "{top:?} changes no footage");
+    }
+}
+
+#[test]
+fn top_folder_counts_in_the_length_of_a_path() {
+    let made = bundle();
+    let longest = files_of(&made).iter().map(|(name, _)| name.len()).max().unwrap();
+    let room = MAX_PATH_CHARS - (longest - "JSM_1-2026-11-22/".len()) - 1;
+    assert_eq!(check(&made, &zip_under(&made, &"t".repeat(room))).result, Outcome::Match);
+    let report = check(&made, &zip_under(&made, &"t".repeat(room + 1)));
+    expect(&report, Outcome::Mismatch, Code::NameUnsafe);
 }
 
 /// Info-ZIP obeys a field of this kind before the name: what is unpacked would have other names than what was checked.

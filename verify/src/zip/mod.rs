@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use chain_of_custody::bundle::layout::BAGIT;
 use chain_of_custody::report::Code;
 
 use end::{END, find_directory, read_at, u16_at, u32_at};
@@ -187,15 +188,29 @@ fn match_local(file: &mut File, entry: &mut Entry) -> Result<(), Fault> {
 
 fn gather(path: &Path, entries: Vec<Entry>, end: u64, gathered: &mut Gathered) {
     check_tiling(&entries, end, gathered);
-    let top = entries
-        .first()
-        .and_then(|entry| entry.name.split_once('/'))
-        .map(|(top, _)| format!("{top}/"));
-    let top = top.filter(|top| entries.iter().all(|entry| entry.name.starts_with(top.as_str())));
+    let top = top_of(&entries);
+    // Said once: the names below it are then judged without it.
+    let good = top.is_empty() || gathered.check_name(&format!("{top}{BAGIT}"), &top);
     for entry in entries {
-        add(path, entry, top.as_deref().unwrap_or_default(), gathered);
+        let name = entry.name.strip_prefix(top.as_str()).unwrap_or(&entry.name).to_owned();
+        let packed = if good { entry.name.clone() } else { name.clone() };
+        add(path, &entry, &Name { packed, name }, gathered);
     }
     gathered.refuse_equal_names();
+}
+
+/// The one top folder with its slash. An unpacker follows it like every other part of a name.
+fn top_of(entries: &[Entry]) -> String {
+    let first = entries.first().and_then(|entry| entry.name.split_once('/'));
+    let top = first.map(|(top, _)| format!("{top}/"));
+    let top = top.filter(|top| entries.iter().all(|entry| entry.name.starts_with(top.as_str())));
+    top.unwrap_or_default()
+}
+
+/// What an entry is called: in the ZIP, as far as that is to be judged, and in the bundle.
+struct Name {
+    packed: String,
+    name: String,
 }
 
 /// From the first byte to the directory, each entry begins where the one before ends.
@@ -218,14 +233,14 @@ fn check_tiling(entries: &[Entry], end: u64, gathered: &mut Gathered) {
     }
 }
 
-fn add(zip: &Path, entry: Entry, top: &str, gathered: &mut Gathered) {
-    let name = entry.name.strip_prefix(top).unwrap_or(&entry.name);
+fn add(zip: &Path, entry: &Entry, names: &Name, gathered: &mut Gathered) {
+    let Name { packed, name } = names;
     if !entry.alike {
         let message = "An entry is described differently in two places, encrypted, or written without its size.";
         return gathered.find(Code::ZipMalformed, name, message);
     }
     if name.is_empty() || name.ends_with('/') {
-        return add_folder(&entry, name, gathered);
+        return add_folder(entry, names, gathered);
     }
     if !matches!(entry.unix_kind, 0 | KIND_FILE) {
         let message = "A link or special file lies in the bundle. It was not followed.";
@@ -235,20 +250,17 @@ fn add(zip: &Path, entry: Entry, top: &str, gathered: &mut Gathered) {
         let message = "An entry is compressed. Unpack the ZIP and check the folder.";
         return gathered.find(Code::ZipCompressed, name, message);
     }
-    let (path, file) = (name.to_owned(), zip.to_owned());
-    gathered.add(Place { path, file, offset: entry.data_at, size_bytes: entry.size_bytes });
+    let (path, file) = (name.clone(), zip.to_owned());
+    let place = Place { path, file, offset: entry.data_at, size_bytes: entry.size_bytes };
+    gathered.add_named(packed, place);
 }
 
-/// Folders carry nothing: only one that hides something is worth a word.
-fn add_folder(entry: &Entry, name: &str, gathered: &mut Gathered) {
+/// Folders carry nothing: only one that hides something, or whose name bundles do not have, is worth a word.
+fn add_folder(entry: &Entry, Name { packed, name }: &Name, gathered: &mut Gathered) {
     if entry.size_bytes != 0 || !matches!(entry.unix_kind, 0 | KIND_FOLDER) {
         gathered.find(Code::ZipMalformed, name, "A folder in the ZIP has content.");
     }
-    if name.split('/').any(|part| part == "..") || name.starts_with('/') {
-        gathered.find(
-            Code::NameLeavesFolder,
-            name,
-            "A name is absolute or leads out of the bundle. It was not followed.",
-        );
+    if !name.is_empty() {
+        gathered.check_name(packed.strip_suffix('/').unwrap_or(packed), name);
     }
 }
