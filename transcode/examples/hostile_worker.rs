@@ -74,8 +74,12 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
 }
 
 fn ready(protocol: u8) -> Frame {
-    let (own_user_namespace, own_network_namespace) = (true, true);
-    Frame::Ready(Confinement { protocol, own_user_namespace, own_network_namespace })
+    Frame::Ready(Confinement {
+        protocol,
+        own_user_namespace: true,
+        own_network_namespace: true,
+        threads_limited: true,
+    })
 }
 
 fn report() -> Report {

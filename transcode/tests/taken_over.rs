@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use support::*;
@@ -43,4 +43,53 @@ async fn it_can_open_nothing() {
 #[tokio::test]
 async fn its_memory_is_its_own() {
     assert_eq!(deed("is-readable").await, "dumpable 0");
+}
+
+/// As an ordinary account the worker has few threads and processes; root is exempt, and the worker says so.
+#[tokio::test]
+async fn it_multiplies_only_where_it_says_that_it_may() {
+    if rustix::process::getuid().is_root() {
+        assert_eq!(deed("multiplies").await, "200 threads, limited: false");
+        let folder = tempfile::tempdir().unwrap();
+        let program = as_nobody(taken_over_worker(), "multiplies", folder.path());
+        assert_eq!(last_word(&program).await, "15 threads, limited: true");
+    } else {
+        assert_eq!(deed("multiplies").await, "15 threads, limited: true");
+    }
+}
+
+/// The real one under an ordinary account: what it makes needs no more threads than it may have.
+#[tokio::test]
+async fn an_ordinary_account_makes_viewing_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = match rustix::process::getuid().is_root() {
+        true => as_nobody(worker(), "exhibit-transcode", folder.path()),
+        false => worker().to_owned(),
+    };
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let supervisor = Supervisor::new(program, allowance());
+    let mut made = Vec::new();
+    for path in [CCTV.to_owned(), format!("{HELLO}.avi")] {
+        made.clear();
+        let proxy = Recipe::Proxy(Default::default());
+        let original = footage(&path);
+        let run = supervisor.run(proxy, digests.clone(), &original, &mut made);
+        let finished = run.await.unwrap();
+        assert!(finished.confinement.threads_limited, "{path}: {:?}", finished.confinement);
+        assert_eq!(complaints(&made), "", "{path}");
+    }
+}
+
+/// A script that starts `program`, under another name, as an account without rights.
+fn as_nobody(program: &Path, name: &str, folder: &Path) -> PathBuf {
+    let named = folder.join(name);
+    std::os::unix::fs::symlink(program, &named).unwrap();
+    let script = folder.join("as-nobody");
+    let account = "--reuid=65534 --regid=65534 --clear-groups";
+    let text = format!("#!/bin/sh\nexec setpriv {account} {}\n", named.display());
+    std::fs::write(&script, text).unwrap();
+    let mode = || std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode()).unwrap();
+    std::fs::set_permissions(folder, mode()).unwrap();
+    script
 }

@@ -141,8 +141,8 @@ impl Recipe {
     }
 }
 
-/// What the worker did to itself before the first hostile byte. The floor (limits, no new privileges, no new files,
-/// empty environment) is always laid, or the worker refuses to run; separation from the network comes on top.
+/// What the worker did to itself before the first hostile byte. The floor (limits, no new privileges, no new
+/// descriptors, empty environment) is always laid, or the worker refuses to run; what is named here comes on top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confinement {
@@ -150,6 +150,8 @@ pub struct Confinement {
     /// Own user and network namespaces.
     pub own_user_namespace: bool,
     pub own_network_namespace: bool,
+    /// A limit on threads and processes holds, as tried out. It cannot for root, nor outside an own user namespace.
+    pub threads_limited: bool,
 }
 
 /// Why the worker made nothing, for machines.

@@ -28,10 +28,11 @@ fn main() {
     let Some(Frame::Job(job)) = receive(&mut socket) else { return };
     let last_word = match confine::confine(&job.limits) {
         Ok(confinement) => {
+            let limited = confinement.threads_limited;
             send(&mut socket, &Frame::Ready(confinement));
             // SAFETY: nothing in this program uses the descriptor.
             unsafe { libc::close(GIVEN_UP) };
-            attempt(deed, &own.with_file_name("log.key"))
+            attempt(deed, &own.with_file_name("log.key"), limited)
         }
         Err(reason) => format!("unconfined: {reason}"),
     };
@@ -39,13 +40,13 @@ fn main() {
     send(&mut socket, &Frame::Failed(failure));
 }
 
-fn attempt(deed: &str, key: &Path) -> String {
+fn attempt(deed: &str, key: &Path, threads_limited: bool) -> String {
     match deed {
         "opens" => said(std::fs::File::open(key)),
         "connects" => said(UnixStream::connect(key)),
         "makes-a-pipe" => said(io::pipe()),
         "is-readable" => dumpable(),
-        "multiplies" => multiply(),
+        "multiplies" => format!("{} threads, limited: {threads_limited}", multiply()),
         _ => "an unknown deed".to_owned(),
     }
 }
@@ -60,11 +61,10 @@ fn dumpable() -> String {
 }
 
 /// How many threads it can have besides its first.
-fn multiply() -> String {
+fn multiply() -> usize {
     let sleep = || std::thread::sleep(FOREVER);
     let more = || std::thread::Builder::new().stack_size(64 << 10).spawn(sleep);
-    let count = (0..MANY_THREADS).map_while(|_| more().ok()).count();
-    format!("{count} threads")
+    (0..MANY_THREADS).map_while(|_| more().ok()).count()
 }
 
 fn send(socket: &mut UnixStream, frame: &Frame) {

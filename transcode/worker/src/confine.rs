@@ -2,7 +2,7 @@
 //!
 //! The floor, without which nothing is read: no environment, no descriptors but the socket, no new ones, no files
 //! written, no core dump, no new privileges, no capabilities, memory and processor time limited. On top, where the
-//! system allows it: own user, network, IPC and host-name namespaces. Seccomp and Landlock belong to the floor too and
+//! system allows it: own user, network, IPC and host-name namespaces, and few threads. Seccomp and Landlock belong to the floor too and
 //! are not laid yet.
 
 use std::io;
@@ -13,6 +13,8 @@ use transcode_protocol::{Confinement, Limits, PROTOCOL_VERSION};
 const DESCRIPTORS_KEPT: libc::c_uint = 3;
 /// Each arena of the allocator reserves address space: few of them, so that the memory limit means memory.
 const ALLOCATOR_ARENAS: libc::c_int = 2;
+/// Threads and processes together: decoder and encoder need fewer than half of them.
+const MAX_THREADS: u64 = 16;
 
 const CPU_GRACE_SECONDS: u64 = 2;
 
@@ -25,6 +27,7 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     check(no_new_privileges(), "refusing new privileges")?;
     // SAFETY: only sets a number inside the allocator.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_ARENAS) };
+    let threads_limited = own_user_namespace && limit_threads();
     for (resource, limit, what) in [
         (libc::RLIMIT_CORE, 0, "core dumps"),
         (libc::RLIMIT_FSIZE, 0, "file size"),
@@ -36,7 +39,12 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     ] {
         check(limit_to(resource, limit), what)?;
     }
-    Ok(Confinement { protocol: PROTOCOL_VERSION, own_user_namespace, own_network_namespace })
+    Ok(Confinement {
+        protocol: PROTOCOL_VERSION,
+        own_user_namespace,
+        own_network_namespace,
+        threads_limited,
+    })
 }
 
 fn check(result: io::Result<()>, what: &str) -> Result<(), String> {
@@ -87,10 +95,41 @@ fn no_new_privileges() -> io::Result<()> {
     }
 }
 
+/// Limits threads and processes together, where that can hold: the kernel exempts root, and only in a user namespace of
+/// our own does it count ours alone, not all of the account. Whether it does both is tried out, not assumed.
+fn limit_threads() -> bool {
+    let Ok(before) = limit_of(libc::RLIMIT_NPROC) else { return false };
+    let only = |count| {
+        let limit = libc::rlimit { rlim_cur: count, rlim_max: before.rlim_max };
+        set_limit(libc::RLIMIT_NPROC, limit).is_ok()
+    };
+    let one_is_one = only(1) && !another_thread_starts();
+    let two_are_two = only(2) && another_thread_starts();
+    if one_is_one && two_are_two {
+        return limit_to(libc::RLIMIT_NPROC, MAX_THREADS.min(before.rlim_max)).is_ok();
+    }
+    // Where this fails, threads will not start either, and the job says so.
+    let _ = set_limit(libc::RLIMIT_NPROC, before);
+    false
+}
+
+fn another_thread_starts() -> bool {
+    std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one structure.
+    succeeded(unsafe { libc::getrlimit(resource, &mut limit) }.into()).map(|()| limit)
+}
+
 fn limit_to(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
     // Processor time ends with a signal that says so; only who ignores it is killed.
     let grace = if resource == libc::RLIMIT_CPU { CPU_GRACE_SECONDS } else { 0 };
-    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit.saturating_add(grace) };
+    set_limit(resource, libc::rlimit { rlim_cur: limit, rlim_max: limit.saturating_add(grace) })
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limit: libc::rlimit) -> io::Result<()> {
     // SAFETY: reads one structure.
     succeeded(unsafe { libc::setrlimit(resource, &limit) }.into())
 }
