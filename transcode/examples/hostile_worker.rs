@@ -10,6 +10,8 @@ use transcode::protocol::{
     PROTOCOL_VERSION, Report, WorkerFailure,
 };
 
+/// Less than the idle limit of the tests.
+const A_LITTLE: Duration = Duration::from_millis(400);
 const FOREVER: Duration = Duration::from_secs(3600);
 
 fn main() {
@@ -58,6 +60,19 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
         "reads-for-ever" => loop {
             send(socket, &Frame::Range { offset: 0, len: 1 << 10 });
             receive(socket);
+        },
+        "listens-to-nothing" => loop {
+            send(socket, &Frame::Range { offset: 0, len: 100_000 });
+        },
+        "dribbles" => {
+            for byte in [b'E', b'X', PROTOCOL_VERSION, 0x14, 0, 0, 0, 2] {
+                let _ = socket.write_all(&[byte]);
+                std::thread::sleep(A_LITTLE);
+            }
+        }
+        "takes-its-time" => loop {
+            send(socket, &Frame::Progress { permille: 1 });
+            std::thread::sleep(A_LITTLE);
         },
         "boasts" => send(socket, &Frame::Done(report())),
         "closes-and-stays" => {

@@ -38,6 +38,9 @@ pub enum Failure {
 pub enum Limit {
     #[error("wall time of {0} s")]
     WallSeconds(u64),
+    /// No whole frame from the worker, or none of ours taken by it.
+    #[error("{0} s without a word")]
+    IdleSeconds(u64),
     #[error("processor time of {0} s")]
     CpuSeconds(u64),
     #[error("{0} bytes of output")]

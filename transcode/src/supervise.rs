@@ -27,11 +27,16 @@ pub const WORKER_VARIABLE: &str = "EXHIBIT_TRANSCODE";
 /// How long a worker that has said its last word may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// A worker at work asks for a range or sends output every few seconds; on a crowded machine, every few minutes.
+const IDLE_TIME: Duration = Duration::from_secs(600);
+
 /// What a worker may use up. Beyond these it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     pub worker: Limits,
     pub wall_time: Duration,
+    /// A worker that sends no whole frame for so long, or takes none of ours, hangs.
+    pub idle_time: Duration,
     /// Output may be this many times the size of the original …
     pub output_per_input: u64,
     /// … but a small original may always give this much.
@@ -45,6 +50,7 @@ impl Default for Allowance {
         Self {
             worker: Limits { memory_bytes: 2 << 30, cpu_seconds: 4 * 3600 },
             wall_time: Duration::from_secs(6 * 3600),
+            idle_time: IDLE_TIME,
             output_per_input: 8,
             output_floor_bytes: 64 << 20,
             read_per_input: 16,
@@ -214,6 +220,7 @@ impl From<Failure> for Stopped {
 /// The conversation with one worker and what it has used up so far.
 struct Session {
     socket: UnixStream,
+    idle_time: Duration,
     expected_output: &'static str,
     size_bytes: u64,
     confinement: Option<Confinement>,
@@ -230,6 +237,7 @@ impl Session {
             |factor: u64| size_bytes.saturating_mul(factor).max(allowance.output_floor_bytes);
         Self {
             socket,
+            idle_time: allowance.idle_time,
             expected_output: recipe.output_name(),
             size_bytes,
             confinement: None,
@@ -339,11 +347,17 @@ impl Session {
         let bytes =
             frame.encode().map_err(|error| Failure::Misbehaved { what: error.to_string() })?;
         // A worker that stopped listening may have said why before: what it sent is read first, then its end is seen.
-        let _ = self.socket.write_all(&bytes).await;
-        Ok(())
+        let written = tokio::time::timeout(self.idle_time, self.socket.write_all(&bytes)).await;
+        Ok(written.map(drop).map_err(|_| hangs(self.idle_time))?)
     }
 
     async fn receive(&mut self) -> Result<Frame, Stopped> {
+        let idle_time = self.idle_time;
+        let frame = tokio::time::timeout(idle_time, self.whole_frame()).await;
+        frame.map_err(|_| hangs(idle_time))?
+    }
+
+    async fn whole_frame(&mut self) -> Result<Frame, Stopped> {
         let mut header = [0; HEADER_BYTES];
         self.fill(&mut header).await?;
         let header = Header::parse(&header).map_err(broken)?;
@@ -358,6 +372,10 @@ impl Session {
             Err(_) => Err(Stopped::Gone),
         }
     }
+}
+
+fn hangs(idle_time: Duration) -> Failure {
+    Failure::LimitReached { limit: Limit::IdleSeconds(idle_time.as_secs()) }
 }
 
 fn broken(error: FrameError) -> Failure {

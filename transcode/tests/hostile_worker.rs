@@ -21,12 +21,19 @@ fn hostile(deed: &str, folder: &Path) -> PathBuf {
 }
 
 async fn supervise(deed: &str) -> (Result<Finished, Failure>, Vec<u8>) {
-    let folder = tempfile::tempdir().unwrap();
-    let allowance = Allowance {
+    supervise_with(short(), deed).await
+}
+
+fn short() -> Allowance {
+    Allowance {
         wall_time: Duration::from_secs(3),
         output_floor_bytes: 6 << 20,
         ..Allowance::default()
-    };
+    }
+}
+
+async fn supervise_with(allowance: Allowance, deed: &str) -> (Result<Finished, Failure>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
     let supervisor = Supervisor::new(hostile(deed, folder.path()), allowance);
     let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let original = Bytes::from(vec![0; 100_000]);
@@ -87,6 +94,21 @@ async fn what_a_worker_uses_up_is_bounded() {
     let said = outcome.unwrap_err().to_string();
     assert!(said.contains("bytes read from the original"), "{said}");
     let (outcome, _) = supervise("is-silent").await;
+    assert_eq!(outcome.unwrap_err().to_string(), "stopped at the limit: wall time of 3 s");
+}
+
+/// Long before the wall time: no whole frame, or nobody who takes ours.
+#[tokio::test]
+async fn a_worker_that_hangs_is_ended() {
+    let idle = Allowance { idle_time: Duration::from_secs(1), ..short() };
+    for deed in ["is-silent", "listens-to-nothing", "dribbles"] {
+        let (outcome, _) = supervise_with(idle, deed).await;
+        let failure = outcome.unwrap_err();
+        assert_eq!(failure.to_string(), "stopped at the limit: 1 s without a word", "{deed}");
+        assert_eq!(failure.code(), "limit-reached");
+    }
+    // One that goes on, slowly, has until the wall time.
+    let (outcome, _) = supervise_with(idle, "takes-its-time").await;
     assert_eq!(outcome.unwrap_err().to_string(), "stopped at the limit: wall time of 3 s");
 }
 
