@@ -162,6 +162,7 @@ codes! {
     ReceiptMalformed = "receipt-malformed" Mismatch "a receipt is not of its form",
     ReceiptDiffers = "receipt-differs" Mismatch "a receipt is not for this item's entry",
     ReceiptFails = "receipt-fails" Mismatch "a receipt does not hold under the policy",
+    NotStored = "not-stored" CannotTell "a receipt does not say openly that the bytes were stored and not set aside",
     ExportMissing = "export-missing" CannotTell "the ledger's entry for this hand-over is not in the bundle",
     ExportDiffers = "export-differs" Mismatch "the files are not the ones that the ledger recorded for this hand-over",
     HeadsMalformed = "heads-malformed" Mismatch "the completeness statement is not of its form",

@@ -8,8 +8,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use chain_of_custody::bundle::{Contents, seal};
+use chain_of_custody::command::Command;
+use chain_of_custody::digest::Digests;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::note::SigningKey;
 use chain_of_custody::policy::Fingerprint;
+use chain_of_custody::receipt::Receipt;
 use chain_of_custody::report::{Class, Code, Outcome, Report};
 use common::{CLIP_1, CLIP_2, Ledger, Made, PROXY_1, bundle, bundle_with, write_all};
 use exhibit_verify::VerifyArgs;
@@ -468,4 +473,71 @@ fn receipt_alone_and_beside_its_clip() {
     expect(&with(Some(made.file(CLIP_2))), Outcome::Mismatch, Code::FileDiffers, Class::Footage);
     let unknown = exhibit_verify::report(&args(receipt.clone())).unwrap();
     expect(&unknown, Outcome::CannotTell, Code::PolicyMissing, Class::Signature);
+}
+
+/// The same recording came twice: the receipt of the second arrival is for the bytes of the first.
+#[test]
+fn receipt_of_a_duplicate() {
+    let mut made = bundle();
+    let digests = Digests::of(&made.payload[0].1);
+    let command = Command::new(EventKind::ItemDuplicate, common::event(40))
+        .touching(common::item(1))
+        .field(field::SHA256, digests.sha256.to_string(), common::salt(40))
+        .field(field::BLAKE3, digests.blake3.to_string(), common::salt(41))
+        .field(field::SIZE_BYTES, made.payload[0].1.len().to_string(), common::salt(42));
+    let index = made.ledger.append(command);
+    let with = receipt_beside(&made, &made.ledger.receipt(index, common::ALLOWED));
+    for path in [None, Some(CLIP_1)] {
+        let report = with(path);
+        assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]), "{path:?}");
+    }
+    expect(&with(Some(CLIP_2)), Outcome::Mismatch, Code::FileDiffers, Class::Footage);
+}
+
+#[test]
+fn receipt_of_another_kind_of_entry() {
+    let made = bundle();
+    let derived = made.contents.items.items[0].derivatives[0].entry;
+    let with = receipt_beside(&made, &made.ledger.receipt(derived, common::ALLOWED));
+    expect(&with(Some(PROXY_1)), Outcome::Mismatch, Code::ReceiptDiffers, Class::Record);
+}
+
+/// Only a receipt that says so in the open is one for bytes that are held.
+#[test]
+fn receipt_that_does_not_say_stored() {
+    let mut made = bundle();
+    let allowed: Vec<&str> =
+        common::ALLOWED.iter().copied().filter(|name| *name != field::STATE).collect();
+    let withheld = made.ledger.receipt(made.contents.items.items[0].entry, &allowed);
+    let digests = Digests::of(&made.payload[0].1);
+    for kind in [EventKind::ItemReceived, EventKind::ItemDuplicate] {
+        let command = Command::new(kind, common::event(43 + made.ledger.entries.len() as u8))
+            .touching(common::item(1))
+            .field(field::SHA256, digests.sha256.to_string(), common::salt(43))
+            .field(field::BLAKE3, digests.blake3.to_string(), common::salt(44))
+            .field(field::SIZE_BYTES, made.payload[0].1.len().to_string(), common::salt(45))
+            .field(field::STATE, "quarantined", common::salt(46));
+        made.ledger.append(command);
+    }
+    let last = made.ledger.entries.len() as u64 - 1;
+    let aside = [last - 1, last].map(|n| made.ledger.receipt(LeafIndex(n), common::ALLOWED));
+    let hidden = made.ledger.receipt(LeafIndex(last), &allowed);
+    for receipt in [withheld, hidden].iter().chain(&aside) {
+        let with = receipt_beside(&made, receipt);
+        for path in [None, Some(CLIP_1)] {
+            let report = with(path);
+            expect(&report, Outcome::CannotTell, Code::NotStored, Class::Record);
+            assert_eq!(report.files[0].result, Outcome::CannotTell);
+        }
+    }
+}
+
+/// Checks a receipt on its own, or beside a file of the bundle.
+fn receipt_beside<'a>(made: &'a Made, receipt: &Receipt) -> impl Fn(Option<&str>) -> Report + 'a {
+    let path = made.folder.path().join("single.tlog-proof");
+    fs::write(&path, receipt.to_string()).unwrap();
+    move |file| {
+        let (policy, file) = (Some(made.policy_path()), file.map(|file| made.file(file)));
+        exhibit_verify::report(&VerifyArgs { policy, file, ..args(path.clone()) }).unwrap()
+    }
 }

@@ -5,11 +5,14 @@ use super::items::{BundleItem, BundleItems};
 use super::record::{Judge, Record, Recorded};
 use super::trust::{self, Trust};
 use super::{FileFact, Files};
-use crate::event::EventKind;
+use crate::event::{EventKind, field};
 use crate::merkle::leaf_hash;
 use crate::policy::{Policy, PolicyRefusal};
 use crate::receipt::{Receipt, ReceiptError};
 use crate::report::{Check, Class, Code, FileResult, Finding, Notes, Outcome, Report};
+
+/// The state of an item that is held and not set aside.
+const STORED: &str = "stored";
 
 /// A receipt on its own, and the file it may be for.
 #[derive(Debug, Clone)]
@@ -74,10 +77,6 @@ fn recorded_of(
             notes.note(Code::OpeningFails, Class::Record, path, message);
         }
     }
-    if parsed.unverified_entry().kind != EventKind::ItemReceived {
-        let message = format!("{path} is for an entry of type {}.", parsed.unverified_entry().kind);
-        notes.note(Code::ReceiptDiffers, Class::Record, path, message);
-    }
     let held = parsed.proof().verify_inclusion(&leaf_hash(parsed.entry_bytes())).is_ok();
     notes.checked(Check::Inclusion, held);
     recorded.standing = if held {
@@ -88,7 +87,26 @@ fn recorded_of(
         Outcome::Mismatch
     };
     notes.checked(Check::Receipt, recorded.standing == Outcome::Match);
+    recorded.standing = recorded.standing.max(check_arrival(path, &recorded, notes));
     recorded
+}
+
+/// Whether the entry says that these bytes came and are held. A duplicate's has no state of its own: what is held is
+/// what came before, with the same bytes.
+fn check_arrival(path: &str, recorded: &Recorded, notes: &mut Notes) -> Outcome {
+    let entry = &recorded.entry;
+    let (kind, state) = (entry.kind, recorded.value(field::STATE));
+    let has_state = || entry.fields.keys().any(|name| name.as_str() == field::STATE);
+    if !matches!(kind, EventKind::ItemReceived | EventKind::ItemDuplicate) {
+        let message = format!("{path} is for an entry of type {kind}.");
+        notes.note(Code::ReceiptDiffers, Class::Record, path, message);
+    } else if state == Some(STORED) || (kind == EventKind::ItemDuplicate && !has_state()) {
+        return Outcome::Match;
+    } else {
+        let message = format!("{path} does not say that the bytes were stored.");
+        notes.note(Code::NotStored, Class::Record, path, message);
+    }
+    Outcome::CannotTell
 }
 
 /// Checks the receipt of each item of a bundle.

@@ -19,6 +19,7 @@ use chain_of_custody::merkle::{Hash, InclusionProof, NodeId, leaf_hash, node_has
 use chain_of_custody::note::{Signer, SigningKey};
 use chain_of_custody::policy::Policy;
 use chain_of_custody::proof::TlogProof;
+use chain_of_custody::receipt::Receipt;
 use chain_of_custody::time::Timestamp;
 
 pub const ORIGIN: &str = "ledger.essex.example";
@@ -89,6 +90,13 @@ impl Ledger {
         DisclosedEntry { index, bytes: bytes.clone(), openings, proof: self.proof(index, size) }
     }
 
+    /// The receipt of an entry under the latest checkpoint.
+    pub fn receipt(&self, index: LeafIndex, allowed: &[&str]) -> Receipt {
+        let DisclosedEntry { bytes, openings, proof, .. } =
+            self.disclose(index, self.entries.len() as u64, allowed);
+        Receipt::build(&bytes, &openings, proof.inclusion(), proof.checkpoint).unwrap()
+    }
+
     pub fn heads(&self, size: u64, subjects: &[SubjectId]) -> Heads {
         let listed = subjects.iter().map(|id| (id.clone(), self.heads[id])).collect();
         Heads::new(self.checkpoint(size).unverified(), listed).unwrap()
@@ -136,6 +144,7 @@ pub fn received(ledger: &mut Ledger, number: u8, bytes: &[u8]) -> LeafIndex {
         .field(field::SHA256, digests.sha256.to_string(), salt(number))
         .field(field::BLAKE3, digests.blake3.to_string(), salt(number.wrapping_add(50)))
         .field(field::SIZE_BYTES, bytes.len().to_string(), salt(number.wrapping_add(60)))
+        .field(field::STATE, "stored", salt(number.wrapping_add(80)))
         .field(field::NAME, format!("clip {number}.mp4"), salt(number.wrapping_add(70)));
     ledger.append(command)
 }
@@ -159,7 +168,8 @@ pub struct Made {
 pub const CLIP_1: &str = "data/originals/001-clip_1.mp4";
 pub const CLIP_2: &str = "data/originals/002-clip_2.mp4";
 pub const PROXY_1: &str = "data/derivatives/001-proxy.mp4";
-const ALLOWED: &[&str] = &[
+pub const ALLOWED: &[&str] = &[
+    field::STATE,
     field::SHA256,
     field::BLAKE3,
     field::SIZE_BYTES,
