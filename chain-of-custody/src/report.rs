@@ -148,6 +148,7 @@ codes! {
     // The record
     CheckpointMalformed = "checkpoint-malformed" Mismatch "a checkpoint is not of its form",
     CheckpointDiffers = "checkpoint-differs" Mismatch "the bundle's checkpoint is not the one its proofs rest on",
+    RootsDiffer = "roots-differ" Mismatch "two checkpoints give one ledger of one size different contents",
     EntryMalformed = "entry-malformed" Mismatch "a line is not a ledger entry",
     EntryTwice = "entry-twice" Mismatch "a position in the ledger is claimed twice",
     ProofMissing = "proof-missing" CannotTell "an entry comes without its proof",

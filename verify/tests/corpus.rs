@@ -475,6 +475,55 @@ fn receipt_alone_and_beside_its_clip() {
     expect(&unknown, Outcome::CannotTell, Code::PolicyMissing, Class::Signature);
 }
 
+/// The log's key signed two histories of one length. Each holds by itself; together they cannot both be the ledger.
+#[test]
+fn receipt_of_another_history() {
+    let made = bundle();
+    let mut fork = Ledger::new(1);
+    fork.entries = made.ledger.entries.clone();
+    fork.entries[3] = fork.entries[2].clone();
+    let path = format!("evidence/receipts/{}.tlog-proof", common::item(1));
+    let of = |ledger: &Ledger| {
+        let receipt = ledger.receipt(made.contents.items.items[0].entry, common::ALLOWED);
+        fs::write(made.file(&path), receipt.to_string()).unwrap();
+        made.reseal(&made.bundle_key);
+        check(&made)
+    };
+    let report = of(&fork);
+    expect(&report, Outcome::Mismatch, Code::RootsDiffer, Class::Record);
+    assert_eq!(report.findings.len(), 1, "nothing else shows it: {:#?}", report.findings);
+    assert_eq!(report.findings[0].path.as_deref(), Some(path.as_str()));
+    // Without anybody's policy the bundle still contradicts itself.
+    let alone = exhibit_verify::report(&args(made.path())).unwrap();
+    expect(&alone, Outcome::Mismatch, Code::RootsDiffer, Class::Record);
+    assert_eq!(of(&made.ledger).result, Outcome::Match, "under the bundle's own it is a match");
+}
+
+/// The same between two proofs, when the bundle's own checkpoint is a third.
+#[test]
+fn proof_of_another_history() {
+    let made = bundle();
+    let mut fork = Ledger::new(1);
+    fork.entries = made.ledger.entries.clone();
+    fork.entries[3] = fork.entries[2].clone();
+    let proof = fork.proof(LeafIndex(1), fork.entries.len() as u64);
+    fs::write(made.file("evidence/ledger/proofs/1.tlog-proof"), proof.to_string()).unwrap();
+    made.reseal(&made.bundle_key);
+    expect(&check(&made), Outcome::Mismatch, Code::RootsDiffer, Class::Record);
+}
+
+#[test]
+fn receipt_of_another_ledger() {
+    let made = bundle();
+    let mut other = Ledger::of("ledger.kent.example", 1);
+    other.entries = made.ledger.entries.clone();
+    let receipt = other.receipt(made.contents.items.items[0].entry, common::ALLOWED);
+    let path = format!("evidence/receipts/{}.tlog-proof", common::item(1));
+    fs::write(made.file(&path), receipt.to_string()).unwrap();
+    made.reseal(&made.bundle_key);
+    expect(&check(&made), Outcome::Mismatch, Code::ReceiptDiffers, Class::Record);
+}
+
 /// The same recording came twice: the receipt of the second arrival is for the bytes of the first.
 #[test]
 fn receipt_of_a_duplicate() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::items::BundleItems;
 use super::layout::{HEADS, ITEMS, MANIFEST, SIGNATURE, TAG_MANIFEST};
 use super::record::Record;
+use super::roots::Roots;
 use super::sshsig::SshSignature;
 use super::{BUNDLE_KEY_ROLE, Files};
 use crate::event::{EventKind, field};
@@ -20,12 +21,21 @@ pub const PUBLIC_ROLE: &str = "role";
 pub const PUBLIC_KEY: &str = "key";
 
 /// Checks the entry of the hand-over, the signature and the completeness statement.
-pub(super) fn check(files: &Files<'_>, items: &BundleItems, record: &Record, notes: &mut Notes) {
+pub(super) fn check(
+    files: &Files<'_>,
+    items: &BundleItems,
+    record: &Record,
+    roots: &mut Roots,
+    notes: &mut Notes,
+) {
     check_entry(files, items, record, notes);
     let keys = published_keys(record);
     check_signature(files, &keys, notes);
     if let Some(bytes) = files.content(HEADS) {
-        check_heads(bytes, items, record, &keys, notes);
+        if let Some(heads) = read_heads(bytes, &keys, notes) {
+            roots.hold(&heads.checkpoint(), HEADS, notes);
+            check_heads(&heads, items, record, notes);
+        }
     }
 }
 
@@ -88,17 +98,7 @@ fn check_signature(files: &Files<'_>, keys: &[VerifierKey], notes: &mut Notes) {
 }
 
 /// With a completeness statement, every entry of the subjects it lists must be here.
-fn check_heads(
-    bytes: &[u8],
-    items: &BundleItems,
-    record: &Record,
-    keys: &[VerifierKey],
-    notes: &mut Notes,
-) {
-    let heads = match read_heads(bytes, keys) {
-        Ok(heads) => heads,
-        Err((code, message)) => return notes.note(code, Class::Record, HEADS, message),
-    };
+fn check_heads(heads: &Heads, items: &BundleItems, record: &Record, notes: &mut Notes) {
     if record.accepted.as_ref().is_some_and(|accepted| *accepted != heads.checkpoint()) {
         let message = "The completeness statement is not for the bundle's checkpoint.";
         notes.note(Code::HeadsDiffer, Class::Record, HEADS, message);
@@ -115,7 +115,12 @@ fn check_heads(
     }
 }
 
-fn read_heads(bytes: &[u8], keys: &[VerifierKey]) -> Result<Heads, (Code, String)> {
+fn read_heads(bytes: &[u8], keys: &[VerifierKey], notes: &mut Notes) -> Option<Heads> {
+    let heads = verify_heads(bytes, keys);
+    heads.map_err(|(code, message)| notes.note(code, Class::Record, HEADS, message)).ok()
+}
+
+fn verify_heads(bytes: &[u8], keys: &[VerifierKey]) -> Result<Heads, (Code, String)> {
     let malformed = |error| {
         (Code::HeadsMalformed, format!("The completeness statement cannot be read: {error}."))
     };

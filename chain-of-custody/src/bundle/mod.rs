@@ -13,6 +13,7 @@ pub mod layout;
 pub mod lists;
 mod receipts;
 mod record;
+mod roots;
 pub mod sshsig;
 mod trust;
 mod write;
@@ -26,6 +27,8 @@ pub use receipts::{ReceiptFile, check_receipt};
 pub use record::{entry_line, openings_line, proof_path};
 pub use trust::Trust;
 pub use write::{Contents, ContentsError, DisclosedEntry, PayloadFile, payload_manifest, seal};
+
+use roots::Roots;
 
 use crate::digest::{Blake3, Digests};
 use crate::report::{Code, Finding, Notes, Report};
@@ -76,11 +79,12 @@ pub fn check(facts: &Facts, trust: &Trust, locate: &mut Locate<'_>) -> Report {
     }
     let lists = lists::read(&files, &mut notes);
     let policy = trust::resolve(trust, files.content(layout::POLICY), &mut notes);
-    let record = record::read(&files, policy.as_ref(), &mut notes);
+    let mut roots = Roots::default();
+    let record = record::read(&files, policy.as_ref(), &mut roots, &mut notes);
     let items = items::read(&files, &mut notes);
     files::check(&files, &lists, &items, &record, &mut notes, locate);
-    receipts::check(&files, &items, &record, policy.as_ref(), &mut notes);
-    export::check(&files, &items, &record, &mut notes);
+    receipts::check(&files, &items, &record, policy.as_ref(), &mut roots, &mut notes);
+    export::check(&files, &items, &record, &mut roots, &mut notes);
     notes.finish()
 }
 

@@ -3,6 +3,7 @@
 use super::files::differs_from_receipt;
 use super::items::{BundleItem, BundleItems};
 use super::record::{Judge, Record, Recorded};
+use super::roots::Roots;
 use super::trust::{self, Trust};
 use super::{FileFact, Files};
 use crate::event::{EventKind, field};
@@ -115,15 +116,24 @@ pub(super) fn check(
     items: &BundleItems,
     record: &Record,
     policy: Option<&Policy>,
+    roots: &mut Roots,
     notes: &mut Notes,
 ) {
     for item in &items.items {
         let path = item.receipt_path();
-        match files.content(&path) {
-            Some(bytes) => check_one(&path, bytes, item, record, policy, notes),
-            None => {
-                let message = format!("{} comes without its receipt.", item.path);
-                notes.note(Code::ReceiptMissing, Class::Record, &path, message);
+        let Some(bytes) = files.content(&path) else {
+            let message = format!("{} comes without its receipt.", item.path);
+            notes.note(Code::ReceiptMissing, Class::Record, &path, message);
+            continue;
+        };
+        match Receipt::parse(bytes) {
+            Ok(receipt) => {
+                roots.hold(receipt.proof().checkpoint.unverified(), &path, notes);
+                check_one(&path, &receipt, item, record, policy, notes);
+            }
+            Err(error) => {
+                let message = format!("{path} cannot be read: {error}.");
+                notes.note(Code::ReceiptMalformed, Class::Record, &path, message);
             }
         }
     }
@@ -131,23 +141,21 @@ pub(super) fn check(
 
 fn check_one(
     path: &str,
-    bytes: &[u8],
+    receipt: &Receipt,
     item: &BundleItem,
     record: &Record,
     policy: Option<&Policy>,
     notes: &mut Notes,
 ) {
-    let receipt = match Receipt::parse(bytes) {
-        Ok(receipt) => receipt,
-        Err(error) => {
-            let message = format!("{path} cannot be read: {error}.");
-            return notes.note(Code::ReceiptMalformed, Class::Record, path, message);
-        }
-    };
     let same_index = receipt.proof().index == item.entry;
     let recorded = record.get(item.entry);
     if !same_index || recorded.is_some_and(|recorded| recorded.bytes != receipt.entry_bytes()) {
         let message = format!("{path} is not the receipt for the entry of {}.", item.path);
+        notes.note(Code::ReceiptDiffers, Class::Record, path, message);
+    }
+    let ledger = &receipt.proof().checkpoint.unverified().origin;
+    if record.origin.as_ref().is_some_and(|origin| origin != ledger) {
+        let message = format!("{path} is from another ledger than this bundle.");
         notes.note(Code::ReceiptDiffers, Class::Record, path, message);
     }
     let Some(policy) = policy else { return };

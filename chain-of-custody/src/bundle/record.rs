@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::Files;
 use super::layout::{CHECKPOINT, ENTRIES, OPENINGS, PROOFS};
+use super::roots::Roots;
 use crate::canonical;
-use crate::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, Origin, SignedCheckpoint};
 use crate::entry::{Entry, Opening};
 use crate::ids::{LeafIndex, SubjectId};
 use crate::merkle::leaf_hash;
@@ -66,6 +67,8 @@ pub(super) struct Record {
     pub(super) entries: BTreeMap<LeafIndex, Recorded>,
     /// The head that the bundle's proofs rest on, if the policy accepts it.
     pub(super) accepted: Option<Checkpoint>,
+    /// The ledger that the bundle's checkpoint names, believed or not.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Record {
@@ -93,17 +96,26 @@ fn line(value: &Value) -> String {
 }
 
 /// Reads entries, openings, proofs and checkpoint, and holds them against each other and the policy.
-pub(super) fn read(files: &Files<'_>, policy: Option<&Policy>, notes: &mut Notes) -> Record {
-    let mut record = Record { entries: read_entries(files, notes), accepted: None };
+pub(super) fn read(
+    files: &Files<'_>,
+    policy: Option<&Policy>,
+    roots: &mut Roots,
+    notes: &mut Notes,
+) -> Record {
+    let mut record = Record { entries: read_entries(files, notes), ..Record::default() };
     read_openings(files, &mut record.entries, notes);
     let checkpoint = read_checkpoint(files, notes);
     let mut judge = Judge::new(policy);
     if let Some(checkpoint) = &checkpoint {
         let standing = judge.standing(checkpoint, CHECKPOINT, notes);
         record.accepted = (standing == Outcome::Match).then(|| checkpoint.unverified().clone());
+        record.origin = Some(checkpoint.unverified().origin.clone());
+        roots.hold(checkpoint.unverified(), CHECKPOINT, notes);
     }
-    let proofs = read_proofs(files, notes);
-    let mut proofs: BTreeMap<LeafIndex, (&str, TlogProof)> = proofs;
+    let mut proofs = read_proofs(files, notes);
+    for (path, proof) in proofs.values() {
+        roots.hold(proof.checkpoint.unverified(), path, notes);
+    }
     for (index, recorded) in &mut record.entries {
         let proof = proofs.remove(index);
         recorded.standing = prove(*index, recorded, proof, checkpoint.as_ref(), &mut judge, notes);

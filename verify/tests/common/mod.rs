@@ -33,7 +33,11 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(seed: u8) -> Self {
-        let log_key = SigningKey::from_seed(ORIGIN, [seed; 32]).unwrap();
+        Self::of(ORIGIN, seed)
+    }
+
+    pub fn of(origin: &str, seed: u8) -> Self {
+        let log_key = SigningKey::from_seed(origin, [seed; 32]).unwrap();
         Self { log_key, entries: Vec::new(), heads: Default::default() }
     }
 
@@ -68,7 +72,7 @@ impl Ledger {
 
     pub fn checkpoint(&self, size: u64) -> SignedCheckpoint {
         let root = root(&self.leaves(size));
-        let origin = Origin::new(ORIGIN).unwrap();
+        let origin = Origin::new(self.log_key.name()).unwrap();
         Checkpoint { origin, size: TreeSize(size), root }.sign(&self.log_key).unwrap()
     }
 
