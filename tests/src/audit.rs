@@ -60,6 +60,8 @@ pub fn bytes_read_back(workspace: &Workspace, items: &[(&str, &bytes::Bytes)]) {
         "internal",
         "--to",
         "the test",
+        "--reason",
+        "the test reads it back",
         "--authorised-by",
         "the test",
     ];
