@@ -31,11 +31,10 @@ pub(super) fn check(
     check_entry(files, items, record, notes);
     let keys = published_keys(record);
     check_signature(files, &keys, notes);
-    if let Some(bytes) = files.content(HEADS) {
-        if let Some(heads) = read_heads(bytes, &keys, notes) {
-            roots.hold(&heads.checkpoint(), HEADS, notes);
-            check_heads(&heads, items, record, notes);
-        }
+    let statement = files.content(HEADS);
+    if let Some(heads) = statement.and_then(|bytes| read_heads(bytes, &keys, notes)) {
+        roots.hold(&heads.checkpoint(), HEADS, notes);
+        check_heads(&heads, items, record, notes);
     }
 }
 
