@@ -430,3 +430,43 @@ async fn completeness_covers_every_entry_of_its_items() {
     let footage = report.files.iter().filter(|file| file.class == Class::Footage);
     assert!(footage.into_iter().all(|file| file.result == Outcome::Match));
 }
+
+/// A completeness statement brings entries of earlier hand-overs along: what they were, to whom and of what stays sealed.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_hand_overs_stay_sealed() {
+    let house = House::new().await;
+    let item = house.receive("a.mp4", &footage(1_000), false).await;
+    let unserved = house.receive("b.mp4", &footage(2_000), false).await;
+    let earlier = BundleRequest {
+        recipient: "Chief Crown Prosecutor".into(),
+        purpose: Purpose::Cps,
+        case_reference: Some("99ZZ/0007".into()),
+        authorised: person(),
+        ..house.request(&[item, unserved], "out-earlier")
+    };
+    let earlier = house.maker.create(&earlier).await.unwrap();
+    for purpose in Purpose::ALL {
+        let name = format!("out-{purpose}");
+        let request = BundleRequest {
+            purpose,
+            completeness: true,
+            authorised: person(),
+            ..house.request(&[item], &name)
+        };
+        let made = house.maker.create(&request).await.unwrap();
+        let report = house.verify(&name);
+        assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]), "{purpose}");
+        let openings = house.path(&name).join("evidence/ledger/openings.jsonl");
+        let openings = fs::read_to_string(openings).unwrap();
+        let opened = |index: LeafIndex| {
+            let lines = openings.lines().map(|line| serde_json::from_str(line).unwrap());
+            let mut lines = lines.filter(|line: &serde_json::Value| line["index"] == index.0);
+            lines.next().unwrap()["openings"].as_array().unwrap().len()
+        };
+        assert_eq!(opened(earlier.export), 0, "{purpose}");
+        assert!(opened(made.export) >= 3, "and its own is opened: {openings}");
+        for sealed in [unserved.to_string().as_str(), "Chief Crown Prosecutor", "99ZZ/0007"] {
+            assert!(!openings.contains(sealed), "{sealed} in a bundle for {purpose}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use chain_of_custody::canonical;
 use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::digest::Sha256;
-use chain_of_custody::entry::Salt;
+use chain_of_custody::entry::{Entry, Salt};
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::heads::{Head, Heads};
 use chain_of_custody::ids::{EventId, LeafIndex, SubjectId, SubjectKind};
@@ -167,7 +167,8 @@ impl Maker {
         let made_at = self.clock.now();
         let first_reference = request.items.iter().find_map(|item| item.reference.as_deref());
         let name = bundle_name(request.case_reference.as_deref(), first_reference, made_at);
-        let entries = placed.iter().map(|p| disclose(request, p)).collect::<Result<_, _>>()?;
+        let entries =
+            placed.iter().map(|p| disclose(request, export, p)).collect::<Result<_, _>>()?;
         let read_me = self.page(request, held, &placed, made_at, &rests_on.rests_on)?;
         let items = held.iter().map(Held::bundle_item).collect();
         let contents = Contents {
@@ -382,13 +383,20 @@ fn export_command(request: &BundleRequest, digest: &str) -> Command {
     command
 }
 
-fn disclose(request: &BundleRequest, placed: &Placed) -> Result<DisclosedEntry, BundleError> {
+fn disclose(
+    request: &BundleRequest,
+    export: &Placed,
+    placed: &Placed,
+) -> Result<DisclosedEntry, BundleError> {
+    let broken = |error: &dyn std::fmt::Display| BundleError::Record(error.to_string());
+    let kind = Entry::parse(&placed.entry).map_err(|error| broken(&error))?.kind;
+    let own = placed.leaf_index == export.leaf_index;
     let proof = TlogProof::new(None, placed.proof.clone(), placed.checkpoint.clone());
     Ok(DisclosedEntry {
         index: placed.leaf_index,
         bytes: placed.entry.clone(),
-        openings: disclosed(request.purpose, &placed.openings),
-        proof: proof.map_err(|error| BundleError::Record(error.to_string()))?,
+        openings: disclosed(request.purpose, kind, own, &placed.openings),
+        proof: proof.map_err(|error| broken(&error))?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Which openings go with a bundle: an allow-list per purpose, never all. What is not listed stays sealed, and a field
-//! that a later version adds stays sealed until somebody lists it.
+//! that a later version adds stays sealed until somebody lists it. Of other hand-overs nothing is opened.
 
 use chain_of_custody::entry::Opening;
-use chain_of_custody::event::field;
+use chain_of_custody::event::{EventKind, field};
 
 use super::request::Purpose;
 
@@ -63,14 +63,39 @@ pub(super) fn allows(purpose: Purpose, name: &str) -> bool {
     }
 }
 
-/// The openings that may leave.
-pub(super) fn disclosed(purpose: Purpose, openings: &[Opening]) -> Vec<Opening> {
-    openings.iter().filter(|opening| allows(purpose, opening.name.as_str())).cloned().collect()
+/// Entries of release: to whom, what for, of which items. A reader learns that of the hand-over they hold, and of no
+/// other.
+const RELEASES: &[EventKind] = &[
+    EventKind::BundleExported,
+    EventKind::BundleAcknowledged,
+    EventKind::GrantMade,
+    EventKind::GrantRevoked,
+    EventKind::ItemSent,
+    EventKind::ItemAccepted,
+];
+
+/// The openings of an entry that may leave. `own` is the entry of this very hand-over.
+pub(super) fn disclosed(
+    purpose: Purpose,
+    kind: EventKind,
+    own: bool,
+    openings: &[Opening],
+) -> Vec<Opening> {
+    if RELEASES.contains(&kind) && !own {
+        return Vec::new();
+    }
+    let may_leave = |opening: &&Opening| {
+        let name = opening.name.as_str();
+        // A list of items names others than those that are here, except in our own entry.
+        allows(purpose, name) && (own || name != field::ITEMS)
+    };
+    openings.iter().filter(may_leave).cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chain_of_custody::entry::Salt;
 
     #[test]
     fn who_acted_and_where_bytes_rest_never_leave_the_force() {
@@ -84,5 +109,21 @@ mod tests {
             assert_eq!(allows(purpose, field::REASON), inside);
         }
         assert!(!allows(Purpose::DefenceUnused, field::NAME));
+    }
+
+    #[test]
+    fn of_others_neither_their_releases_nor_their_lists_of_items() {
+        let opening = |name: &str| Opening {
+            name: name.parse().unwrap(),
+            salt: Salt([1; 32]),
+            value: "x".to_owned(),
+        };
+        let openings = [field::ITEMS, field::PURPOSE, field::RECIPIENT].map(opening);
+        let opened = |kind, own| disclosed(Purpose::Internal, kind, own, &openings).len();
+        assert_eq!(opened(EventKind::BundleExported, true), 3);
+        for kind in RELEASES {
+            assert_eq!(opened(*kind, false), 0, "{kind}");
+        }
+        assert_eq!(opened(EventKind::ListViewed, false), 2, "all but the items");
     }
 }
