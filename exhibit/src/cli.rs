@@ -186,7 +186,8 @@ pub(crate) struct BundleCreate {
     /// The items' exhibit references, such as JSM/1, in the order of --item.
     #[arg(long = "reference", value_name = "REF")]
     pub(crate) references: Vec<String>,
-    /// Say how many entries each item has, so that a gap would show. Authorised like a release.
+    /// Say how many entries each item has, so that a gap would show. Authorised like a release: it also shows that
+    /// other hand-overs took place, and the ids of the other items in them.
     #[arg(long)]
     pub(crate) complete: bool,
     /// Where it goes: a folder, or a ZIP when the name ends in .zip.
