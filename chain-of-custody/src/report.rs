@@ -236,9 +236,6 @@ pub enum Check {
     Hash,
     Receipt,
     Inclusion,
-    Consistency,
-    TimeStamp,
-    DockManifest,
     Derivative,
     Gap,
     WithheldField,
@@ -246,13 +243,10 @@ pub enum Check {
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 6] = [
         Self::Hash,
         Self::Receipt,
         Self::Inclusion,
-        Self::Consistency,
-        Self::TimeStamp,
-        Self::DockManifest,
         Self::Derivative,
         Self::Gap,
         Self::WithheldField,
@@ -264,9 +258,6 @@ impl Check {
             Self::Hash => "hash",
             Self::Receipt => "receipt",
             Self::Inclusion => "inclusion",
-            Self::Consistency => "consistency",
-            Self::TimeStamp => "time stamp",
-            Self::DockManifest => "dock manifest",
             Self::Derivative => "derivative",
             Self::Gap => "gap",
             Self::WithheldField => "withheld field",
@@ -286,16 +277,6 @@ impl Check {
             }
             Self::Inclusion => {
                 "This entry is in the ledger at the position given. It does not show that the entry is true."
-            }
-            Self::Consistency => {
-                "The later ledger contains the earlier one unaltered. It says nothing about acts never entered."
-            }
-            Self::TimeStamp => {
-                "An outside authority saw this ledger no later than the time given. The footage may be older; the \
-                 camera's clock is not checked."
-            }
-            Self::DockManifest => {
-                "The dock read these bytes from the camera. It does not show what the camera held earlier."
             }
             Self::Derivative => {
                 "This copy is recorded as made from that original by this recipe. Run `reproduce` to test it."

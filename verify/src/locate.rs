@@ -3,15 +3,38 @@
 use std::io::Read;
 use std::ops::Range;
 
-use chain_of_custody::bundle::Suspect;
+use chain_of_custody::bundle::{Located, Suspect};
 use chain_of_custody::digest::{GROUP_BYTES, Outboard, VerifiedOutboard, groups_of};
 
 use crate::gather::{Gathered, Place};
 use crate::limits::MAX_OUTBOARD_BYTES;
 
-/// The first group that differs. None when the bundle has no list of values that fits the recorded digest.
-pub(crate) fn first_difference(gathered: &Gathered, suspect: &Suspect<'_>) -> Option<Range<u64>> {
-    let outboard = outboard(gathered.place(&suspect.outboard_path)?, suspect)?;
+/// The first group that differs.
+pub(crate) fn first_difference(gathered: &Gathered, suspect: &Suspect<'_>) -> Located {
+    let Some(bytes) = gathered.place(&suspect.outboard_path).and_then(read_outboard) else {
+        return Located::Unknown;
+    };
+    let outboard = Outboard::from_bytes(suspect.size_bytes, &bytes);
+    match outboard.and_then(|outboard| outboard.verify(&suspect.blake3)) {
+        Ok(outboard) => {
+            compare(gathered, suspect, &outboard).map_or(Located::Unknown, Located::Within)
+        }
+        Err(_) => Located::Unusable,
+    }
+}
+
+fn read_outboard(place: &Place) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let fits = place.size_bytes <= MAX_OUTBOARD_BYTES;
+    fits.then(|| place.open().ok()?.read_to_end(&mut bytes).ok())??;
+    Some(bytes)
+}
+
+fn compare(
+    gathered: &Gathered,
+    suspect: &Suspect<'_>,
+    outboard: &VerifiedOutboard,
+) -> Option<Range<u64>> {
     let place = gathered.place(suspect.path)?;
     let mut reader = place.open().ok()?;
     let mut group = Vec::with_capacity(GROUP_BYTES);
@@ -26,13 +49,4 @@ pub(crate) fn first_difference(gathered: &Gathered, suspect: &Suspect<'_>) -> Op
     }
     // Every recorded byte is there: what differs is what was added.
     (place.size_bytes > suspect.size_bytes).then_some(suspect.size_bytes..place.size_bytes)
-}
-
-fn outboard(place: &Place, suspect: &Suspect<'_>) -> Option<VerifiedOutboard> {
-    if place.size_bytes > MAX_OUTBOARD_BYTES {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    place.open().ok()?.read_to_end(&mut bytes).ok()?;
-    Outboard::from_bytes(suspect.size_bytes, &bytes).ok()?.verify(&suspect.blake3).ok()
 }

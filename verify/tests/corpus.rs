@@ -91,6 +91,23 @@ fn footage_byte_flipped() {
     assert_eq!(result_of(&report, CLIP_2), Outcome::Match, "the other clip is not touched by it");
 }
 
+/// The list of group values is in the sender's hand: what does not add up to the recorded digest locates nothing.
+#[test]
+fn outboard_that_does_not_add_up() {
+    let made = bundle();
+    flip(&made, CLIP_1, 2 * 65_536 + 17);
+    let outboard = format!("evidence/outboards/{}.obao", common::item(1));
+    let bytes = fs::read(made.file(&outboard)).unwrap();
+    for wrong in [[&[1; 32], &bytes[32..]].concat(), bytes[32..].to_vec(), bytes[1..].to_vec()] {
+        fs::write(made.file(&outboard), wrong).unwrap();
+        made.reseal(&made.bundle_key);
+        let report = check(&made);
+        expect(&report, Outcome::Mismatch, Code::OutboardUnusable, Class::Record);
+        let finding = report.findings.iter().find(|f| f.code == Code::FootageDiffers).unwrap();
+        assert_eq!(finding.byte_range, None);
+    }
+}
+
 #[test]
 fn footage_cut_off_and_made_longer() {
     let made = bundle();

@@ -7,7 +7,7 @@ use super::items::{BundleItem, BundleItems, DerivativeFile};
 use super::layout::{DERIVATIVES, ITEMS, MANIFEST, ORIGINALS, class_of};
 use super::lists::Lists;
 use super::record::{Record, Recorded};
-use super::{FileFact, Files, Locate, Suspect};
+use super::{FileFact, Files, Locate, Located, Suspect};
 use crate::digest::{Blake3, Digests, Sha256};
 use crate::event::{EventKind, field};
 use crate::ids::{ItemId, LeafIndex};
@@ -98,7 +98,17 @@ fn check_original(
         size_bytes: expected.size_bytes,
         blake3: expected.digests.blake3,
     };
-    let range = locate(&suspect);
+    let range = match locate(&suspect) {
+        Located::Within(range) => Some(range),
+        Located::Unknown => None,
+        Located::Unusable => {
+            let outboard = &suspect.outboard_path;
+            let message =
+                format!("{outboard} does not add up to the recorded digest of {}.", item.path);
+            notes.note(Code::OutboardUnusable, Class::Record, outboard, message);
+            None
+        }
+    };
     let message =
         differs(&item.path, "the file the force recorded as received", file, &expected, &range);
     notes.add(Finding::at(Code::FootageDiffers, Class::Footage, &item.path, message).within(range));

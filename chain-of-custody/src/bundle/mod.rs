@@ -66,8 +66,19 @@ pub struct Suspect<'a> {
     pub blake3: Blake3,
 }
 
-/// Answers a [`Suspect`], when it can.
-pub type Locate<'a> = dyn FnMut(&Suspect<'_>) -> Option<Range<u64>> + 'a;
+/// Where a suspect first differs from its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// In these bytes.
+    Within(Range<u64>),
+    /// It cannot be told: no list of group values, or the file could not be read again.
+    Unknown,
+    /// The list of group values does not add up to the recorded digest.
+    Unusable,
+}
+
+/// Answers a [`Suspect`].
+pub type Locate<'a> = dyn FnMut(&Suspect<'_>) -> Located + 'a;
 
 /// Checks a bundle. The result is the same for whoever repeats it with the same facts and the same trust.
 pub fn check(facts: &Facts, trust: &Trust, locate: &mut Locate<'_>) -> Report {
