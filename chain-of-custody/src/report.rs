@@ -279,7 +279,7 @@ impl Check {
                 "This entry is in the ledger at the position given. It does not show that the entry is true."
             }
             Self::Derivative => {
-                "This copy is recorded as made from that original by this recipe. Run `reproduce` to test it."
+                "This copy is recorded as made from that original by this recipe. It was not made again here to compare."
             }
             Self::Gap => {
                 "A number is missing from the list. A fault, a test or a deletion would look the same."
