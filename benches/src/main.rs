@@ -8,6 +8,7 @@ mod client;
 mod ingest;
 mod servers;
 mod usage;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,8 @@ enum Bench {
     Latency,
     /// Many uploads at once: peak memory and bytes written per byte received.
     Many,
+    /// Checking a bundle, beside openssl hashing the same files.
+    Verify,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,10 +50,12 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Ingest) => ingest::throughput(&place),
         Some(Bench::Latency) => ingest::latency(&place),
         Some(Bench::Many) => ingest::many(&place),
+        Some(Bench::Verify) => verify::verify(&place),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
-            ingest::many(&place)
+            ingest::many(&place)?;
+            verify::verify(&place)
         }
     }
 }

@@ -84,8 +84,9 @@ pub(crate) fn start(kind: Kind, place: &Place) -> Result<Server> {
     Ok(server)
 }
 
-fn exhibit_program() -> Result<PathBuf> {
-    let beside = std::env::current_exe()?.with_file_name("exhibit");
+/// One of our programs, which lie beside this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name(name);
     if beside.exists() {
         return Ok(beside);
     }
@@ -93,7 +94,7 @@ fn exhibit_program() -> Result<PathBuf> {
 }
 
 fn exhibit(folder: &Path, address: SocketAddr) -> Result<Command> {
-    let mut command = Command::new(exhibit_program()?);
+    let mut command = Command::new(program("exhibit")?);
     command.args(["serve", "--listen", &address.to_string(), "--data"]).arg(folder);
     // Derivatives have a bench of their own; these bytes are no footage.
     command.env("EXHIBIT__LOG__FILTER", "warn");
@@ -101,7 +102,7 @@ fn exhibit(folder: &Path, address: SocketAddr) -> Result<Command> {
 }
 
 fn enrol(folder: &Path) -> Result<String> {
-    let mut command = Command::new(exhibit_program()?);
+    let mut command = Command::new(program("exhibit")?);
     let output = command
         .args(["device", "enrol", "--name", "bench", "--json", "--data"])
         .arg(folder)
