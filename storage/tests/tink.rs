@@ -131,7 +131,8 @@ async fn tink_reads_objects_outboards_and_small_objects() {
     }
     room.store.put_sealed("openings/l/000", "opened").await.unwrap();
     let small = [room.file("keys/openings/l/000"), room.file("openings/l/000")];
-    assert_eq!(plaintext("exhibit/small/v1", &small), b"opened");
+    assert_eq!(plaintext("exhibit/small/v1 openings/l/000", &small), b"opened");
+    assert!(!tink("exhibit/small/v1 openings/l/001", &small).status.success(), "another name");
 }
 
 #[tokio::test]

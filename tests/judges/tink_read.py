@@ -2,7 +2,7 @@
 
     tink_read.py PURPOSE KEY-FILE FILE [KEY-FILE FILE]...  < force-key-in-hex  > plaintext
 
-PURPOSE is the associated data (exhibit/object/v1, exhibit/outboard/v1, exhibit/small/v1). Several files are the parts
+PURPOSE is the associated data (exhibit/object/v1, exhibit/outboard/v1, "exhibit/small/v1 NAME"). Several files are the parts
 of one object, in order. Anything that does not authenticate ends it with an error.
 """
 

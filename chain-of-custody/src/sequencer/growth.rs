@@ -22,7 +22,15 @@ const ENTRIES_PREFIX: &str = "tile/entries/";
 pub struct Growth {
     edge: TileEdge,
     /// Invariant: the last `size % 256` entries.
-    unfilled: Vec<Arc<PlacedEntry>>,
+    unfilled: Vec<Lines>,
+}
+
+/// An entry as it stands in the files of its bundle: made once, written with each batch until the bundle is full.
+#[derive(Debug, Clone)]
+struct Lines {
+    placed: Arc<PlacedEntry>,
+    evidential: Vec<u8>,
+    personal: Vec<u8>,
 }
 
 /// Who may read a file, and so where it rests.
@@ -70,7 +78,7 @@ impl Growth {
         if !unfilled.iter().map(|placed| placed.index.0).eq(expected) {
             return Err(Malformed::new("growth", "the unfilled bundle has other entries"));
         }
-        Ok(Self { edge, unfilled: unfilled.into_iter().map(Arc::new).collect() })
+        Ok(Self { edge, unfilled: unfilled.into_iter().map(Arc::new).map(Lines::of).collect() })
     }
 
     pub fn size(&self) -> TreeSize {
@@ -97,7 +105,7 @@ impl Growth {
         }
         let (to, root) = (self.size(), self.root());
         let mut files: Vec<_> = self.edge.take_writes().into_iter().map(hash_file).collect();
-        self.unfilled.extend(entries.iter().cloned());
+        self.unfilled.extend(entries.iter().cloned().map(Lines::of));
         files.extend(self.bundle_files(from, to));
         let filled = self.unfilled.len() - (to.0 % TILE_WIDTH) as usize;
         self.unfilled.drain(..filled);
@@ -118,7 +126,7 @@ impl Growth {
     }
 
     fn bundle_files(&self, from: TreeSize, to: TreeSize) -> Vec<FileWrite> {
-        let first = self.unfilled.first().map_or(from.0, |placed| placed.index.0);
+        let first = self.unfilled.first().map_or(from.0, |lines| lines.placed.index.0);
         new_bundles(from, to)
             .into_iter()
             .flat_map(|path| {
@@ -147,16 +155,24 @@ fn hash_file(write: crate::tile::TileWrite) -> FileWrite {
     FileWrite { class: FileClass::Hashes, path: write.path.to_string(), bytes: write.bytes }
 }
 
-fn files_of_bundle(path: TilePath, entries: &[Arc<PlacedEntry>]) -> [FileWrite; 3] {
-    let bytes: Vec<&[u8]> = entries.iter().map(|placed| placed.bytes.as_slice()).collect();
+impl Lines {
+    fn of(placed: Arc<PlacedEntry>) -> Self {
+        let line = |class| encode_openings([(placed.index, placed.openings_of(class))]);
+        let (evidential, personal) = (line(Class::Evidential), line(Class::Personal));
+        Self { placed, evidential, personal }
+    }
+}
+
+fn files_of_bundle(path: TilePath, entries: &[Lines]) -> [FileWrite; 3] {
+    let bytes: Vec<&[u8]> = entries.iter().map(|lines| lines.placed.bytes.as_slice()).collect();
     let bundle = encode_entries(&bytes).expect("1 to 256 entries within their limit");
-    let of = |class| encode_openings(entries.iter().map(|e| (e.index, e.openings_of(class))));
+    let all = |line: fn(&Lines) -> &[u8]| entries.iter().map(line).collect::<Vec<_>>().concat();
     let file = |class, path: String, bytes| FileWrite { class, path, bytes };
     let range = openings_path(path);
     [
         file(FileClass::Entries, path.to_string(), bundle),
-        file(FileClass::Evidential, range.clone(), of(Class::Evidential)),
-        file(FileClass::Personal, range, of(Class::Personal)),
+        file(FileClass::Evidential, range.clone(), all(|lines| &lines.evidential)),
+        file(FileClass::Personal, range, all(|lines| &lines.personal)),
     ]
 }
 

@@ -193,13 +193,10 @@ impl Sequencer {
             phase: Phase::Idle,
         };
         let nobody = |grown| Batch { decisions: Vec::new(), grown };
-        let size = |c: &Option<SignedCheckpoint>| c.as_ref().map_or(0, |c| c.unverified().size.0);
         let effects = match signed {
-            Some(checkpoint) if size(&machine.latest) < checkpoint.unverified().size.0 => {
+            // Published again even where it is shown: its name may not be durable yet, and a repeat changes nothing.
+            Some(checkpoint) if recorded < checkpoint.unverified().size => {
                 machine.publish(nobody(None), checkpoint)
-            }
-            Some(checkpoint) if recorded.0 < checkpoint.unverified().size.0 => {
-                machine.record(nobody(None), checkpoint)
             }
             _ => Vec::new(),
         };

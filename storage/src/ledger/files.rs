@@ -13,10 +13,9 @@ use chain_of_custody::sequencer::{FileClass, FileWrite, decode_openings, opening
 use chain_of_custody::tile::{
     TILE_WIDTH, TileKind, TilePath, decode_entries, new_bundles, new_tiles,
 };
-use futures_util::future::try_join_all;
 
 use super::{LedgerError, malformed};
-use crate::objects::{ObjectStore, StoreError};
+use crate::objects::{NewFile, ObjectStore, StoreError};
 
 const CHECKPOINT: &str = "checkpoint";
 /// How often a reader goes after a file that growing took away under it.
@@ -45,16 +44,15 @@ impl LedgerFiles {
 
     /// Step 2: all files, each durable; what is there with the same bytes is done.
     pub(super) async fn write(&self, files: &[FileWrite]) -> Result<(), StoreError> {
-        let writes = files.iter().map(|file| async {
-            let (name, bytes) = (self.name(file.class, &file.path), file.bytes.clone());
-            match file.class {
-                FileClass::Hashes | FileClass::Entries => self.objects.put_new(&name, bytes).await,
-                FileClass::Evidential | FileClass::Personal => {
-                    self.objects.put_sealed(&name, bytes).await
-                }
-            }
-        });
-        try_join_all(writes).await.map(drop)
+        let new = |file: &FileWrite| {
+            Ok(NewFile {
+                name: self.name(file.class, &file.path).parse()?,
+                bytes: file.bytes.clone().into(),
+                sealed: matches!(file.class, FileClass::Evidential | FileClass::Personal),
+            })
+        };
+        let files = files.iter().map(new).collect::<Result<_, StoreError>>()?;
+        self.objects.create(files).await
     }
 
     /// Step 4: in one step, and never by an older one.

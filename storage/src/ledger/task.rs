@@ -11,6 +11,7 @@ use chain_of_custody::sequencer::{
     Decision, Done, Effect, Epoch, Grown, Input, MAX_BATCH_COMMANDS, Sequencer, Ticket,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::files::LedgerFiles;
@@ -44,8 +45,11 @@ pub(super) struct Task {
     stopped: watch::Sender<Option<String>>,
     /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
     readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
-    /// How many were answered by the last batch.
-    answered: usize,
+    /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
+    /// while it was under way.
+    expected: usize,
+    /// Clearing away what the last batch made superfluous.
+    clearing: Option<JoinHandle<()>>,
 }
 
 impl Task {
@@ -64,7 +68,8 @@ impl Task {
             next_ticket: 0,
             stopped: watch::Sender::new(None),
             readers: None,
-            answered: 0,
+            expected: 0,
+            clearing: None,
         }
     }
 
@@ -85,24 +90,26 @@ impl Task {
             let closing = self.gather(request, &mut requests).await;
             self.begin().await;
             if let Some(done) = closing {
-                while self.machine.waiting() > 0 {
-                    self.begin().await;
-                }
-                requests.close();
-                // Whoever asked for the end may have left.
-                let _ = done.send(());
-                return;
+                return self.end(requests, done).await;
             }
             while self.machine.waiting() > 0 {
                 let closing = self.gather_more(&mut requests).await;
                 self.begin().await;
                 if let Some(done) = closing {
-                    requests.close();
-                    let _ = done.send(());
-                    return;
+                    return self.end(requests, done).await;
                 }
             }
         }
+    }
+
+    async fn end(mut self, mut requests: mpsc::Receiver<Request>, done: oneshot::Sender<()>) {
+        while self.machine.waiting() > 0 {
+            self.begin().await;
+        }
+        requests.close();
+        self.end_clearing().await;
+        // Whoever asked for the end may have left.
+        let _ = done.send(());
     }
 
     /// Hands a command to the machine; the answer comes when its batch is done.
@@ -156,7 +163,7 @@ impl Task {
         &mut self,
         requests: &mut mpsc::Receiver<Request>,
     ) -> Option<oneshot::Sender<()>> {
-        let (enough, deadline) = (self.answered.min(MAX_BATCH_COMMANDS), Instant::now() + LINGER);
+        let (enough, deadline) = (self.expected.min(MAX_BATCH_COMMANDS), Instant::now() + LINGER);
         while self.machine.waiting() < MAX_BATCH_COMMANDS {
             let next = match requests.try_recv() {
                 Ok(request) => Some(request),
@@ -190,12 +197,26 @@ impl Task {
                     _ => None,
                 };
                 self.tell(told);
-                // After the answers: nobody waits for this.
                 if let Some(grown) = grown {
-                    self.files.clear_superseded(grown.from, grown.to).await;
+                    self.clear_superseded(&grown).await;
                 }
                 None
             }
+        }
+    }
+
+    /// After the answers and beside the next batch: nobody waits for this, unless it is slower than the batches.
+    async fn clear_superseded(&mut self, grown: &Grown) {
+        self.end_clearing().await;
+        let (files, from, to) = (self.files.clone(), grown.from, grown.to);
+        let clearing = async move { files.clear_superseded(from, to).await };
+        self.clearing = Some(tokio::spawn(clearing));
+    }
+
+    async fn end_clearing(&mut self) {
+        let Some(clearing) = self.clearing.take() else { return };
+        if let Err(error) = clearing.await {
+            tracing::warn!("clearing superseded partial files ended early: {error}");
         }
     }
 
@@ -266,7 +287,7 @@ impl Task {
                 if let (Some((publisher, _)), Some(checkpoint)) = (&self.readers, &checkpoint) {
                     publisher.send_replace(checkpoint.clone());
                 }
-                self.answered = decisions.len();
+                self.expected = decisions.len() + self.machine.waiting();
                 for (ticket, decision) in decisions {
                     self.answer(ticket, decision, grown.as_deref(), checkpoint.as_ref());
                 }

@@ -1,11 +1,13 @@
 //! What the store asks of the device: positioned writes, syncs, and reading back past the page cache.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 use rustix::fs::{Advice, OFlags, RenameFlags};
@@ -143,16 +145,37 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes a folder and those above it up to `root`, each name durable in the one above.
-pub(crate) fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
-    if folder == root || folder.is_dir() {
-        return Ok(());
+/// Folders known to be durable: made, and their names synced, by this process.
+///
+/// That a folder is there says nothing: an earlier process may have died between making it and syncing its name.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFolders(Mutex<HashSet<PathBuf>>);
+
+/// After so many it begins to learn anew, which costs a sync for each folder.
+const MAX_KNOWN_FOLDERS: usize = 8192;
+
+impl KnownFolders {
+    /// Makes a folder and those above it up to `root`, each name durable in the one above.
+    pub(crate) fn make(&self, root: &Path, folder: &Path) -> io::Result<()> {
+        if folder == root || self.lock().contains(folder) {
+            return Ok(());
+        }
+        let above = folder.parent().expect("a folder below the root has one above it");
+        self.make(root, above)?;
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => sync_folder(above)?,
+        }
+        let mut known = self.lock();
+        if known.len() >= MAX_KNOWN_FOLDERS {
+            known.clear();
+        }
+        known.insert(folder.to_owned());
+        Ok(())
     }
-    let above = folder.parent().expect("a folder below the root has one above it");
-    make_folders(root, above)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(above),
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -199,6 +222,20 @@ mod tests {
         }
         let (a, b) = bytes.split_at(1000);
         assert_eq!(Crc64::of(a).then(Crc64::of(b), b.len() as u64), Crc64::of(&bytes));
+    }
+
+    #[test]
+    fn a_folder_is_known_once_this_process_has_synced_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (known, deep) = (KnownFolders::default(), folder.path().join("a/b"));
+        fs::create_dir_all(&deep).unwrap();
+        assert!(!known.lock().contains(&deep), "that it is there says nothing");
+        known.make(folder.path(), &deep).unwrap();
+        assert!(known.lock().contains(&deep) && known.lock().contains(&folder.path().join("a")));
+        known.make(folder.path(), &folder.path().join("a/c")).unwrap();
+        assert!(folder.path().join("a/c").is_dir());
+        fs::write(folder.path().join("file"), "").unwrap();
+        known.make(folder.path(), &folder.path().join("file/x")).unwrap_err();
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod resume;
 mod scan;
 mod store;
 mod tink;
+mod together;
 mod upload;
 mod writer;
 
@@ -36,6 +37,7 @@ pub use name::ObjectName;
 pub use read::{READ_MAX_BYTES, VerifiedObject};
 pub use scan::Found;
 pub use store::ObjectStore;
+pub(crate) use together::NewFile;
 pub use upload::{SealedPart, SealedUpload, StoredObject, StoredPart, WriterState};
 pub use writer::ObjectWriter;
 

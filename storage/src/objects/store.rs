@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chain_of_custody::digest::HashState;
 use chain_of_custody::ids::UploadId;
 
-use super::disk::{Disk, ReadBack, RealDisk, make_folders};
+use super::disk::{Disk, KnownFolders, ReadBack, RealDisk, sync_folder};
 use super::error::StoreError;
 use super::folder::UploadFolder;
 use super::groups::GroupList;
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) kek: Kek,
     pub(crate) disk: Arc<dyn Disk>,
     read_back: ReadBack,
+    folders: KnownFolders,
 }
 
 impl Shared {
@@ -48,7 +49,7 @@ impl Shared {
     /// Makes the folder above `path`, durably.
     pub(crate) fn make_folder_of<'a>(&self, path: &'a Path) -> Result<&'a Path, StoreError> {
         let folder = path.parent().expect("it lies below the root");
-        make_folders(&self.root, folder).map_err(|e| StoreError::io(folder, e))?;
+        self.folders.make(&self.root, folder).map_err(|e| StoreError::io(folder, e))?;
         Ok(folder)
     }
 }
@@ -64,6 +65,7 @@ impl ObjectStore {
         for folder in [root, &uploads, &root.join("keys")] {
             fs::create_dir_all(folder).map_err(|e| StoreError::io(folder, e))?;
         }
+        sync_folder(root).map_err(|e| StoreError::io(root, e))?;
         clear_temporary(&uploads).map_err(|e| StoreError::io(&uploads, e))?;
         let disk = RealDisk::probe(&uploads).map_err(|e| StoreError::io(&uploads, e))?;
         Ok(Self::with_disk(root, kek, Arc::new(disk), disk.how()))
@@ -75,7 +77,8 @@ impl ObjectStore {
         disk: Arc<dyn Disk>,
         read_back: ReadBack,
     ) -> Self {
-        Self { shared: Arc::new(Shared { root: root.to_owned(), kek, disk, read_back }) }
+        let (root, folders) = (root.to_owned(), KnownFolders::default());
+        Self { shared: Arc::new(Shared { root, kek, disk, read_back, folders }) }
     }
 
     /// How written bytes are read back here; `status` and `doctor` show it.

@@ -3,11 +3,14 @@
 //! The invariant of the sealing side: one nonce, one plaintext. A segment is sealed once under its number and its
 //! last-or-not; whoever has to write other bytes at that place takes another key.
 
+use std::borrow::Cow;
+
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use super::error::Damage;
 use super::kek::{ObjectKey, fill_random};
+use super::name::ObjectName;
 
 /// A segment of ciphertext; only the last is shorter.
 pub(crate) const SEGMENT_BYTES: usize = 1 << 20;
@@ -22,13 +25,13 @@ const PLAIN: u64 = (SEGMENT_BYTES - TAG_BYTES) as u64;
 
 /// What a stream is for: its associated data, so that no stream can stand in for one of another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum Purpose<'a> {
     /// The bytes of a part of an object.
     Object,
     /// The group values of an object.
     Outboard,
-    /// A small object.
-    Small,
+    /// The small object of this name: it opens under no other, whatever key lies beside it.
+    Small(&'a ObjectName),
     /// The unsealed end of an upload, with its hash state.
     Tail,
     /// The last segment of a part that is being closed at a durable offset.
@@ -37,15 +40,15 @@ pub(crate) enum Purpose {
     Groups,
 }
 
-impl Purpose {
-    const fn associated_data(self) -> &'static [u8] {
+impl Purpose<'_> {
+    fn associated_data(self) -> Cow<'static, str> {
         match self {
-            Self::Object => b"exhibit/object/v1",
-            Self::Outboard => b"exhibit/outboard/v1",
-            Self::Small => b"exhibit/small/v1",
-            Self::Tail => b"exhibit/tail/v1",
-            Self::Closing => b"exhibit/closing/v1",
-            Self::Groups => b"exhibit/groups/v1",
+            Self::Object => "exhibit/object/v1".into(),
+            Self::Outboard => "exhibit/outboard/v1".into(),
+            Self::Small(name) => format!("exhibit/small/v1 {name}").into(),
+            Self::Tail => "exhibit/tail/v1".into(),
+            Self::Closing => "exhibit/closing/v1".into(),
+            Self::Groups => "exhibit/groups/v1".into(),
         }
     }
 }
@@ -92,10 +95,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// The stream of `header` under an object's key.
-    pub(crate) fn new(key: &ObjectKey, header: Header, purpose: Purpose) -> Self {
+    pub(crate) fn new(key: &ObjectKey, header: Header, purpose: Purpose<'_>) -> Self {
         let mut derived = Zeroizing::new([0; 32]);
         hkdf::Hkdf::<sha2::Sha256>::new(Some(header.salt()), key.as_bytes())
-            .expand(purpose.associated_data(), derived.as_mut_slice())
+            .expand(purpose.associated_data().as_bytes(), derived.as_mut_slice())
             .expect("HKDF-SHA256 gives 32 bytes");
         let key =
             UnboundKey::new(&AES_256_GCM, derived.as_slice()).expect("32 bytes are an AES-256 key");
@@ -171,7 +174,7 @@ impl Layout {
 }
 
 /// A whole stream in memory, under a salt of its own.
-pub(crate) fn seal_all(key: &ObjectKey, purpose: Purpose, plain: &[u8]) -> Vec<u8> {
+pub(crate) fn seal_all(key: &ObjectKey, purpose: Purpose<'_>, plain: &[u8]) -> Vec<u8> {
     let layout = Layout { size_bytes: plain.len() as u64 };
     let header = Header::random();
     let stream = Stream::new(key, header, purpose);
@@ -190,7 +193,7 @@ pub(crate) fn seal_all(key: &ObjectKey, purpose: Purpose, plain: &[u8]) -> Vec<u
 /// The plaintext of a whole stream in memory.
 pub(crate) fn open_all(
     key: &ObjectKey,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Damage> {
     let stream = Stream::new(key, Header::parse(sealed)?, purpose);
@@ -210,6 +213,10 @@ pub(crate) fn open_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name() -> ObjectName {
+        "openings/l/000".parse().unwrap()
+    }
 
     fn sizes() -> Vec<u64> {
         let mut sizes = vec![0, 1, 1000];
@@ -232,9 +239,9 @@ mod tests {
         for size in sizes() {
             let layout = Layout { size_bytes: size };
             let plain: Vec<u8> = (0..size).map(|i| (i % 253) as u8).collect();
-            let sealed = seal_all(&key, Purpose::Small, &plain);
+            let sealed = seal_all(&key, Purpose::Small(&name()), &plain);
             assert_eq!(sealed.len() as u64, layout.ciphertext_bytes(), "size {size}");
-            assert_eq!(*open_all(&key, Purpose::Small, &sealed).unwrap(), plain);
+            assert_eq!(*open_all(&key, Purpose::Small(&name()), &sealed).unwrap(), plain);
             let last = layout.segments() - 1;
             assert_eq!(layout.ciphertext_of(last).end, sealed.len() as u64);
             if size > 0 {
@@ -248,10 +255,15 @@ mod tests {
     fn streams_cut_swapped_flipped_or_of_another_kind_do_not_open() {
         let key = ObjectKey::random();
         let plain = vec![5; 2 * SEGMENT_BYTES + 100];
-        let sealed = seal_all(&key, Purpose::Small, &plain);
-        let open = |bytes: &[u8]| open_all(&key, Purpose::Small, bytes);
+        let sealed = seal_all(&key, Purpose::Small(&name()), &plain);
+        let open = |bytes: &[u8]| open_all(&key, Purpose::Small(&name()), bytes);
         assert!(open_all(&key, Purpose::Outboard, &sealed).is_err(), "another purpose");
-        assert!(open_all(&ObjectKey::random(), Purpose::Small, &sealed).is_err(), "another key");
+        let other = "openings/l/001".parse().unwrap();
+        assert!(open_all(&key, Purpose::Small(&other), &sealed).is_err(), "another name");
+        assert!(
+            open_all(&ObjectKey::random(), Purpose::Small(&name()), &sealed).is_err(),
+            "another key"
+        );
         assert!(open(&sealed[..2 * SEGMENT_BYTES]).is_err(), "cut between segments");
         assert!(open(&sealed[..sealed.len() - 1]).is_err(), "last byte gone");
         assert!(open(&sealed[..HEADER_BYTES - 1]).is_err(), "cut in the header");

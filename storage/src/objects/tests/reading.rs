@@ -306,6 +306,58 @@ async fn sealed_put_after_a_crash_that_left_only_its_key() {
     assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "a");
 }
 
+/// A crash can also leave the object without its key, whose name was not durable yet.
+#[tokio::test]
+async fn sealed_put_after_a_crash_that_left_no_key() {
+    let room = Room::new();
+    room.store.put_sealed("openings/l/0", "a").await.unwrap();
+    fs::remove_file(room.path("keys/openings/l/0")).unwrap();
+    room.store.put_sealed("openings/l/0", "a").await.unwrap();
+    assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "a");
+}
+
+/// Two small objects that change places with their keys open under neither name.
+#[tokio::test]
+async fn a_small_object_opens_under_its_own_name_alone() {
+    let room = Room::new();
+    let (a, b) = ("openings/l/0", "openings/l/1");
+    room.store.put_sealed(a, "a").await.unwrap();
+    room.store.put_sealed(b, "b").await.unwrap();
+    for folder in ["", "keys/"] {
+        let (a, b) = (room.path(&format!("{folder}{a}")), room.path(&format!("{folder}{b}")));
+        let kept = fs::read(&a).unwrap();
+        fs::write(&a, fs::read(&b).unwrap()).unwrap();
+        fs::write(&b, kept).unwrap();
+    }
+    assert!(is_damage(&room.store.get_sealed(a).await));
+    assert!(is_damage(&room.store.get_sealed(b).await));
+}
+
+/// One name that cannot be made leaves no other behind half-done, and a repeat completes.
+#[tokio::test]
+async fn several_files_are_created_together_or_completed_later() {
+    let room = Room::new();
+    let new = |name: &str, bytes: &'static str, sealed| NewFile {
+        name: name.parse().unwrap(),
+        bytes: bytes.into(),
+        sealed,
+    };
+    let mut files: Vec<_> =
+        (0..40).map(|n| new(&format!("ledger/l/tile/{n}"), "hashes", false)).collect();
+    files.push(new("openings/l/0", "opened", true));
+    room.store.put_new("ledger/l/tile/7", "others").await.unwrap();
+    let refused = room.store.create(files.clone()).await;
+    assert!(matches!(refused, Err(StoreError::AlreadyExists { .. })));
+    assert_eq!(room.store.scan("openings").await.unwrap().len(), 0);
+    room.store.remove("ledger/l/tile/7").await.unwrap();
+    room.store.create(files.clone()).await.unwrap();
+    room.store.create(files).await.unwrap();
+    assert_eq!(room.store.scan("ledger").await.unwrap().len(), 40);
+    assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "opened");
+    let left = fs::read_dir(room.path("uploads")).unwrap().count();
+    assert_eq!(left, 0, "no temporary file stays");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
