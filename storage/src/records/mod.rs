@@ -48,6 +48,10 @@ const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FU
     PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; \
     PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF";
 
+/// What every PostgreSQL connection begins with, whatever is set for the role, the database or the server: a commit is on
+/// the device before it returns.
+const POSTGRES_SETTINGS: &str = "SET synchronous_commit = on";
+
 /// What went wrong with the records, by what a caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
@@ -151,9 +155,11 @@ impl Records {
 }
 
 async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
-    if dialect == Dialect::Sqlite {
-        sqlx::raw_sql(SQLITE_PRAGMAS).execute(connection).await?;
-    }
+    let text = match dialect {
+        Dialect::Sqlite => SQLITE_PRAGMAS,
+        Dialect::Postgres => POSTGRES_SETTINGS,
+    };
+    sqlx::raw_sql(text).execute(connection).await?;
     Ok(())
 }
 
