@@ -155,6 +155,7 @@ async fn a_rebuild_equals_the_records_row_by_row(home: Home) {
     let fresh = home.another();
     let records = fresh.records().await;
     let objects = ObjectStore::open(&home.objects_path(), Kek::new([9; 32].into())).unwrap();
+    let beyond = leave_files_beyond(&objects, published.unverified().size.0).await;
     let (origin, key) = (ORIGIN.parse().unwrap(), support::log_key().vkey());
     let size = rebuild_from_store(&records, objects, &origin, &key).await.unwrap();
     assert_eq!(size, published.unverified().size);
@@ -164,11 +165,33 @@ async fn a_rebuild_equals_the_records_row_by_row(home: Home) {
     let goes_on = support::open_with(records, &home.objects_path()).await.unwrap();
     assert_clean(&goes_on).await;
     goes_on.submit(received(50, "stored", "later")).await.unwrap();
+    for (from, bytes) in beyond {
+        let kept = std::fs::read(home.objects_path().join("aside").join(&from)).unwrap();
+        assert!(kept == bytes, "{from} is kept");
+    }
     assert_clean(&goes_on).await;
     let another = home.another();
     let gap = another.records().await;
     let missing = stored.into_iter().filter(|entry| entry.index.0 != 3);
     assert!(matches!(gap.rebuild(missing, &published).await, Err(RecordsError::Corrupt { .. })));
+}
+
+/// What a crash between the files of a batch and its checkpoint leaves, when the database is lost too: names that the next
+/// batch will need, with other bytes.
+async fn leave_files_beyond(objects: &ObjectStore, size: u64) -> Vec<(String, Vec<u8>)> {
+    let width = size % 256 + 1;
+    let tile = [format!("ledger/{ORIGIN}/tile/0/000.p/{width}")];
+    let bundle = [format!("ledger/{ORIGIN}/tile/entries/000.p/{width}")];
+    let mut left = Vec::new();
+    for name in tile.into_iter().chain(bundle) {
+        objects.put_new(&name, "of another batch").await.unwrap();
+        left.push((name, b"of another batch".to_vec()));
+    }
+    for name in ["ledger/ORIGIN/evidential/000.p/", "openings/ORIGIN/000.p/"] {
+        let name = format!("{}{width}", name.replace("ORIGIN", ORIGIN));
+        objects.put_sealed(&name, "of another batch").await.unwrap();
+    }
+    left
 }
 
 /// Each event that makes or changes a row, also those that come before what they are about.
@@ -264,4 +287,23 @@ async fn sqlite_and_postgresql_hold_the_same_rows() {
     records.rebuild(stored(&ledger).await, &ledger.latest()).await.unwrap();
     assert_eq!(dump(&records).await, dump(ledger.records()).await);
     assert_eq!(records.force(), ORIGIN);
+}
+
+/// An administrator's setting for the database does not make our commits less durable.
+#[tokio::test]
+async fn every_connection_to_postgresql_commits_durably() {
+    let url = Home::postgres().database_url();
+    let records = Records::connect(&url, ORIGIN).await.unwrap();
+    let text = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', \
+        current_database()); END $$";
+    sqlx::raw_sql(text).execute(records.pool()).await.unwrap();
+    records.close().await;
+    sqlx::any::install_default_drivers();
+    let mut bare = <sqlx::AnyConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let show = "SELECT current_setting('synchronous_commit')";
+    let set: String = sqlx::query_scalar(show).fetch_one(&mut bare).await.unwrap();
+    assert_eq!(set, "off", "the administrator's setting is there");
+    let records = Records::connect(&url, ORIGIN).await.unwrap();
+    let ours: String = sqlx::query_scalar(show).fetch_one(records.pool()).await.unwrap();
+    assert_eq!(ours, "on");
 }

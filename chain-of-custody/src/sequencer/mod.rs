@@ -125,8 +125,7 @@ pub struct Found {
 pub enum CannotRecover {
     #[error(
         "the published checkpoint has {published} entries but the database only {database}: the database is older \
-         than the ledger (restored from an old backup?). Nothing will be signed. Rebuild the database from the \
-         object store, or restore a newer one"
+         than the ledger (restored from an old backup?). Nothing will be signed. Restore a newer one"
     )]
     DatabaseBehind { published: TreeSize, database: TreeSize },
     #[error(

@@ -205,6 +205,40 @@ impl LedgerFiles {
         (1..TILE_WIDTH).map(move |width| format!("{full}.p/{width}"))
     }
 
+    /// Moves aside what lies beyond `size`: written for a batch that was never published.
+    pub(super) async fn set_aside_beyond(&self, size: TreeSize) -> Result<(), StoreError> {
+        let classes =
+            // Entries lie below the folder of hashes.
+            [FileClass::Hashes, FileClass::Evidential, FileClass::Personal];
+        let mut beyond = Vec::new();
+        for class in classes {
+            let (kept, folder) = (self.name(class, ""), self.folder(class));
+            for found in self.objects.scan(&folder).await? {
+                let path = found.name.as_str().strip_prefix(&kept).unwrap_or_default();
+                let path = match class {
+                    FileClass::Hashes | FileClass::Entries => path.to_owned(),
+                    FileClass::Evidential | FileClass::Personal => bundle_path(path),
+                };
+                if path.parse().is_ok_and(|tile| is_beyond(&tile, size)) {
+                    beyond.push(found.name);
+                }
+            }
+        }
+        if !beyond.is_empty() {
+            tracing::warn!(files = beyond.len(), "files beyond the checkpoint are moved aside");
+        }
+        self.objects.set_aside(beyond).await
+    }
+
+    fn folder(&self, class: FileClass) -> String {
+        match class {
+            FileClass::Hashes | FileClass::Entries => self.name(class, "tile"),
+            FileClass::Evidential | FileClass::Personal => {
+                self.name(class, "").trim_end_matches('/').to_owned()
+            }
+        }
+    }
+
     fn name(&self, class: FileClass, path: &str) -> String {
         let origin = &self.origin;
         match class {
@@ -213,4 +247,19 @@ impl LedgerFiles {
             FileClass::Personal => format!("openings/{origin}/{path}"),
         }
     }
+}
+
+/// The reverse of [`openings_path`].
+fn bundle_path(openings: &str) -> String {
+    format!("tile/entries/{openings}")
+}
+
+/// Whether a tile of `size` entries has fewer hashes than this one, or a bundle fewer entries.
+fn is_beyond(tile: &TilePath, size: TreeSize) -> bool {
+    let per_hash = match tile.kind() {
+        TileKind::Hashes { level } => u32::from(level) * TILE_WIDTH.ilog2(),
+        TileKind::Entries => 0,
+    };
+    let end = tile.index() * TILE_WIDTH + u64::from(tile.width());
+    end > size.0.checked_shr(per_hash).unwrap_or(0)
 }

@@ -15,10 +15,11 @@ use crate::records::{Records, StoredEntry};
 /// Makes `records`, which must be empty, again from the object store; the ledger then opens as before.
 ///
 /// The checkpoint must be signed by `log_key`, and the entries must give its root; openings are taken as they are (an
-/// audit tells which do not open). Holds all entries in memory: about 2 KiB each.
+/// audit tells which do not open). Files beyond the checkpoint, of a batch that was never published, are moved to
+/// `aside/`: in their place the ledger will write others. Holds all entries in memory: about 2 KiB each.
 ///
 /// # Errors
-/// [`LedgerError`]; nothing is written unless the whole ledger stands.
+/// [`LedgerError`]; nothing is written or moved unless the whole ledger stands.
 pub async fn rebuild_from_store(
     records: &Records,
     objects: ObjectStore,
@@ -31,6 +32,7 @@ pub async fn rebuild_from_store(
         return Err(LedgerError::OtherKey { origin: origin.to_string() });
     }
     let entries = stored_entries(&files, &checkpoint).await?;
+    files.set_aside_beyond(checkpoint.unverified().size).await?;
     Ok(records.rebuild(entries, &checkpoint).await?)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::blocking;
-use super::disk::{sync_folder, write_new};
+use super::disk::{rename_new, sync_folder, write_new};
 use super::error::{Damage, StoreError};
 use super::folder::load_key;
 use super::kek::{ObjectKey, fill_random};
@@ -88,6 +88,15 @@ impl ObjectStore {
             Ok(())
         })
         .await
+    }
+
+    /// Moves files, with their keys, to `aside/<name>`: out of the way, and kept. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when another file of that name was moved there before.
+    pub(crate) async fn set_aside(&self, names: Vec<ObjectName>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || names.iter().try_for_each(|name| set_aside(&shared, name))).await
     }
 
     /// Creates `name` encrypted under a key of its own. When it stands already with the same bytes, that is a success.
@@ -181,6 +190,21 @@ fn write_temporary(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), Sto
 /// Best effort: a temporary file that stays is cleared away at the next start.
 fn forget(path: &Path) {
     let _gone_or_cleared_at_the_next_start = fs::remove_file(path);
+}
+
+fn set_aside(shared: &Shared, name: &ObjectName) -> Result<(), StoreError> {
+    let aside = format!("aside/{name}");
+    let object = (shared.file(name.as_str()), shared.file(&aside));
+    // The file first: one that is left under its name without its key would look cut short.
+    for (from, to) in [object, (shared.key_file(name.as_str()), shared.key_file(&aside))] {
+        if from.exists() {
+            let folder = shared.make_folder_of(&to)?;
+            rename_new(&from, &to).map_err(|e| StoreError::io(&to, e))?;
+            sync(folder)?;
+            sync(from.parent().expect("it lies below the root"))?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_durably(path: &Path) -> Result<(), StoreError> {
