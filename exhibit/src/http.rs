@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use axum::http::{HeaderName, HeaderValue, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -24,6 +26,8 @@ use crate::control::Failure;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Room for one request's headers, and for what a connection reads ahead.
 const CONNECTION_BUFFER_BYTES: usize = 256 * 1024;
+/// Connections at once: each takes a file descriptor, which the ledger and the store need too. More wait to be accepted.
+const MAX_CONNECTIONS: usize = 1024;
 /// Header lines in one request.
 const MAX_HEADERS: usize = 64;
 
@@ -92,11 +96,19 @@ pub(crate) async fn serve(
     patience: Duration,
 ) {
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(stop);
     loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+            listener.accept().await.map(|(stream, peer)| (stream, peer, place))
+        };
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connection(stream, routes.clone(), &graceful),
+            accepted = accepted => match accepted {
+                Ok((stream, peer, place)) => {
+                    let routes = routes.clone().layer(Extension(ConnectInfo(peer)));
+                    connection(stream, routes, place, &graceful);
+                }
                 Err(error) => {
                     tracing::error!(%error, "accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -113,7 +125,12 @@ pub(crate) async fn serve(
     }
 }
 
-fn connection(stream: TcpStream, routes: Router, graceful: &GracefulShutdown) {
+fn connection(
+    stream: TcpStream,
+    routes: Router,
+    place: OwnedSemaphorePermit,
+    graceful: &GracefulShutdown,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay");
     }
@@ -132,6 +149,7 @@ fn connection(stream: TcpStream, routes: Router, graceful: &GracefulShutdown) {
         if let Err(error) = watched.await {
             tracing::debug!(%error, "connection ended");
         }
+        drop(place);
     });
 }
 

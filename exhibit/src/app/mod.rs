@@ -57,6 +57,11 @@ impl App {
         portal::public::routes(public).merge(ingest::doors::router(self.parts.receiver.clone()))
     }
 
+    /// Ends uploads that nobody touches, from time to time, until the app is closed.
+    pub(crate) fn start_sweeping(&self) {
+        self.parts.receiver.run_sweeper();
+    }
+
     /// Makes derivatives of what the ledger says was received, until the handle is stopped.
     pub(crate) async fn start_derivatives(&self) -> Result<Jobs, Failure> {
         let supervisor = Supervisor::locate(Allowance::default()).map_err(|e| {

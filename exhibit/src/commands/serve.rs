@@ -27,6 +27,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
     let app = App::open(data, &config, lock).await?;
     let _control = ControlServer::start(app.clone(), data)?;
     let jobs = app.start_derivatives().await?;
+    app.start_sweeping();
 
     let readiness = http::Readiness::default();
     readiness.set(true);
