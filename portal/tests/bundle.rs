@@ -123,7 +123,7 @@ impl House {
             .field(field::SIZE_BYTES, bytes.len().to_string(), salt())
             .field(field::OBJECT, serde_json::to_string(&object).unwrap(), salt())
             .field(field::ORIGINAL_SHA256, Digests::of(original).sha256.to_string(), salt())
-            .field(field::MEDIA, "{\"duration_us\":62000000}", salt())
+            .field(field::MEDIA, "{\"duration-us\":62000000}", salt())
             .field(field::BY, "exhibit-transcode", salt());
         self.maker.ledger.submit(command).await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 use chain_of_custody::canonical;
 use chain_of_custody::digest::Sha256;
+use chain_of_custody::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::protocol::{Outcome, Probe, Report};
@@ -79,8 +80,10 @@ pub fn made_text(recipe: &Recipe, report: &Report) -> String {
     }))
 }
 
-/// The `media` field of a probe's `item.derived`: nothing personal, so neither place nor tags.
+/// The `media` field of a probe's `item.derived`: nothing personal, so neither place nor tags. The camera's own time of
+/// recording is a claim, kept only where it is an instant.
 pub fn media_text(probe: &Probe) -> String {
+    let created = probe.created_claimed.as_deref().and_then(instant);
     let streams: Vec<Value> = probe
         .streams
         .iter()
@@ -89,11 +92,17 @@ pub fn media_text(probe: &Probe) -> String {
     text_of(&json!({
         "v": 1,
         "container": probe.container,
+        "created-claimed": created.map(|at| at.to_string()),
         "duration-us": probe.duration_us,
         "streams": streams,
         "coverage": probe.coverage,
         "browser": probe.browser,
     }))
+}
+
+fn instant(text: &str) -> Option<Timestamp> {
+    let instant: jiff::Timestamp = text.parse().ok()?;
+    Timestamp::from_unix_millis(instant.as_millisecond()).ok()
 }
 
 /// Canonical JSON. What a worker reports has integers only; one beyond 2⁵³ has no canonical form and is left out.

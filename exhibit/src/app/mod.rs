@@ -57,6 +57,16 @@ impl App {
         portal::public::routes(public).merge(ingest::doors::router(self.parts.receiver.clone()))
     }
 
+    /// Resolves when the ledger can write no more in this process.
+    pub(crate) async fn ledger_stopped(&self) {
+        self.parts.ledger.stopped().await;
+    }
+
+    /// Why the ledger can write no more, if so.
+    pub(crate) fn ledger_stop_reason(&self) -> Option<String> {
+        self.parts.ledger.stop_reason()
+    }
+
     /// Ends uploads that nobody touches, from time to time, until the app is closed.
     pub(crate) fn start_sweeping(&self) {
         self.parts.receiver.run_sweeper();

@@ -39,14 +39,21 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
     terminal::note(&format!("listening on {url}"));
 
     let stop = async {
-        asked_to_stop().await;
-        tracing::info!("stopping");
+        tokio::select! {
+            () = asked_to_stop() => tracing::info!("asked to stop"),
+            () = app.ledger_stopped() => tracing::error!("the ledger has stopped"),
+        }
         readiness.set(false);
     };
     http::serve(listener, routes, stop, Duration::from_secs(config.server.stop_timeout_s)).await;
     let _ = std::fs::remove_file(&address_file);
     jobs.stop().await;
+    let stopped_by_itself = app.ledger_stop_reason();
     app.close().await;
+    if let Some(reason) = stopped_by_itself {
+        return Err(Failure::new("ledger-stopped", reason)
+            .advice("nothing acknowledged is lost; start again, recovery runs first"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -410,14 +410,14 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
     let media = |key: &str| held.media.as_ref().and_then(|media| media.get(key));
     let name = if allows(request.purpose, field::NAME) { record.name.as_str() } else { "" };
     let started = record.captured_claimed.split('/').next().unwrap_or_default();
-    let created = media("created_claimed").and_then(|value| value.as_str()).unwrap_or_default();
+    let created = media("created-claimed").and_then(|value| value.as_str()).unwrap_or_default();
     let recorded = [started, created].iter().find_map(|text| text.parse::<Timestamp>().ok());
     let proxy = held.derivative("proxy");
     Row {
         reference: held.asked.reference.clone().unwrap_or_else(|| format!("Item {number}")),
         description: held.asked.description.clone().unwrap_or_else(|| name.to_owned()),
         recorded: recorded.map(uk_time).unwrap_or_default(),
-        length: media("duration_us")
+        length: media("duration-us")
             .and_then(|value| value.as_i64())
             .map(length)
             .unwrap_or_default(),
