@@ -24,6 +24,9 @@ pub enum Failure {
     /// What the worker made could not be kept.
     #[error("the derivative could not be stored: {0}")]
     Sink(#[source] std::io::Error),
+    /// The space kept free would be touched, or the store is full.
+    #[error("there is no room for the derivative: it waits until there is")]
+    NoRoom,
     /// The worker program could not be started.
     #[error("the transcoding program {program} could not be started: {error}")]
     Start {
@@ -50,12 +53,20 @@ pub enum Limit {
 }
 
 impl Failure {
+    /// Of what a sink says.
+    pub(crate) fn of_sink(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::NoRoom,
+            _ => Self::Sink(error),
+        }
+    }
+
     /// Whether this belongs in the ledger as `item.derivation-failed` (else the machine is to blame).
     pub fn is_about_the_footage(&self) -> bool {
         match self {
             Self::Declined { code, .. } => !matches!(code, FailureCode::Unconfined),
             Self::Crashed { .. } | Self::LimitReached { .. } | Self::Misbehaved { .. } => true,
-            Self::Source(_) | Self::Sink(_) | Self::Start { .. } => false,
+            Self::Source(_) | Self::Sink(_) | Self::NoRoom | Self::Start { .. } => false,
         }
     }
 
@@ -81,6 +92,7 @@ impl Failure {
             Self::Misbehaved { .. } => "misbehaved",
             Self::Source(_) => "original-unreadable",
             Self::Sink(_) => "not-stored",
+            Self::NoRoom => "no-room",
             Self::Start { .. } => "not-started",
         }
     }

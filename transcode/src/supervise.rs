@@ -329,7 +329,7 @@ impl Session {
                 Failure::LimitReached { limit: Limit::OutputBytes(self.output_limit) }.into()
             );
         }
-        sink.write(Bytes::from(data)).await.map_err(Failure::Sink)?;
+        sink.write(Bytes::from(data)).await.map_err(Failure::of_sink)?;
         self.credit_bytes += bytes;
         self.send(&Frame::Credit { bytes }).await
     }

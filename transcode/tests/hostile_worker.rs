@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use support::*;
 use transcode::protocol::{OriginalDigests, Recipe};
+use transcode::source::OutputSink;
 use transcode::supervise::Allowance;
 use transcode::{Failure, Finished, Supervisor};
 
@@ -240,4 +241,24 @@ fn kill(program: &Path) -> usize {
         rustix::process::kill_process(process, rustix::process::Signal::KILL)
     };
     pids(program).filter(|process| kill(*process).is_ok()).count()
+}
+
+/// A store that is full.
+struct Full;
+
+impl OutputSink for Full {
+    async fn write(&mut self, _: Bytes) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_a_failure_of_its_own_and_not_the_footages() {
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let probe = Recipe::Probe(Default::default());
+    let supervisor = Supervisor::new(worker(), allowance());
+    let outcome = supervisor.run(probe, digests, &footage(WEBCAM), &mut Full).await;
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.code(), "no-room");
+    assert!(!failure.is_about_the_footage());
 }

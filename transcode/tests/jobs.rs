@@ -89,8 +89,11 @@ impl House {
     }
 
     async fn jobs(&self, supervisor: Supervisor, parallel: usize) -> Jobs {
+        self.jobs_with(supervisor, JobOptions { parallel, free_space_kept_bytes: 0 }).await
+    }
+
+    async fn jobs_with(&self, supervisor: Supervisor, options: JobOptions) -> Jobs {
         let (ledger, objects) = (self.ledger.clone(), self.objects.clone());
-        let options = JobOptions { parallel };
         Jobs::start(ledger, objects, supervisor, Arc::new(SystemClock), options).await.unwrap()
     }
 
@@ -99,6 +102,18 @@ impl House {
         let jobs = self.jobs(supervisor, 2).await;
         tokio::time::timeout(Duration::from_secs(240), jobs.idle()).await.unwrap().unwrap();
         jobs.stop().await;
+    }
+
+    async fn count(&self, table: &str, condition: &str) -> i64 {
+        let text = format!("SELECT count(*) FROM {table} WHERE {condition}");
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(text));
+        query.fetch_one(self.ledger.records().pool()).await.unwrap()
+    }
+
+    /// What waits after trouble is due at once.
+    async fn wait_no_longer(&self) {
+        let pool = self.ledger.records().pool();
+        sqlx::query("UPDATE jobs SET not_before_ms = 0").execute(pool).await.unwrap();
     }
 
     async fn view(&self, item: ItemId) -> ItemView {
@@ -323,4 +338,69 @@ async fn a_missing_worker_blames_no_footage() {
     assert!(view.failures.is_empty() && view.derivatives.is_empty());
     house.work(supervisor()).await;
     assert_eq!(kinds(&house.view(item).await), ["poster", "probe", "proxy"]);
+}
+
+/// The space kept free is the ledger's: a derivative that would take of it waits, and is made when there is room.
+#[tokio::test]
+async fn derivatives_leave_the_space_kept_free() {
+    // A file system of its own kind, so that others at work do not move the numbers much.
+    let data = tempfile::tempdir_in("/dev/shm").unwrap();
+    let house = House::open(data.path()).await;
+    let item = house.receive(&footage(CCTV), "stored", false).await;
+    for (room, made) in [(0, &[][..]), (ROOM, &["poster", "probe"])] {
+        let free = house.objects.free_bytes().unwrap();
+        let free_space_kept_bytes = if room == 0 { u64::MAX } else { free - room };
+        let options = JobOptions { parallel: 2, free_space_kept_bytes };
+        let jobs = house.jobs_with(supervisor(), options).await;
+        let least = least_free(&house.objects, room_is_short(&house, made.len() as i64)).await;
+        jobs.stop().await;
+        house.wait_no_longer().await;
+        let view = house.view(item).await;
+        assert_eq!(kinds(&view), made);
+        assert!(view.failures.is_empty(), "the footage is not to blame: {:?}", view.failures);
+        assert!(house.objects.uploads().await.unwrap().is_empty(), "nothing half-made stays");
+        if room > 0 {
+            assert!(
+                least + TAKEN_BETWEEN >= free_space_kept_bytes,
+                "{least} of {free_space_kept_bytes}"
+            );
+        }
+    }
+    house.work(supervisor()).await;
+    assert_eq!(kinds(&house.view(item).await), ["poster", "probe", "proxy"]);
+    house.audits_clean().await;
+}
+
+/// Less than the viewing copy of the clip takes, more than probe, poster and records.
+const ROOM: u64 = 4 << 20;
+/// What was written between two looks at the room left, and what the records took meanwhile.
+const TAKEN_BETWEEN: u64 = 256 << 10;
+
+/// So many derivatives are there, and all jobs that are left wait after trouble.
+async fn room_is_short(house: &House, made: i64) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let at_work = "state = 'running' OR (state = 'waiting' AND troubles = 0)";
+        let waits = "state = 'waiting' AND troubles > 0";
+        if house.count("jobs", waits).await > 0
+            && house.count("jobs", at_work).await == 0
+            && house.count("derivatives", "true").await == made
+        {
+            return;
+        }
+    }
+}
+
+/// The least room there was until `end`.
+async fn least_free(objects: &ObjectStore, end: impl Future<Output = ()>) -> u64 {
+    let mut least = u64::MAX;
+    let look = async {
+        loop {
+            least = least.min(objects.free_bytes().unwrap());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let end = tokio::time::timeout(Duration::from_secs(60), end);
+    tokio::select! { () = look => {}, ended = end => ended.expect("the job waits") }
+    least
 }

@@ -78,10 +78,12 @@ impl App {
             failed("transcode", &e)
                 .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
         })?;
-        let options = match self.parts.config.transcode.jobs {
-            0 => JobOptions::default(),
-            jobs => JobOptions { parallel: jobs as usize },
-        };
+        let config = &self.parts.config;
+        let free_space_kept_bytes = config.limits.free_bytes;
+        let mut options = JobOptions { free_space_kept_bytes, ..JobOptions::default() };
+        if config.transcode.jobs > 0 {
+            options.parallel = config.transcode.jobs as usize;
+        }
         let Parts { ledger, objects, clock, .. } = &*self.parts;
         Jobs::start(ledger.clone(), objects.clone(), supervisor, Arc::clone(clock), options)
             .await

@@ -32,7 +32,7 @@ pub(super) struct Made {
 
 /// Why an attempt came to nothing.
 pub(super) enum Setback {
-    /// The worker, or what it was given.
+    /// The worker, or what it was given, or no room for what it makes.
     Worker(Failure),
     /// This machine.
     Trouble(JobsError),
@@ -40,9 +40,15 @@ pub(super) enum Setback {
 
 impl<E: Into<JobsError>> From<E> for Setback {
     fn from(error: E) -> Self {
-        Self::Trouble(error.into())
+        match error.into() {
+            JobsError::Store(StoreError::Full) => Self::Worker(Failure::NoRoom),
+            error => Self::Trouble(error),
+        }
     }
 }
+
+/// What the writer holds back before it goes to the disk, with its checksums: room for it is asked for ahead.
+const HELD_BACK_BYTES: u64 = 2 << 20;
 
 /// Makes the derivative that `row` asks for.
 pub(super) async fn make(
@@ -51,10 +57,11 @@ pub(super) async fn make(
     record: &ItemRecord,
     recipe: &Recipe,
 ) -> Result<Made, Setback> {
+    check_room(shared, 0)?;
     let original = stored_object(record)?;
     let source = shared.objects.open_object(&original).await?;
     let attempt = begin(shared, row, recipe).await?;
-    let mut sink = Sink::new(shared.objects.begin(attempt.upload).await?, recipe);
+    let mut sink = Sink::new(shared, shared.objects.begin(attempt.upload).await?, recipe);
     let digests = OriginalDigests {
         sha256: record.digests.sha256.to_string(),
         blake3: record.digests.blake3.to_string(),
@@ -69,7 +76,7 @@ pub(super) async fn make(
             return Ok(Made { report, digests: record.digests, object: original, probe });
         }
     };
-    let (digests, object) = sink.finish(shared, &attempt).await?;
+    let (digests, object) = sink.finish(&attempt).await?;
     failpoint::hit("transcode.derivative-stored");
     Ok(Made { report, digests, object, probe })
 }
@@ -130,16 +137,17 @@ fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {
 }
 
 /// Hashes what the worker sends and writes it, encrypted; keeps a probe besides, because the next jobs follow from it.
-struct Sink {
+struct Sink<'a> {
+    shared: &'a Shared,
     writer: ObjectWriter,
     hasher: ContentHasher,
     kept: Option<Vec<u8>>,
 }
 
-impl Sink {
-    fn new(writer: ObjectWriter, recipe: &Recipe) -> Self {
+impl<'a> Sink<'a> {
+    fn new(shared: &'a Shared, writer: ObjectWriter, recipe: &Recipe) -> Self {
         let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
-        Self { writer, hasher: ContentHasher::new(), kept }
+        Self { shared, writer, hasher: ContentHasher::new(), kept }
     }
 
     /// Of the probe recipe: what it found.
@@ -149,28 +157,39 @@ impl Sink {
         Probe::parse(kept).map(Some).ok_or_else(broken)
     }
 
-    async fn finish(
-        mut self,
-        shared: &Shared,
-        attempt: &JobAttempt,
-    ) -> Result<(Digests, StoredObject), JobsError> {
+    async fn finish(mut self, attempt: &JobAttempt) -> Result<(Digests, StoredObject), JobsError> {
         let (digests, last_group) = self.hasher.finish();
         self.writer.append_groups(&[last_group]).await?;
         let sealed = self.writer.seal().await?;
         let name = attempt.object.parse()?;
-        Ok((digests, shared.objects.complete(sealed, name, digests.blake3).await?))
+        Ok((digests, self.shared.objects.complete(sealed, name, digests.blake3).await?))
     }
 }
 
-impl OutputSink for Sink {
+/// Refuses when the space kept free would be touched by `more_bytes` and what is held back.
+fn check_room(shared: &Shared, more_bytes: u64) -> Result<(), StoreError> {
+    let left = shared.objects.free_bytes()?.saturating_sub(more_bytes + HELD_BACK_BYTES);
+    if left < shared.free_space_kept_bytes { Err(StoreError::Full) } else { Ok(()) }
+}
+
+/// A full disk keeps its name through the seam.
+fn not_written(error: StoreError) -> io::Error {
+    match error {
+        StoreError::Full => io::ErrorKind::StorageFull.into(),
+        other => io::Error::other(other),
+    }
+}
+
+impl OutputSink for Sink<'_> {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        check_room(self.shared, bytes.len() as u64).map_err(not_written)?;
         // One longer than any footage gives is cut here, and no probe any more.
         if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_JSON_BYTES) {
             kept.extend_from_slice(&bytes);
         }
         let groups = self.hasher.update(&bytes);
-        self.writer.write(bytes).await.map_err(io::Error::other)?;
-        self.writer.append_groups(&groups).await.map_err(io::Error::other)
+        self.writer.write(bytes).await.map_err(not_written)?;
+        self.writer.append_groups(&groups).await.map_err(not_written)
     }
 }
 

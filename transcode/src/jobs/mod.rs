@@ -31,19 +31,24 @@ const FOLLOWER: &str = "transcode";
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After trouble with database or ledger the same is tried again this much later.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
+/// As much as receiving keeps free, unless told otherwise.
+const FREE_SPACE_KEPT_BYTES: u64 = 1 << 30;
 
 /// How jobs are worked on.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
     /// Workers at the same time.
     pub parallel: usize,
+    /// Disk space that is always kept free: derivatives wait rather than take of what the ledger needs.
+    pub free_space_kept_bytes: u64,
 }
 
 impl Default for JobOptions {
-    /// As many as there are cores.
+    /// As many workers as there are cores.
     fn default() -> Self {
         let cores = std::thread::available_parallelism();
-        Self { parallel: cores.map_or(1, std::num::NonZero::get) }
+        let parallel = cores.map_or(1, std::num::NonZero::get);
+        Self { parallel, free_space_kept_bytes: FREE_SPACE_KEPT_BYTES }
     }
 }
 
@@ -68,6 +73,7 @@ struct Shared {
     objects: ObjectStore,
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
+    free_space_kept_bytes: u64,
     /// Something may be due.
     wake: Notify,
     /// The first entry that nobody has taken note of.
@@ -102,6 +108,7 @@ impl Jobs {
             objects,
             supervisor,
             clock,
+            free_space_kept_bytes: options.free_space_kept_bytes,
             wake: Notify::new(),
             position: watch::Sender::new(position.0),
             decided: watch::Sender::new(0),
