@@ -31,17 +31,68 @@ use uuid::Uuid;
 
 const ORIGIN: &str = "ledger.test.example";
 
-/// A force's data folder, opened.
+/// Makes each named test two: one per database.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() { super::$name(super::Home::sqlite()).await })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() { super::$name(super::Home::postgres()).await })+
+        }
+    };
+}
+
+on_both_databases! {
+    what_is_received_gets_its_derivatives,
+    unreadable_items_stay_and_say_why,
+    restricted_and_quarantined_items_get_nothing,
+    a_worker_that_dies_once_is_tried_again_twice_is_a_failure,
+    a_stop_at_any_moment_loses_and_doubles_nothing,
+    a_missing_worker_blames_no_footage,
+    derivatives_leave_the_space_kept_free,
+}
+
+/// A force's data folder and its database.
+struct Home {
+    folder: TempDir,
+    database: String,
+}
+
+impl Home {
+    fn sqlite() -> Self {
+        let folder = folder();
+        let database =
+            format!("sqlite://{}?mode=rwc", folder.path().join("records.sqlite").display());
+        Self { folder, database }
+    }
+
+    fn postgres() -> Self {
+        Self { folder: folder(), database: test_postgres::fresh_database().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn open(&self) -> House {
+        House::open(self.path(), &self.database).await
+    }
+}
+
+/// A home, opened.
 struct House {
     ledger: Ledger,
     objects: ObjectStore,
 }
 
 impl House {
-    async fn open(data: &Path) -> Self {
+    async fn open(data: &Path, database: &str) -> Self {
         let kek = Kek::new(zeroize::Zeroizing::new([7; 32]));
         let objects = ObjectStore::open(&data.join("objects"), kek).unwrap();
-        let records = Records::sqlite(&data.join("records.sqlite"), ORIGIN).await.unwrap();
+        let records = Records::connect(database, ORIGIN).await.unwrap();
         let options = LedgerOptions {
             origin: ORIGIN.parse::<Origin>().unwrap(),
             signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32]).unwrap()),
@@ -160,10 +211,8 @@ fn derivative_files(data: &Path) -> Vec<PathBuf> {
     found
 }
 
-#[tokio::test]
-async fn what_is_received_gets_its_derivatives() {
-    let data = folder();
-    let house = House::open(data.path()).await;
+async fn what_is_received_gets_its_derivatives(home: Home) {
+    let house = home.open().await;
     let avi = house.receive(&footage(&format!("{HELLO}.avi")), "stored", false).await;
     let phone = house.receive(&footage(PHONE), "stored", false).await;
     house.work(supervisor()).await;
@@ -199,7 +248,7 @@ async fn what_is_received_gets_its_derivatives() {
     let probe = view.derivatives.iter().find(|d| d.kind == "probe").unwrap();
     assert!(!probe.media.contains("-15.8"), "no place where it could not be erased");
     assert!(!probe.media.contains("-15835500"));
-    assert_eq!(derivative_files(data.path()).len(), 5);
+    assert_eq!(derivative_files(home.path()).len(), 5);
 
     // Starting again makes nothing again, not even without the working state.
     for forget in [false, true] {
@@ -216,10 +265,8 @@ async fn what_is_received_gets_its_derivatives() {
     house.audits_clean().await;
 }
 
-#[tokio::test]
-async fn unreadable_items_stay_and_say_why() {
-    let data = folder();
-    let house = House::open(data.path()).await;
+async fn unreadable_items_stay_and_say_why(home: Home) {
+    let house = home.open().await;
     let whole = footage(&format!("{HELLO}.mpeg"));
     let noise = house.receive(&Bytes::from(vec![0xa7; 100_000]), "stored", false).await;
     let empty = house.receive(&Bytes::new(), "stored", false).await;
@@ -243,10 +290,8 @@ async fn unreadable_items_stay_and_say_why() {
     house.audits_clean().await;
 }
 
-#[tokio::test]
-async fn restricted_and_quarantined_items_get_nothing() {
-    let data = folder();
-    let house = House::open(data.path()).await;
+async fn restricted_and_quarantined_items_get_nothing(home: Home) {
+    let house = home.open().await;
     let clip = footage(PHONE);
     let restricted = house.receive(&clip, "stored", true).await;
     let quarantined = house.receive(&clip, "quarantined", false).await;
@@ -258,7 +303,7 @@ async fn restricted_and_quarantined_items_get_nothing() {
         let view = house.view(item).await;
         assert!(view.derivatives.is_empty() && view.failures.is_empty());
     }
-    assert!(derivative_files(data.path()).is_empty());
+    assert!(derivative_files(home.path()).is_empty());
     // Freed, it gets what the others got.
     let off = [(field::RESTRICTED, "false".to_owned())];
     house.submit(EventKind::ItemRestricted, later, &off).await;
@@ -282,10 +327,9 @@ fn dies(times: &str, folder: &Path) -> Supervisor {
     Supervisor::new(script, allowance())
 }
 
-#[tokio::test]
-async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure() {
-    let (data, scripts) = (folder(), folder());
-    let house = House::open(data.path()).await;
+async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure(home: Home) {
+    let scripts = folder();
+    let house = home.open().await;
     let once = house.receive(&footage(PHONE), "stored", false).await;
     house.work(dies("1", scripts.path())).await;
     assert_eq!(kinds(&house.view(once).await), ["poster", "probe", "proxy"]);
@@ -303,15 +347,16 @@ async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure() {
 }
 
 /// The server side ends at any moment: its next start makes what is missing, once, and leaves nothing behind.
-#[tokio::test]
-async fn a_stop_at_any_moment_loses_and_doubles_nothing() {
-    let data = folder();
-    let house = House::open(data.path()).await;
+async fn a_stop_at_any_moment_loses_and_doubles_nothing(home: Home) {
+    let mut house = home.open().await;
     let item = house.receive(&footage(&format!("{HELLO}.mpeg")), "stored", false).await;
     for stop_after_ms in [30, 120, 300, 700, 1500, 40, 90] {
         let jobs = house.jobs(supervisor(), 2).await;
         tokio::time::sleep(Duration::from_millis(stop_after_ms)).await;
         drop(jobs);
+        // The ledger ends with its server: what had been submitted is in it or is not, before the next start.
+        house.ledger.close().await;
+        house = home.open().await;
     }
     house.work(supervisor()).await;
     let view = house.view(item).await;
@@ -319,16 +364,14 @@ async fn a_stop_at_any_moment_loses_and_doubles_nothing() {
     let derived = view.events.iter().filter(|e| e.kind == "item.derived").count();
     assert_eq!(derived, 3, "each once: {:?}", view.events);
     assert!(view.failures.is_empty(), "{:?}", view.failures);
-    assert_eq!(derivative_files(data.path()).len(), 3, "no attempt left anything behind");
+    assert_eq!(derivative_files(home.path()).len(), 3, "no attempt left anything behind");
     assert!(house.objects.uploads().await.unwrap().is_empty());
     house.audits_clean().await;
 }
 
 /// A missing program is this machine's trouble: nothing is entered about the footage, and later it is made.
-#[tokio::test]
-async fn a_missing_worker_blames_no_footage() {
-    let data = folder();
-    let house = House::open(data.path()).await;
+async fn a_missing_worker_blames_no_footage(home: Home) {
+    let house = home.open().await;
     let item = house.receive(&footage(PHONE), "stored", false).await;
     let jobs = house.jobs(Supervisor::new("/nowhere/exhibit-transcode", allowance()), 1).await;
     let idle = tokio::time::timeout(Duration::from_secs(2), jobs.idle()).await;
@@ -341,11 +384,10 @@ async fn a_missing_worker_blames_no_footage() {
 }
 
 /// The space kept free is the ledger's: a derivative that would take of it waits, and is made when there is room.
-#[tokio::test]
-async fn derivatives_leave_the_space_kept_free() {
+async fn derivatives_leave_the_space_kept_free(home: Home) {
     // A file system of its own kind, so that others at work do not move the numbers much.
     let data = tempfile::tempdir_in("/dev/shm").unwrap();
-    let house = House::open(data.path()).await;
+    let house = House::open(data.path(), &home.database).await;
     let item = house.receive(&footage(CCTV), "stored", false).await;
     for (room, made) in [(0, &[][..]), (ROOM, &["poster", "probe"])] {
         let free = house.objects.free_bytes().unwrap();

@@ -91,7 +91,9 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Takes up what an earlier process left, then follows the ledger.
+    /// Takes up what an earlier process left, then follows the ledger. One at a time for a ledger: after [`Jobs::stop`]
+    /// or a drop the ledger is closed before the next start, because an entry may still be on its way whose derivative
+    /// would be taken for left behind, and removed.
     ///
     /// # Errors
     /// When the records cannot be read.
