@@ -6,6 +6,7 @@
 
 mod client;
 mod ingest;
+mod ledger;
 mod servers;
 mod usage;
 mod verify;
@@ -40,7 +41,16 @@ enum Bench {
     Many,
     /// Checking a bundle, beside openssl hashing the same files.
     Verify,
+    /// Entries: 64 writers beside the bare floor, 1,024 in flight beside a hash chain in SQLite, the cost at size.
+    Ledger {
+        /// How far the ledger grows.
+        #[arg(long, default_value_t = GROWN_ENTRIES)]
+        entries: usize,
+    },
 }
+
+/// How far the ledger grows unless told; a million takes minutes.
+const GROWN_ENTRIES: usize = 100_000;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -51,11 +61,13 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Latency) => ingest::latency(&place),
         Some(Bench::Many) => ingest::many(&place),
         Some(Bench::Verify) => verify::verify(&place),
+        Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
             ingest::many(&place)?;
-            verify::verify(&place)
+            verify::verify(&place)?;
+            ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)
         }
     }
 }
