@@ -132,6 +132,14 @@ impl Problem {
             .with(header::RETRY_AFTER, retry_after.as_secs().max(1))
     }
 
+    /// 503: what a duplicate would rest on cannot be read.
+    pub fn held_damaged() -> Self {
+        let detail = "what is held already of this recording cannot be read; what was sent now is kept, \
+                      and nothing is acknowledged until that is mended: keep the copy";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "held-copy-damaged", detail)
+            .with(header::RETRY_AFTER, RETRY_AFTER_STOP.as_secs())
+    }
+
     /// 507: the space kept free would be touched.
     pub fn full() -> Self {
         let detail = "free_space_kept_bytes: the store has no room for more";
@@ -190,6 +198,7 @@ impl From<ReceiveError> for Problem {
             ReceiveError::Conflict { code, why } => Self::conflict(code, why),
             ReceiveError::Busy { limit } => Self::busy(limit, RETRY_AFTER),
             ReceiveError::Full => Self::full(),
+            ReceiveError::HeldDamaged => Self::held_damaged(),
             ReceiveError::LedgerStopped(_) => {
                 tracing::error!(%error, "an upload waits for the ledger");
                 Self::busy("ledger", RETRY_AFTER_STOP)

@@ -41,6 +41,9 @@ pub enum ReceiveError {
     /// Come back when there is room.
     #[error("the store has no room for more")]
     Full,
+    /// The same recording is held and cannot be read: what came now is kept, and nothing acknowledged.
+    #[error("what is held already of this recording cannot be read")]
+    HeldDamaged,
     /// The ledger takes nothing now; nothing was acknowledged.
     #[error("the ledger has stopped: {0}")]
     LedgerStopped(String),

@@ -1,7 +1,7 @@
 //! Finishing an upload: seal, verdict, object, entry, answer. Each step may be repeated after a crash at any point.
 //!
 //! 1. All bytes are sealed: durable, read back, equal. The row keeps the sealed parts and the digests (`finishing`).
-//! 2. The verdict, from the digests alone: stored, duplicate or quarantined.
+//! 2. The verdict, from the digests alone: stored, duplicate or quarantined. What a duplicate rests on is read first.
 //! 3. Unless it is a duplicate, the object is completed, create-only, under the item's id.
 //! 4. The command goes to the ledger under an event id chosen when the upload began.
 //! 5. Of a duplicate, the bytes that came now are let go.
@@ -34,10 +34,10 @@ pub(crate) const AGENT_ROLE: &str = "dock-agent";
 const NOT_KNOWN: &str = "-";
 
 /// An upload whose bytes are all sealed.
-struct Sealed<'a> {
-    row: &'a UploadRow,
+pub(super) struct Sealed<'a> {
+    pub(super) row: &'a UploadRow,
     sealed: SealedUpload,
-    digests: Digests,
+    pub(super) digests: Digests,
     verdict: Verdict,
 }
 
@@ -140,7 +140,7 @@ impl Receiver {
     ) -> Result<UploadEnding, ReceiveError> {
         let sealed = self.judged(row, sealed).await?;
         match self.held_already(&sealed).await? {
-            Some(item) => self.submit_duplicate(&sealed, item).await,
+            Some(item) => self.acknowledge_held(&sealed, item).await,
             None => self.store(&sealed).await,
         }
     }
@@ -189,7 +189,7 @@ impl Receiver {
             }
             // Somebody else stored the same recording between our look and the entry.
             Err(SubmitError::Refused(Refusal::Duplicate { item, .. })) => {
-                self.submit_duplicate(sealed, item).await
+                self.acknowledge_held(sealed, item).await
             }
             Err(error) => Err(error.into()),
         }
@@ -199,42 +199,9 @@ impl Receiver {
         let name = object_name(sealed.row)?;
         Ok(self.objects().complete(sealed.sealed.clone(), name, sealed.digests.blake3).await?)
     }
-
-    /// Step 4 for bytes that are held already: an entry of its own.
-    async fn submit_duplicate(
-        &self,
-        sealed: &Sealed<'_>,
-        item: ItemId,
-    ) -> Result<UploadEnding, ReceiveError> {
-        let placed =
-            self.ledger().submit(sealed.duplicate_command(item, &self.shared.parts.site)).await?;
-        failpoint::hit("duplicate-submitted");
-        let outcome = Outcome::Duplicate;
-        Ok(UploadEnding {
-            outcome,
-            item,
-            leaf_index: placed.leaf_index,
-            reason_code: String::new(),
-        })
-    }
-
-    /// Step 5, wherever an earlier attempt has brought the bytes. No entry names an object of this upload.
-    async fn let_go(&self, row: &UploadRow) -> Result<(), ReceiveError> {
-        let internal = |e: serde_json::Error| ReceiveError::Internal(e.to_string());
-        if let Some((json, _)) = &row.sealed {
-            let sealed = serde_json::from_str(json).map_err(internal)?;
-            self.objects().undo_complete(sealed, object_name(row)?).await?;
-        }
-        failpoint::hit("duplicate-undone");
-        self.objects().discard(row.upload).await?;
-        for part in &row.parts {
-            self.objects().discard(*part).await?;
-        }
-        Ok(())
-    }
 }
 
-fn object_name(row: &UploadRow) -> Result<ObjectName, ReceiveError> {
+pub(super) fn object_name(row: &UploadRow) -> Result<ObjectName, ReceiveError> {
     Ok(format!("originals/{}", row.item).parse()?)
 }
 
@@ -280,7 +247,7 @@ impl Sealed<'_> {
         Ok(self.with_common_fields(command, site))
     }
 
-    fn duplicate_command(&self, item: ItemId, site: &Site) -> Command {
+    pub(super) fn duplicate_command(&self, item: ItemId, site: &Site) -> Command {
         let command = Command::new(EventKind::ItemDuplicate, self.row.duplicate_event)
             .touching(item)
             .provided(Guard::SubjectExists(item.into()));

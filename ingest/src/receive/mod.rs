@@ -9,6 +9,7 @@
 //! and leaves one item (I8).
 
 mod claims;
+mod duplicate;
 mod error;
 mod finish;
 mod hashing;
@@ -131,6 +132,7 @@ struct Shared {
     pool: hashing::HashPool,
     transfers: Arc<Semaphore>,
     refusals: refusals::Refusals,
+    waiting: duplicate::Waiting,
     /// Cancelled by [`Receiver::stop`]: transfers make durable what they have and end.
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -158,6 +160,7 @@ impl Receiver {
             transfers,
             turns: Arc::default(),
             refusals: refusals::Refusals::default(),
+            waiting: duplicate::Waiting::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             key_registration: tokio::sync::Mutex::default(),

@@ -81,7 +81,7 @@ impl Receiver {
 
     /// One that cannot be finished now does not keep the others waiting; its sender is told when it asks.
     async fn finish_untouched(&self, before: Timestamp) -> Result<u64, ReceiveError> {
-        let (mut finished, mut failed) = (0, std::collections::BTreeSet::new());
+        let (mut finished, mut failed) = (0, self.shared.waiting.all());
         loop {
             let most =
                 SWEEP_AT_ONCE.saturating_add(u32::try_from(failed.len()).unwrap_or(u32::MAX));

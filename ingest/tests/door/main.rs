@@ -5,6 +5,7 @@
 mod concatenation;
 mod devices;
 mod endings;
+mod held;
 mod kills;
 mod protocol;
 mod world;
