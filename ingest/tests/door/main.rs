@@ -5,6 +5,7 @@
 mod concatenation;
 mod devices;
 mod endings;
+mod full;
 mod held;
 mod kills;
 mod protocol;
