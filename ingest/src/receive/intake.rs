@@ -75,6 +75,12 @@ struct Batch {
 }
 
 impl Incoming {
+    /// Where there is no room left: waits for the end of a body that must be empty. What ends a transfer ends this.
+    pub(super) async fn nothing(&mut self) -> End {
+        // A batch that may not have bytes has an end.
+        self.gather().await.end.unwrap_or(End::Complete)
+    }
+
     async fn gather(&mut self) -> Batch {
         let mut batch = Batch::default();
         let give_up = Instant::now() + self.idle;

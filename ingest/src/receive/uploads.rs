@@ -227,36 +227,40 @@ impl Receiver {
         self.learn_length(&mut row, append.length_bytes).await?;
         let room_bytes = self.room_in(&row, append.body_bytes)?;
         if row.state != UploadState::Receiving {
-            return self.nothing_follows(row, append.body).await;
+            return self.nothing_follows(row, append.body, held).await;
         }
         self.keep_manifest(&row, append.manifest.as_deref()).await?;
         row.manifest = append.manifest.or(row.manifest);
-        let incoming = Incoming {
-            body: append.body,
-            wanted: held.wanted.clone(),
-            stopping: self.shared.stopping.clone(),
-            idle: self.limits().idle,
-            room_bytes: room_bytes.min(append.most_bytes),
-        };
+        let incoming = self.incoming(append.body, held, room_bytes.min(append.most_bytes));
         self.transfer(row, incoming, append.checksum).await
     }
 
-    /// A finished upload answers an empty request with its answer, and takes nothing.
+    /// A finished upload answers an empty request with its answer, and takes nothing. Who does not come to the end of
+    /// nothing is let go, as anybody who is silent.
     async fn nothing_follows(
         &self,
         row: UploadRow,
-        mut body: Body,
+        body: Body,
+        held: &Held,
     ) -> Result<UploadRow, ReceiveError> {
-        use futures_util::StreamExt as _;
-        while let Some(Ok(frame)) = body.next().await {
-            if !frame.is_empty() {
-                return Err(ReceiveError::TooLarge {
-                    limit: "Upload-Length",
-                    most_bytes: row.offset_bytes,
-                });
+        let mut incoming = self.incoming(body, held, 0);
+        match incoming.nothing().await {
+            End::Complete => Ok(row),
+            End::Broke => Err(ReceiveError::Interrupted { offset_bytes: row.offset_bytes }),
+            End::Excess => {
+                Err(ReceiveError::TooLarge { limit: "Upload-Length", most_bytes: row.offset_bytes })
             }
         }
-        Ok(row)
+    }
+
+    fn incoming(&self, body: Body, held: &Held, room_bytes: u64) -> Incoming {
+        Incoming {
+            body,
+            wanted: held.wanted.clone(),
+            stopping: self.shared.stopping.clone(),
+            idle: self.limits().idle,
+            room_bytes,
+        }
     }
 
     async fn transfer(

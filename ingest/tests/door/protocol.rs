@@ -169,6 +169,46 @@ async fn begin_patch(
     stream
 }
 
+/// A body of unknown length for a finished upload, of which nothing ever comes.
+async fn silent_patch(client: &Client, path: &str, offset: usize) -> tokio::net::TcpStream {
+    let address = client.base.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nTus-Resumable: 1.0.0\r\n\
+         Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
+        client.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_nothing_to_a_finished_upload_holds_nobody_up() {
+    let folder = tempdir().unwrap();
+    let world = World::open(folder.path(), limits()).await;
+    let client = world.enrol("dock").await;
+    let path = client.create(1000, "").await;
+    client.patch(&path, 0, footage(1, 1000)).send().await.unwrap();
+    let soon = Duration::from_secs(10);
+    let _silent = silent_patch(&client, &path, 1000).await;
+    let head = tokio::time::timeout(soon, client.head(&path)).await.expect("HEAD waits for ever");
+    assert_eq!(head.status(), 200);
+    let _silent = silent_patch(&client, &path, 1000).await;
+    tokio::time::timeout(soon, world.receiver.stop()).await.expect("a stop waits for ever");
+    world.close().await;
+
+    let impatient = Limits { idle: Duration::from_millis(500), ..limits() };
+    let world = World::open(folder.path(), impatient).await;
+    let mut silent = silent_patch(&client.at(&world), &path, 1000).await;
+    let mut reply = [0; 12];
+    let read = tokio::time::timeout(soon, silent.read_exact(&mut reply)).await;
+    read.expect("a line without a byte is kept for ever").unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 408");
+    world.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrived_before_the_line_broke_is_kept() {
     let folder = tempdir().unwrap();
