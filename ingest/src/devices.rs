@@ -119,10 +119,11 @@ pub async fn authenticate(
     Ok(receiver.records().token_owner(&Sha256::of(token.as_bytes())).await?)
 }
 
-/// Registers the key that a device's dock agent signs with: once.
+/// Registers the key that a device's dock agent signs with: once. Its name is what `read-by` says in this device's
+/// entries, so no two keys of a force have one name.
 ///
 /// # Errors
-/// [`ReceiveError::Conflict`] when it has another one already.
+/// [`ReceiveError::Conflict`] when it has another one already, or the name is another key's.
 pub async fn register_key(
     receiver: &Receiver,
     device: DeviceId,
@@ -136,6 +137,10 @@ pub async fn register_key(
     if !known.is_empty() {
         let why = "this device has registered another key; a new one is for an operator to enrol";
         return Err(ReceiveError::Conflict { code: "key-registered", why });
+    }
+    if receiver.is_name_taken(key).await? {
+        let why = "another key has this name: receipts could not tell the two apart";
+        return Err(ReceiveError::Conflict { code: "key-name-taken", why });
     }
     let command = Command::new(EventKind::KeyPublished, new_event())
         .touching(device)
@@ -160,6 +165,29 @@ impl Receiver {
                 VerifierKey::parse(&key.vkey).map_err(|e| ReceiveError::Internal(e.to_string()))
             })
             .collect()
+    }
+}
+
+impl Receiver {
+    /// Whether the ledger, its receipts or another key that was published goes by this key's name. The agent of a device
+    /// that was revoked may come again as another device.
+    async fn is_name_taken(&self, key: &VerifierKey) -> Result<bool, ReceiveError> {
+        let name = key.name().as_str();
+        if name == self.origin()?.as_str() || name == self.receipt_signer_name() {
+            return Ok(true);
+        }
+        let published = self.records().published_keys().await?;
+        let parsed = published.iter().filter_map(|p| Some((p, VerifierKey::parse(&p.vkey).ok()?)));
+        for (publication, known) in parsed.filter(|(_, known)| known.name() == key.name()) {
+            let owner = match publication.device {
+                Some(device) => self.records().device(device).await?,
+                None => None,
+            };
+            if known != *key || owner.is_none_or(|device| device.is_active()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

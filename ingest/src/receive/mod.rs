@@ -202,6 +202,10 @@ impl Receiver {
         &self.shared.parts.objects
     }
 
+    pub(crate) fn receipt_signer_name(&self) -> &str {
+        self.shared.parts.receipt_signer.name()
+    }
+
     pub(crate) fn key_registration(&self) -> &tokio::sync::Mutex<()> {
         &self.shared.key_registration
     }

@@ -47,7 +47,7 @@ impl Receiver {
         Ok(ContentHasher::resume(&hash_state).map_err(|e| internal(&e))?.finish().0)
     }
 
-    pub(super) fn origin(&self) -> Result<Origin, ReceiveError> {
+    pub(crate) fn origin(&self) -> Result<Origin, ReceiveError> {
         let force = self.records().force();
         Origin::new(force).map_err(|e| ReceiveError::Internal(format!("origin: {e}")))
     }

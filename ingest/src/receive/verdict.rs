@@ -9,6 +9,8 @@ use super::Claims;
 
 /// Reason codes of a quarantine: a claim failed. What they mean is in `docs/formats/statements.md`.
 pub(super) mod reason {
+    /// The device has a dock agent that signs, and no manifest came.
+    pub(in crate::receive) const MISSING: &str = "manifest-missing";
     /// The manifest is no dock manifest.
     pub(in crate::receive) const MALFORMED: &str = "manifest-malformed";
     /// No key that this device has registered signed it.
@@ -43,7 +45,11 @@ pub(super) fn judge(
     digests: &Digests,
 ) -> Verdict {
     let plain = Verdict { quarantine: None, claims, manifest_sha256: None, read_by: None };
-    let Some(note) = manifest else { return plain };
+    let Some(note) = manifest else {
+        // Who has registered a key signs: a stolen token alone must not pass for the agent.
+        let quarantine = (!agent_keys.is_empty()).then_some(reason::MISSING);
+        return Verdict { quarantine, ..plain };
+    };
     let failed = |code| Verdict {
         quarantine: Some(code),
         manifest_sha256: Some(Sha256::of(note.as_bytes())),
@@ -170,8 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn no_manifest_is_no_fault() {
-        let verdict = judge(None, &[], Claims::default(), 7, &Digests::of(BYTES));
-        assert_eq!(verdict.quarantine, None);
+    fn no_manifest_is_no_fault_where_nobody_signs() {
+        let judge = |keys: &[VerifierKey]| {
+            judge(None, keys, Claims::default(), 7, &Digests::of(BYTES)).quarantine
+        };
+        assert_eq!(judge(&[]), None);
+        assert_eq!(judge(&[agent(1).vkey()]), Some(reason::MISSING));
     }
 }

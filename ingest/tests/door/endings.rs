@@ -108,6 +108,10 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
     let other_key = SigningKey::from_seed("dock-1.test.example", [6; 32]).unwrap();
     assert_eq!(key(other_key.vkey().to_string()).await.unwrap().status(), 409);
     assert_eq!(key("nonsense".into()).await.unwrap().status(), 400);
+    let other = world.enrol("other").await;
+    let pretends = other.request(Method::PUT, "/api/v1/device/key");
+    let pretends = pretends.body(other_key.vkey().to_string()).send().await.unwrap();
+    assert_eq!(pretends.status(), 409, "a device calls itself as another dock does");
 
     let good = send_signed(&dock, &bytes, &note).await;
     let receipt = dock.receipt(&world, &good).await;
@@ -124,20 +128,31 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
 
     let other_bytes = footage(2, 100_000);
     for (name, sent, note, code) in [
-        ("bytes_differ", &other_bytes, note.clone(), "manifest-differs"),
-        ("signature_wrong", &bytes, note.replace("clip.mp4", "clip.mp3"), "manifest-signature"),
+        ("bytes_differ", &other_bytes, Some(note.clone()), "manifest-differs"),
+        (
+            "signature_wrong",
+            &bytes,
+            Some(note.replace("clip.mp4", "clip.mp3")),
+            "manifest-signature",
+        ),
         (
             "another_key",
             &bytes,
-            manifest(&bytes)
-                .sign(&SigningKey::from_seed("x", [8; 32]).unwrap())
-                .unwrap()
-                .to_string(),
+            Some(
+                manifest(&bytes)
+                    .sign(&SigningKey::from_seed("x", [8; 32]).unwrap())
+                    .unwrap()
+                    .to_string(),
+            ),
             "manifest-key-unknown",
         ),
-        ("no_note", &bytes, "hello".to_owned(), "manifest-malformed"),
+        ("no_note", &bytes, Some("hello".to_owned()), "manifest-malformed"),
+        ("left_out", &bytes, None, "manifest-missing"),
     ] {
-        let reply = send_signed(&dock, sent, &note).await;
+        let reply = match note {
+            Some(note) => send_signed(&dock, sent, &note).await,
+            None => dock.send(sent, "").await,
+        };
         assert_eq!(header(&reply, "exhibit-state"), "quarantined", "{name}");
         let notice = dock.get(&header(&reply, "exhibit-receipt")).await.text().await.unwrap();
         let notice = SignedNote::parse(notice.as_bytes()).unwrap();
@@ -146,7 +161,7 @@ async fn a_manifest_that_holds_is_in_the_receipt_and_one_that_fails_is_quarantin
         assert_eq!(notice.digests, Digests::of(sent), "{name}");
     }
     let account = world.account(&dock).await;
-    assert_eq!((account.stored, account.quarantined), (100_000, 500_000));
+    assert_eq!((account.stored, account.quarantined), (100_000, 600_000));
     world.verify().await;
     world.close().await;
 }
