@@ -1,6 +1,7 @@
 //! Who knocks: a device with its bearer token.
 
 use axum::extract::ConnectInfo;
+use chain_of_custody::digest::Sha256;
 use http::{Extensions, HeaderMap, header};
 use std::net::SocketAddr;
 use storage::records::TokenOwner;
@@ -19,13 +20,17 @@ pub(super) async fn authenticate(
     extensions: &Extensions,
     door: &str,
 ) -> Result<Source, Problem> {
-    let owner = match bearer(headers) {
+    let token = bearer(headers);
+    let owner = match token {
         Some(token) => devices::authenticate(receiver, token).await?,
         None => None,
     };
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
     let (reason_code, device, problem) = match owner {
-        Some(TokenOwner::Device(device)) => return Ok(Source::device(device, door)),
+        Some(TokenOwner::Device(device)) => {
+            let token = Sha256::of(token.unwrap_or_default().as_bytes());
+            return Ok(Source::device(device, door).with_token(token));
+        }
         Some(TokenOwner::Revoked(device)) => ("device-revoked", Some(device), Problem::revoked()),
         None => ("unknown-token", None, Problem::unauthorised()),
     };

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chain_of_custody::digest::ContentHasher;
+use chain_of_custody::digest::{ContentHasher, Sha256};
 use futures_util::{Stream, StreamExt};
 use storage::failpoint;
 use storage::objects::{ObjectWriter, WriterState};
-use storage::records::{Moved, UploadRow};
+use storage::records::{Moved, TokenOwner, UploadRow};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,8 @@ pub(super) struct Incoming {
     pub(super) idle: Duration,
     /// Room left in the upload.
     pub(super) room_bytes: u64,
+    /// What the sender was let in with.
+    pub(super) token: Option<Sha256>,
 }
 
 #[derive(Default)]
@@ -172,6 +174,7 @@ impl Receiver {
             if due && counts == Counts::Bytewise {
                 self.check_room(0)?;
                 self.persist(row, live).await?;
+                self.check_token(incoming.token).await?;
             }
             batch = next;
         }
@@ -222,6 +225,18 @@ impl Receiver {
         row.offset_bytes = live.offset_bytes;
         row.writer = Some(state);
         Ok(())
+    }
+
+    /// Refuses a sender whose token was revoked since it began: a revocation ends what is under way.
+    pub(super) async fn check_token(&self, token: Option<Sha256>) -> Result<(), ReceiveError> {
+        let Some(token) = token else { return Ok(()) };
+        match self.records().token_owner(&token).await? {
+            Some(TokenOwner::Device(_)) => Ok(()),
+            Some(TokenOwner::Revoked(_)) | None => Err(ReceiveError::NotAllowed {
+                code: "device-revoked",
+                why: "this device's access was revoked while it was sending",
+            }),
+        }
     }
 
     /// Refuses when the space kept free would be touched.

@@ -26,6 +26,7 @@ mod verdict;
 use std::sync::Arc;
 
 use chain_of_custody::claim::ClockState;
+use chain_of_custody::digest::Sha256;
 use chain_of_custody::entry::Salt;
 use chain_of_custody::ids::{DeviceId, EventId, ItemId, LeafIndex, UploadId};
 use chain_of_custody::note::Signer;
@@ -94,17 +95,31 @@ pub struct Source {
     pub by: String,
     /// The door through which the bytes come, where no dock agent has signed for reading them.
     pub read_by: String,
+    /// What it was let in with: looked at again before what it sends becomes an item.
+    pub token: Option<Sha256>,
 }
 
 impl Source {
     /// An enrolled device at a door.
     pub fn device(device: DeviceId, door: &str) -> Self {
-        Self { device: Some(device), by: format!("device:{device}"), read_by: door.to_owned() }
+        Self {
+            device: Some(device),
+            by: format!("device:{device}"),
+            read_by: door.to_owned(),
+            token: None,
+        }
+    }
+
+    /// The same, let in with the token of this hash.
+    #[must_use]
+    pub fn with_token(self, token: Sha256) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// A person at the console of this machine.
     pub fn workstation(user: &str) -> Self {
-        Self { device: None, by: format!("os-user:{user}"), read_by: "workstation".to_owned() }
+        let by = format!("os-user:{user}");
+        Self { device: None, by, read_by: "workstation".to_owned(), token: None }
     }
 }
 

@@ -60,6 +60,7 @@ impl Receiver {
             stopping: CancellationToken::clone(&self.shared.stopping),
             idle: self.limits().idle,
             room_bytes: self.limits().item_size_bytes,
+            token: source.token,
         };
         let result = self.take_stream(&new, incoming).await;
         if result.is_err() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chain_of_custody::digest::Digests;
+use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::ids::{DeviceId, UploadId};
 use chain_of_custody::time::Timestamp;
 use storage::objects::SealedUpload;
@@ -129,8 +129,9 @@ impl Receiver {
         let transfer = Arc::clone(&self.shared.transfers).try_acquire_owned();
         let transfer = transfer.map_err(|_| ReceiveError::Busy { limit: "transfers" })?;
         let (row, held) = self.take_turn(source, upload).await?;
+        let token = source.token;
         self.in_task(held, move |receiver, held| async move {
-            let row = receiver.append_in_turn(row, append, &held).await;
+            let row = receiver.append_in_turn(row, append, &held, token).await;
             drop((transfer, held));
             receiver.status(&row?)
         })
@@ -213,6 +214,7 @@ impl Receiver {
         mut row: UploadRow,
         append: Append,
         held: &Held,
+        token: Option<Sha256>,
     ) -> Result<UploadRow, ReceiveError> {
         if row.shape == UploadShape::Final {
             let why = "a concatenation takes no bytes of its own";
@@ -231,7 +233,8 @@ impl Receiver {
         }
         self.keep_manifest(&row, append.manifest.as_deref()).await?;
         row.manifest = append.manifest.or(row.manifest);
-        let incoming = self.incoming(append.body, held, room_bytes.min(append.most_bytes));
+        let room_bytes = room_bytes.min(append.most_bytes);
+        let incoming = self.incoming(append.body, held, room_bytes, token);
         self.transfer(row, incoming, append.checksum).await
     }
 
@@ -243,7 +246,7 @@ impl Receiver {
         body: Body,
         held: &Held,
     ) -> Result<UploadRow, ReceiveError> {
-        let mut incoming = self.incoming(body, held, 0);
+        let mut incoming = self.incoming(body, held, 0, None);
         match incoming.nothing().await {
             End::Complete => Ok(row),
             End::Broke => Err(ReceiveError::Interrupted { offset_bytes: row.offset_bytes }),
@@ -253,13 +256,20 @@ impl Receiver {
         }
     }
 
-    fn incoming(&self, body: Body, held: &Held, room_bytes: u64) -> Incoming {
+    fn incoming(
+        &self,
+        body: Body,
+        held: &Held,
+        room_bytes: u64,
+        token: Option<Sha256>,
+    ) -> Incoming {
         Incoming {
             body,
             wanted: held.wanted.clone(),
             stopping: self.shared.stopping.clone(),
             idle: self.limits().idle,
             room_bytes,
+            token,
         }
     }
 
@@ -278,6 +288,7 @@ impl Receiver {
         };
         let end = self.take_in(&mut row, &mut live, &mut incoming, counts, also).await?;
         // From here on the sender may hear of it at any time.
+        let token = incoming.token;
         drop(incoming);
         let offset_bytes = row.offset_bytes;
         let refused = match (end, checksum) {
@@ -293,6 +304,11 @@ impl Receiver {
         };
         if let Some(refused) = refused {
             live.forget().await?;
+            return Err(refused);
+        }
+        if let Err(refused) = self.check_token(token).await {
+            // What came stays where it is: counted, and for nobody to finish.
+            self.persist(&mut row, &mut live).await?;
             return Err(refused);
         }
         if row.length_bytes == Some(live.offset_bytes) {
@@ -344,8 +360,12 @@ impl Receiver {
     }
 
     async fn compose(&self, row: &UploadRow) -> Result<(SealedUpload, Digests), ReceiveError> {
-        let source =
-            Source { device: row.device, by: row.by.clone(), read_by: row.read_by.clone() };
+        let source = Source {
+            device: row.device,
+            by: row.by.clone(),
+            read_by: row.read_by.clone(),
+            token: None,
+        };
         let parts = self.sealed_parts(&source, &row.parts).await?;
         let composed = self.objects().compose(parts).await?;
         Ok((composed.sealed, composed.digests))

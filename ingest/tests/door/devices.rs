@@ -30,6 +30,35 @@ async fn a_token_works_until_it_is_rotated_or_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_ends_what_is_under_way() {
+    let folder = tempdir().unwrap();
+    let world = World::open(folder.path(), limits()).await;
+    let dock = world.enrol("dock").await;
+    let bytes = footage(1, 600_000);
+    let path = dock.create(bytes.len() as u64, "").await;
+    let (first, rest) = (bytes[..300_000].to_vec(), bytes[300_000..].to_vec());
+    let (let_rest_come, wait) = tokio::sync::oneshot::channel();
+    let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(first) });
+    let rest = futures_util::stream::once(async move {
+        wait.await.unwrap();
+        Ok(rest)
+    });
+    let body = reqwest::Body::wrap_stream(futures_util::StreamExt::chain(body, rest));
+    let under_way = tokio::spawn(dock.patch(&path, 0, body).send());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    devices::revoke(&world.receiver, dock.device, "os-user:test").await.unwrap();
+    let_rest_come.send(()).unwrap();
+    let reply = under_way.await.unwrap().unwrap();
+    assert_eq!(reply.status(), 403, "{reply:?}");
+    assert!(reply.text().await.unwrap().contains("device-revoked"));
+    assert_eq!(world.events("item.received").await, 0);
+    // What came is not thrown away either: it waits, and is counted.
+    assert_eq!(world.account(&dock).await.in_flight, 600_000);
+    world.verify().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_recorded_and_noise_does_not_flood_the_ledger() {
     let folder = tempdir().unwrap();
     let world = World::open(folder.path(), limits()).await;
