@@ -28,6 +28,7 @@ event_kinds! {
     DeviceEnrolled = "device.enrolled",
     DeviceRevoked = "device.revoked",
     UploadRefused = "upload.refused",
+    UploadAbandoned = "upload.abandoned",
     ItemReceived = "item.received",
     ItemDuplicate = "item.duplicate",
     ItemRestricted = "item.restricted",

@@ -14,6 +14,7 @@ mod error;
 mod finish;
 mod hashing;
 mod intake;
+mod patience;
 mod progress;
 mod receipts;
 mod refusals;
@@ -148,6 +149,7 @@ struct Shared {
     transfers: Arc<Semaphore>,
     refusals: refusals::Refusals,
     waiting: duplicate::Waiting,
+    patience: patience::Patience,
     /// Cancelled by [`Receiver::stop`]: transfers make durable what they have and end.
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -176,6 +178,7 @@ impl Receiver {
             turns: Arc::default(),
             refusals: refusals::Refusals::default(),
             waiting: duplicate::Waiting::default(),
+            patience: patience::Patience::new(parts.clock.now(), parts.limits.upload_ttl),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             key_registration: tokio::sync::Mutex::default(),

@@ -1,7 +1,7 @@
 //! Progress receipts: proof of what had arrived, should the camera be lost half-way.
 
 use chain_of_custody::checkpoint::Origin;
-use chain_of_custody::digest::ContentHasher;
+use chain_of_custody::digest::{ContentHasher, Digests};
 use chain_of_custody::ids::UploadId;
 use chain_of_custody::receipt::ProgressReceipt;
 use storage::objects::WriterState;
@@ -20,11 +20,7 @@ impl Receiver {
         upload: UploadId,
     ) -> Result<String, ReceiveError> {
         let row = self.find(source, upload).await?;
-        let digests = match (&row.sealed, &row.writer) {
-            (Some((_, digests)), _) => *digests,
-            (None, Some(_)) => self.digests_so_far(&row).await?,
-            (None, None) => ContentHasher::new().finish().0,
-        };
+        let digests = self.digests_held(&row).await?;
         let receipt = ProgressReceipt {
             ledger: self.origin()?,
             upload,
@@ -35,11 +31,17 @@ impl Receiver {
         self.sign(|signer| receipt.sign(signer))
     }
 
+    /// Of the bytes that are held durably.
+    pub(super) async fn digests_held(&self, row: &UploadRow) -> Result<Digests, ReceiveError> {
+        match (&row.sealed, &row.writer) {
+            (Some((_, digests)), _) => Ok(*digests),
+            (None, Some(_)) => self.digests_so_far(row).await,
+            (None, None) => Ok(ContentHasher::new().finish().0),
+        }
+    }
+
     /// From the hash state that was kept with the offset; the writer itself is not touched.
-    async fn digests_so_far(
-        &self,
-        row: &UploadRow,
-    ) -> Result<chain_of_custody::digest::Digests, ReceiveError> {
+    async fn digests_so_far(&self, row: &UploadRow) -> Result<Digests, ReceiveError> {
         let internal = |e: &dyn std::fmt::Display| ReceiveError::Internal(e.to_string());
         let state = row.writer.as_deref().unwrap_or_default();
         let state: WriterState = serde_json::from_str(state).map_err(|e| internal(&e))?;

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use chain_of_custody::command::{Command, device_text};
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{SubjectId, SubjectKind};
 use chain_of_custody::time::Timestamp;
 use storage::records::{UploadRow, UploadShape, UploadState};
 
-use super::{ReceiveError, Receiver};
+use super::{ReceiveError, Receiver, new_event, salt};
 
 /// How often the sweeper looks.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -74,6 +77,9 @@ impl Receiver {
     pub async fn sweep(&self) -> Result<Swept, ReceiveError> {
         self.record_counted_refusals().await;
         let finished = self.finish_untouched(self.before(FINISH_AFTER)).await?;
+        if !self.shared.patience.is_over(self.now()) {
+            return Ok(Swept { finished, ..Swept::default() });
+        }
         let abandoned = self.abandon_untouched().await?;
         let forgotten = self.forget_answered().await?;
         Ok(Swept { finished, abandoned, forgotten, folders: 0 })
@@ -118,12 +124,51 @@ impl Receiver {
         for row in rows {
             let _held = self.shared.turns.take(row.upload).await;
             let row = self.records().upload(row.upload).await?;
-            if let Some(row) = row.filter(|row| row.touched_at <= before) {
-                self.abandon(&row).await?;
-                abandoned += 1;
+            let Some(row) = row.filter(|row| row.touched_at <= before) else { continue };
+            // One that stays does not keep the others.
+            match self.expire(&row).await {
+                Ok(()) => abandoned += 1,
+                Err(error) => {
+                    tracing::error!(upload = %row.upload, %error, "an upload could not be abandoned");
+                }
             }
         }
         Ok(abandoned)
+    }
+
+    /// Somebody was told that these bytes are held, perhaps in a progress receipt: that they go is an alarm and an entry,
+    /// before they do. A crash in between leaves a second entry at worst.
+    async fn expire(&self, row: &UploadRow) -> Result<(), ReceiveError> {
+        if row.offset_bytes > 0 {
+            let (upload, size_bytes) = (row.upload, row.offset_bytes);
+            tracing::error!(%upload, size_bytes, "nobody came back for an upload; its bytes go");
+            self.ledger().submit(self.abandonment(row).await?).await?;
+        }
+        self.abandon(row).await
+    }
+
+    async fn abandonment(&self, row: &UploadRow) -> Result<Command, ReceiveError> {
+        let subject = match row.device {
+            Some(device) => device.into(),
+            None => SubjectId::new(SubjectKind::Force, self.records().force())
+                .map_err(|e| ReceiveError::Internal(e.to_string()))?,
+        };
+        let mut command = Command::new(EventKind::UploadAbandoned, new_event())
+            .touching(subject)
+            .field(field::UPLOAD, row.upload.to_string(), salt())
+            .field(field::DEVICE, device_text(row.device), salt())
+            .field(field::SIZE_BYTES, row.offset_bytes.to_string(), salt())
+            .field(field::REASON_CODE, "untouched", salt())
+            .field(field::BY, "-", salt());
+        // Damaged working state is no reason to keep it.
+        if let Ok(digests) = self.digests_held(row).await {
+            command = command.field(field::SHA256, digests.sha256.to_string(), salt()).field(
+                field::BLAKE3,
+                digests.blake3.to_string(),
+                salt(),
+            );
+        }
+        Ok(command)
     }
 
     async fn forget_answered(&self) -> Result<u64, ReceiveError> {
