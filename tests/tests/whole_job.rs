@@ -1,0 +1,172 @@
+//! The whole job as people run it: the demo, the commands and what they answer, the server's stop.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::programs::{exhibit, program};
+use tests::{Answer, Server, Workspace, audit, footage};
+
+/// Derivatives of short clips take seconds; a busy machine takes longer.
+const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
+
+#[test]
+fn the_demo_tells_its_story_to_the_end() {
+    let place = tempfile::tempdir().expect("a folder");
+    let kept = place.path().join("demo");
+    let told = Answer::of(
+        std::process::Command::new(program("exhibit"))
+            .args(["demo", "--json", "--keep"])
+            .arg(&kept)
+            .args([footage::handheld(), footage::speech("mp4"), footage::cctv()]),
+    );
+    let told = told.ok().json();
+    assert_eq!(told["ok"], true, "{told}");
+    let said = told["steps"].to_string();
+    for expected in [
+        "3 of 3 safe. 0 waiting. 0 problems. You may leave.",
+        "genuine bundle: match",
+        "forged bundle: mismatch",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    // What the probe found reaches the page for people: 79 s of CCTV.
+    let page = std::fs::read_to_string(kept.join("bundle/READ-ME-FIRST.html")).expect("the page");
+    assert!(page.contains("1:19"), "the CCTV clip's length is not on the page");
+}
+
+#[test]
+fn a_workstation_brings_in_footage_and_what_cannot_be_read() {
+    let workspace = Workspace::new();
+    let server = Server::start(&workspace);
+    let clip = footage::speech("mp4");
+    let noise = workspace.write("noise.avi", &[7; 50_000]);
+
+    let taken = workspace.exhibit(&["ingest", &clip.display().to_string()]).ok().json();
+    for key in [
+        "item",
+        "state",
+        "name",
+        "size_bytes",
+        "digests",
+        "device",
+        "received_at",
+        "events",
+        "derivatives",
+    ] {
+        assert!(!taken[key].is_null(), "{key} is missing in {taken}");
+    }
+    assert_eq!(taken["state"], "stored");
+    assert_eq!(taken["name"], "movie-hello.mp4");
+
+    let unreadable = workspace.exhibit(&["ingest", &noise.display().to_string()]).ok().json();
+    let id = unreadable["item"].as_str().expect("an id").to_owned();
+    let shown = settled(&workspace, &id);
+    assert_eq!(shown["state"], "stored", "unreadable footage is kept");
+    assert_eq!(audit::count_of_events(&shown, "item.derivation-failed"), 1);
+    let reason = shown["failures"][0]["reason"].as_str().expect("a reason people can read");
+    assert!(!reason.is_empty());
+
+    let shown = settled(&workspace, taken["item"].as_str().expect("an id"));
+    let kinds: Vec<&str> = shown["derivatives"]
+        .as_array()
+        .expect("derivatives")
+        .iter()
+        .map(|d| d["kind"].as_str().expect("a kind"))
+        .collect();
+    assert!(kinds.contains(&"proxy") && kinds.contains(&"poster"), "{kinds:?}");
+    let by_digest = format!("blake3:{}", shown["digests"]["blake3"].as_str().expect("hex"));
+    assert_eq!(workspace.show(&by_digest).ok().json()["item"], shown["item"]);
+    assert!(server.stop().success(), "a stop that was asked for is a success");
+    audit::ledger_is_clean(&workspace);
+}
+
+#[test]
+fn commands_work_without_a_server_and_say_what_is_wrong() {
+    let workspace = Workspace::new();
+    let clip = workspace.write("a.bin", b"no server is up");
+    let taken = workspace.exhibit(&["ingest", &clip.display().to_string()]).ok().json();
+    assert_eq!(workspace.items().len(), 1);
+
+    let missing = workspace.exhibit(&["ingest", "/nowhere/clip.mp4"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.contains("/nowhere/clip.mp4"), "{}", missing.stderr);
+    let unknown = workspace.exhibit(&["show", "0193a7c2-0000-7000-8000-000000000001"]);
+    assert!(unknown.code != Some(0) && unknown.stderr.contains("search"), "{}", unknown.stderr);
+
+    std::fs::write(workspace.in_data("exhibit.toml"), "[limits]\nitem_byte = 1\n")
+        .expect("written");
+    let misspelt = workspace.exhibit(&["search"]);
+    assert_eq!(misspelt.code, Some(1));
+    assert!(misspelt.stderr.contains("limits.item_bytes"), "{}", misspelt.stderr);
+    std::fs::remove_file(workspace.in_data("exhibit.toml")).expect("removed");
+    assert_eq!(workspace.items()[0]["item"], taken["item"]);
+}
+
+#[test]
+fn a_bundle_leaves_for_somebody_and_checks_out_by_policy_or_fingerprint() {
+    let workspace = Workspace::new();
+    let clip = workspace.write("a.bin", &[1; 200_000]);
+    let taken = workspace.exhibit(&["ingest", &clip.display().to_string()]).ok().json();
+    let bundle = workspace.path("bundle.zip").display().to_string();
+    let item = taken["item"].as_str().expect("an id");
+    workspace
+        .exhibit(&[
+            "bundle", "create", "--item", item, "--for", "cps", "--to", "CPS East", "-o", &bundle,
+        ])
+        .ok();
+    let policy = workspace.write("policy", audit::policy_of(&workspace).as_bytes());
+    let policy = policy.display().to_string();
+    let published = workspace.exhibit(&["keys", "publish", "--fingerprint"]).ok().json();
+    let fingerprint = published["fingerprint"].as_str().expect("a fingerprint");
+
+    let verified = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(program("exhibit"));
+        let answer = Answer::of(command.args(["verify", &bundle, "--json"]).args(arguments));
+        (answer.code, answer.json())
+    };
+    let (code, report) = verified(&["--policy", &policy]);
+    assert_eq!((code, &report["result"]), (Some(0), &Value::from("match")), "{report}");
+    let said = report["rests_on"].to_string();
+    assert!(said.contains("nobody outside the force has confirmed"), "{said}");
+    assert_eq!(verified(&["--fingerprint", fingerprint]).0, Some(0));
+    let (code, report) = verified(&[]);
+    assert_eq!((code, &report["result"]), (Some(2), &Value::from("cannot-tell")), "{report}");
+
+    let again = workspace.exhibit(&[
+        "bundle", "create", "--item", item, "--for", "cps", "--to", "CPS East", "-o", &bundle,
+    ]);
+    assert!(again.code != Some(0) && again.stderr.contains("exists"), "{}", again.stderr);
+}
+
+#[test]
+fn a_passphrase_protects_the_keys_and_is_missed() {
+    let workspace = Workspace::new();
+    let passphrase = workspace.write("passphrase", b"correct horse\n");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&passphrase, private).expect("chmod");
+    std::fs::create_dir_all(workspace.data()).expect("data");
+    let setting = format!("[keys]\npassphrase_file = \"{}\"\n", passphrase.display());
+    std::fs::write(workspace.in_data("exhibit.toml"), setting).expect("written");
+    workspace.exhibit(&["keys", "publish"]).ok();
+    let key = std::fs::read(workspace.in_data("keys/log.key")).expect("a key file");
+    assert!(key.starts_with(b"age-encryption.org/v1"), "the key file is not encrypted");
+
+    std::fs::write(workspace.in_data("exhibit.toml"), "").expect("written");
+    let without = exhibit(&workspace.data(), &["keys", "publish"]);
+    assert_eq!(without.code, Some(1));
+    assert!(without.stderr.contains("passphrase"), "{}", without.stderr);
+}
+
+/// The item once each derivative was made or failed.
+fn settled(workspace: &Workspace, item: &str) -> Value {
+    let deadline = Instant::now() + DERIVATIVE_PATIENCE;
+    loop {
+        let shown = workspace.show(item).ok().json();
+        let made = shown["derivatives"].as_array().map_or(0, Vec::len);
+        if made >= 3 || audit::count_of_events(&shown, "item.derivation-failed") > 0 {
+            return shown;
+        }
+        assert!(Instant::now() < deadline, "no derivatives: {shown}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
