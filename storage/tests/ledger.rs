@@ -17,7 +17,7 @@ use chain_of_custody::sequencer::CannotRecover;
 use futures_util::future::join_all;
 use storage::ledger::{AuditCode, AuditResult, LedgerError, SubmitError};
 use storage::records::StoredEntry;
-use support::{Home, act, assert_clean, assert_proved, device};
+use support::{Home, ORIGIN, act, assert_clean, assert_proved, device};
 
 on_both_databases!(
     what_is_placed_is_proved_and_stays,
@@ -48,6 +48,10 @@ async fn what_is_placed_is_proved_and_stays(home: Home) {
     }
     assert_clean(&ledger).await;
     ledger.close().await;
+    for full in ["ledger/ORIGIN/tile/0", "ledger/ORIGIN/tile/entries", "keys/openings/ORIGIN"] {
+        let partials = home.objects_path().join(full.replace("ORIGIN", ORIGIN)).join("000.p");
+        assert_eq!(fs::read_dir(&partials).unwrap().count(), 0, "{} is clear", partials.display());
+    }
     let head = ledger.latest();
     drop(ledger);
     let ledger = home.open().await;

@@ -172,17 +172,21 @@ impl LedgerFiles {
     ///
     /// Best effort: what stays is harmless, and goes when its tile is full.
     pub(super) async fn clear_superseded(&self, from: TreeSize, to: TreeSize) {
-        let mut names = self.last_bundle(from);
+        let mut folders = Vec::new();
+        let mut partials = |class, full: &str| folders.push(self.name(class, full) + ".p");
         for full in new_tiles(from, to).into_iter().filter(TilePath::is_full) {
-            names.extend(self.partials_of(FileClass::Hashes, &full.to_string()));
+            partials(FileClass::Hashes, &full.to_string());
         }
         for full in new_bundles(from, to).into_iter().filter(TilePath::is_full) {
-            names.extend(self.partials_of(FileClass::Entries, &full.to_string()));
-            let range = openings_path(full);
-            names.extend(self.partials_of(FileClass::Evidential, &range));
-            names.extend(self.partials_of(FileClass::Personal, &range));
+            partials(FileClass::Entries, &full.to_string());
+            partials(FileClass::Evidential, &openings_path(full));
+            partials(FileClass::Personal, &openings_path(full));
         }
-        if let Err(error) = self.objects.forget(names).await {
+        let cleared = match self.objects.forget(self.last_bundle(from)).await {
+            Ok(()) => self.objects.forget_in(folders).await,
+            failed => failed,
+        };
+        if let Err(error) = cleared {
             tracing::warn!("superseded partial files stay: {error}");
         }
     }
@@ -197,12 +201,6 @@ impl LedgerFiles {
             self.name(FileClass::Evidential, &range),
             self.name(FileClass::Personal, &range),
         ]
-    }
-
-    /// Every partial file that a full one can have had.
-    fn partials_of(&self, class: FileClass, full: &str) -> impl Iterator<Item = String> {
-        let full = self.name(class, full);
-        (1..TILE_WIDTH).map(move |width| format!("{full}.p/{width}"))
     }
 
     /// Moves aside what lies beyond `size`: written for a batch that was never published.

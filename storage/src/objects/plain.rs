@@ -90,6 +90,23 @@ impl ObjectStore {
         .await
     }
 
+    /// The same for all files in these folders, as far as there are any.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::forget`].
+    pub(crate) async fn forget_in(&self, folders: Vec<String>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || {
+            for folder in folders {
+                let folder: ObjectName = folder.parse()?;
+                forget_all_in(&shared.key_file(folder.as_str()))?;
+                forget_all_in(&shared.file(folder.as_str()))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Moves files, with their keys, to `aside/<name>`: out of the way, and kept. Durable when this returns.
     ///
     /// # Errors
@@ -190,6 +207,18 @@ fn write_temporary(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), Sto
 /// Best effort: a temporary file that stays is cleared away at the next start.
 fn forget(path: &Path) {
     let _gone_or_cleared_at_the_next_start = fs::remove_file(path);
+}
+
+fn forget_all_in(folder: &Path) -> Result<(), StoreError> {
+    let fail = |e| StoreError::io(folder, e);
+    let files = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(fail)?,
+    };
+    for file in files {
+        fs::remove_file(file.map_err(fail)?.path()).map_err(fail)?;
+    }
+    Ok(())
 }
 
 fn set_aside(shared: &Shared, name: &ObjectName) -> Result<(), StoreError> {
