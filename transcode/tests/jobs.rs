@@ -45,7 +45,7 @@ macro_rules! on_both_databases {
     };
 }
 
-on_both_databases! {
+on_both_databases!(
     what_is_received_gets_its_derivatives,
     unreadable_items_stay_and_say_why,
     restricted_and_quarantined_items_get_nothing,
@@ -53,7 +53,7 @@ on_both_databases! {
     a_stop_at_any_moment_loses_and_doubles_nothing,
     a_missing_worker_blames_no_footage,
     derivatives_leave_the_space_kept_free,
-}
+);
 
 /// A force's data folder and its database.
 struct Home {
