@@ -133,7 +133,8 @@ async fn an_agent_killed_at_random_goes_on_and_numbers_each_clip_once() {
     let mut kills = 0;
     let report = loop {
         let config = dock.config(&site.url());
-        let life = Duration::from_millis(chance.random_range(1..400 + 20 * kills));
+        // Short at first, so that a fast machine is not done before it was killed often; then ever longer.
+        let life = Duration::from_millis(chance.random_range(1..20 + 15 * kills));
         tokio::select! {
             report = push(&config, dock.sources(), &()) => match report {
                 Ok(report) => break report,
