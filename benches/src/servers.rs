@@ -120,7 +120,7 @@ fn tus_node(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command
 }
 
 fn rustus(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command> {
-    let mut command = Command::new(place.tools.join("bin/rustus"));
+    let mut command = Command::new(place.tools.join("cargo/bin/rustus"));
     command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
     // It refuses bodies over 256 KiB unless told.
     command.args(["--max-body-size", "67108864", "--storage", "file-storage"]);

@@ -116,10 +116,20 @@ pub(crate) fn open_decoder(
 }
 
 pub(crate) fn not_decodable(what: &str, error: ffmpeg::Error) -> JobFailure {
-    if error == (ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }) {
-        return JobFailure::av("opening the decoder", error);
+    match error {
+        ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM } => {
+            JobFailure::av("opening the decoder", error)
+        }
+        // A decoder's threads need memory for their stacks; without it they cannot be started.
+        ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN } => {
+            let message = format!("There is no memory for the threads that decode the {what}.");
+            JobFailure::new(FailureCode::OutOfMemory, message)
+        }
+        _ => {
+            let message = format!("The {what} cannot be decoded: {error}.");
+            JobFailure::new(FailureCode::NotDecodable, message)
+        }
     }
-    JobFailure::new(FailureCode::NotDecodable, format!("The {what} cannot be decoded: {error}."))
 }
 
 /// Pictures a second, as far as the file says.
