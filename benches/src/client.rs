@@ -98,6 +98,16 @@ impl<'a> Connection<'a> {
         Ok(self.stream.write_all(text.as_bytes())?)
     }
 
+    /// Passes over one chunk of a body; false after the last.
+    fn pass_chunk(&mut self) -> Result<bool> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim_end(), 16).context("no chunk size")?;
+        // The chunk and the line end behind it.
+        std::io::copy(&mut (&mut self.reader).take(length + 2), &mut std::io::sink())?;
+        Ok(length > 0)
+    }
+
     fn answer(&mut self) -> Result<(u16, Vec<(String, String)>)> {
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
@@ -109,9 +119,15 @@ impl<'a> Connection<'a> {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length = length.map_or(Ok(0), |(_, value)| value.parse())?;
-        std::io::copy(&mut (&mut self.reader).take(length), &mut std::io::sink())?;
+        let value_of = |name: &str| {
+            headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        };
+        if value_of("transfer-encoding") == Some("chunked") {
+            while self.pass_chunk()? {}
+        } else {
+            let length = value_of("content-length").map_or(Ok(0), str::parse)?;
+            std::io::copy(&mut (&mut self.reader).take(length), &mut std::io::sink())?;
+        }
         Ok((status, headers))
     }
 }
