@@ -36,6 +36,7 @@ event_kinds! {
     RecordingGap = "recording.gap",
     ItemVerified = "item.verified",
     StorageFault = "storage.fault",
+    CaseOpened = "case.opened",
     // change
     ItemDerived = "item.derived",
     ItemDerivationFailed = "item.derivation-failed",
@@ -48,6 +49,7 @@ event_kinds! {
     ListViewed = "list.viewed",
     ItemViewed = "item.viewed",
     ItemDownloaded = "item.downloaded",
+    AccessRefused = "access.refused",
     // release
     BundleExported = "bundle.exported",
     BundleAcknowledged = "bundle.acknowledged",
@@ -149,7 +151,12 @@ pub mod field {
         SETTING = "setting" Evidential "name of the configuration setting",
         COUNT = "count" Evidential "how many like acts this entry stands for, decimal",
         CREDENTIAL_ID = "credential-id" Evidential "id of a credential, never the credential",
-        NAME = "name" Personal "file or device name as given; data, never a path",
+        USER = "user" Evidential "id of a user: random, so that it names nobody",
+        ROLE = "role" Evidential "operator or investigator",
+        NAME = "name" Personal "a file's, device's or person's name as given; data, never a path",
+        NUMBER = "number" Personal "a person's collar or staff number",
+        TITLE = "title" Personal "what a case is called",
+        QUERY = "query" Personal "what somebody searched for",
         BY = "by" Personal "the actor: person at the console, device or program",
         RECIPIENT = "recipient" Personal "to whom",
         REASON = "reason" Personal "why, in words somebody typed or a program reported",
@@ -166,6 +173,26 @@ pub mod field {
         let found = ALL.iter().find(|(known, _, _)| *known == name);
         found.map_or(super::Class::Personal, |(_, class, _)| *class)
     }
+}
+
+/// Reason codes of `access.changed`: what changed. Others change nothing that this version knows of.
+pub mod access {
+    /// A person got an account.
+    pub const USER_ADDED: &str = "user-added";
+    /// A person's account ended.
+    pub const USER_REMOVED: &str = "user-removed";
+    /// A person got another one-time link; those before it stopped working.
+    pub const LINK_GIVEN: &str = "link-given";
+    /// A person signed in with a one-time link.
+    pub const SIGNED_IN: &str = "signed-in";
+    /// A person works on a case.
+    pub const MEMBER_ADDED: &str = "member-added";
+    /// A person works on a case no more.
+    pub const MEMBER_REMOVED: &str = "member-removed";
+    /// A person may see a restricted item.
+    pub const VIEWER_ALLOWED: &str = "viewer-allowed";
+    /// A person may see a restricted item no more.
+    pub const VIEWER_WITHDRAWN: &str = "viewer-withdrawn";
 }
 
 #[cfg(test)]

@@ -76,6 +76,10 @@ uuid_id!(/// A camera, dock, recorder or dock agent.
     DeviceId, "device id");
 uuid_id!(/// One item on its way in.
     UploadId, "upload id");
+uuid_id!(/// A person with an account: a random name, so that entries do not say who it is.
+    UserId, "user id");
+uuid_id!(/// An investigation.
+    CaseId, "case id");
 
 /// The position of an entry in the ledger, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,6 +188,18 @@ impl From<ItemId> for SubjectId {
 impl From<DeviceId> for SubjectId {
     fn from(id: DeviceId) -> Self {
         Self { kind: SubjectKind::Device, name: id.to_string() }
+    }
+}
+
+impl From<CaseId> for SubjectId {
+    fn from(id: CaseId) -> Self {
+        Self { kind: SubjectKind::Case, name: id.to_string() }
+    }
+}
+
+impl From<UserId> for SubjectId {
+    fn from(id: UserId) -> Self {
+        Self { kind: SubjectKind::Person, name: id.to_string() }
     }
 }
 

@@ -89,6 +89,9 @@ pub enum Effect {
     Publish { checkpoint: SignedCheckpoint },
     /// Step 5, guarded by epoch and size.
     RecordPublished { epoch: Epoch, size: TreeSize },
+    /// These commands are decided, durably in the database; nothing of it is published yet. An [`Effect::Answer`] follows
+    /// unless the machine stops.
+    Committed { decisions: Vec<(Ticket, Decision)> },
     /// Everything up to `checkpoint` stands. `grown` holds what is new; repeated entries are under it too.
     Answer {
         decisions: Vec<(Ticket, Decision)>,
@@ -296,7 +299,8 @@ impl Sequencer {
             let checkpoint = self.latest.clone();
             return vec![Effect::Answer { decisions, grown: None, checkpoint }];
         }
-        self.write(decisions, entries)
+        let told = Effect::Committed { decisions: decisions.clone() };
+        std::iter::once(told).chain(self.write(decisions, entries)).collect()
     }
 
     fn write(

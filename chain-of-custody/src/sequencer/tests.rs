@@ -178,6 +178,22 @@ impl World {
         }
     }
 
+    /// Who is told that it is committed finds it in the database, at one place for ever.
+    fn check_committed(
+        &mut self,
+        decisions: &[(Ticket, Decision)],
+        asked: &HashMap<Ticket, EventId>,
+    ) {
+        for (ticket, decision) in decisions {
+            let (Decision::Placed(index) | Decision::Repeated(index)) = decision else {
+                panic!("nothing is refused here: {decision:?}");
+            };
+            assert_eq!(self.entries[index.0 as usize].entry.event, asked[ticket]);
+            let first = *self.acknowledged.entry(asked[ticket]).or_insert(*index);
+            assert_eq!(first, *index, "a retry gets the same place");
+        }
+    }
+
     /// A told effect. What is acknowledged stands under what is shown, at one place for ever.
     fn tell(&mut self, effect: Effect, asked: &HashMap<Ticket, EventId>) {
         let Effect::Answer { decisions, grown, checkpoint } = effect else { return };
@@ -241,6 +257,10 @@ impl Run<'_> {
     fn drive(&mut self, mut machine: Sequencer, effects: Vec<Effect>) -> Option<Sequencer> {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
+            if let Effect::Committed { decisions } = &effect {
+                self.world.check_committed(decisions, &self.asked);
+                continue;
+            }
             if matches!(effect, Effect::Answer { .. } | Effect::Stop { .. }) {
                 self.world.tell(effect, &self.asked);
                 continue;

@@ -5,7 +5,7 @@
 //! projection of events (`records`).
 //!
 //! The one invariant to keep: whoever gets a [`Placed`] gets it after its entry, tiles and openings are durable and
-//! its checkpoint is published (I1, I2). There is no other way to an entry.
+//! its checkpoint is published (I1, I2). A [`Recorded`] is durable in the database, and proves nothing to others yet.
 
 mod audit;
 mod export;
@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
 use crate::records::{Records, RecordsError};
 use files::LedgerFiles;
-use task::Request;
+use task::{Reply, Request};
 
 /// What a ledger needs to be opened.
 #[derive(Clone)]
@@ -130,6 +130,14 @@ impl Placed {
     }
 }
 
+/// An entry in the database: what a person is shown may rest on it, a receipt never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    pub leaf_index: LeafIndex,
+    /// The event was an entry before this command.
+    pub repeated: bool,
+}
+
 /// An open ledger. Cheap to clone; the last clone's end ends its task.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -169,12 +177,27 @@ impl Ledger {
     /// [`SubmitError`].
     pub async fn submit(&self, command: Command) -> Result<Placed, SubmitError> {
         let (reply, answer) = oneshot::channel();
+        self.ask(command, Reply::Placed(reply))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Asks for an act; returns once its entry is durable in the database, before it is published: for a consultation,
+    /// which must be recorded before its first byte is shown and should not wait for more (I13).
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn record(&self, command: Command) -> Result<Recorded, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(command, Reply::Recorded(reply))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn ask(&self, command: Command, reply: Reply) -> Result<(), SubmitError> {
         let request = Request::Submit { command: Box::new(command), reply };
         self.requests.try_send(request).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => closed(),
-        })?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        })
     }
 
     /// The newest published checkpoint.

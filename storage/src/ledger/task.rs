@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::files::LedgerFiles;
-use super::{LedgerOptions, Placed, Reader, SubmitError};
+use super::{LedgerOptions, Placed, Reader, Recorded, SubmitError};
 use crate::failpoint;
 use crate::records::{CommitError, Records};
 
@@ -23,7 +23,24 @@ use crate::records::{CommitError, Records};
 /// split into two groups that take turns, each waiting for both.
 const LINGER: Duration = Duration::from_millis(1);
 
-pub(super) type Reply = oneshot::Sender<Result<Placed, SubmitError>>;
+/// Who waits, and for how much.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// For the entry under a published checkpoint.
+    Placed(oneshot::Sender<Result<Placed, SubmitError>>),
+    /// For the entry in the database.
+    Recorded(oneshot::Sender<Result<Recorded, SubmitError>>),
+}
+
+impl Reply {
+    /// Whoever asked may have left; what was done stands all the same.
+    fn refuse(self, error: SubmitError) {
+        match self {
+            Self::Placed(reply) => drop(reply.send(Err(error))),
+            Self::Recorded(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
 
 /// What others want of the task.
 #[derive(Debug)]
@@ -118,7 +135,7 @@ impl Task {
         command: Command,
     ) -> oneshot::Receiver<Result<Placed, SubmitError>> {
         let (reply, answer) = oneshot::channel();
-        self.accept(command, reply);
+        self.accept(command, Reply::Placed(reply));
         answer
     }
 
@@ -292,11 +309,12 @@ impl Task {
                     self.answer(ticket, decision, grown.as_deref(), checkpoint.as_ref());
                 }
             }
+            Effect::Committed { decisions } => self.answer_recorded(decisions),
             Effect::GiveUp { tickets, reason } => {
                 tracing::error!(commands = tickets.len(), "nothing was written: {reason}");
                 self.answer_all(tickets, &reason);
             }
-            Effect::TurnAway(ticket) => self.reply(ticket, Err(SubmitError::Busy)),
+            Effect::TurnAway(ticket) => self.refuse(ticket, SubmitError::Busy),
             Effect::Stop { tickets, reason } => {
                 self.stopped.send_if_modified(|stopped| {
                     let first = stopped.is_none();
@@ -312,6 +330,15 @@ impl Task {
         }
     }
 
+    /// Those who wait for the database only.
+    fn answer_recorded(&mut self, decisions: Vec<(Ticket, Decision)>) {
+        for (ticket, decision) in decisions {
+            if matches!(self.waiters.get(&ticket), Some(Reply::Recorded(_))) {
+                self.answer(ticket, decision, None, None);
+            }
+        }
+    }
+
     fn answer(
         &mut self,
         ticket: Ticket,
@@ -320,19 +347,30 @@ impl Task {
         checkpoint: Option<&SignedCheckpoint>,
     ) {
         let (index, repeated) = match decision {
-            Decision::Refused(refusal) => return self.reply(ticket, Err(refusal.into())),
-            Decision::Placed(index) => (index, false),
-            Decision::Repeated(index) => (index, true),
+            Decision::Refused(refusal) => return self.refuse(ticket, refusal.into()),
+            Decision::Placed(leaf_index) => (leaf_index, false),
+            Decision::Repeated(leaf_index) => (leaf_index, true),
+        };
+        let Some(reply) = self.waiters.remove(&ticket) else { return };
+        let reply = match reply {
+            Reply::Placed(reply) => reply,
+            Reply::Recorded(reply) => {
+                return drop(reply.send(Ok(Recorded { leaf_index: index, repeated })));
+            }
         };
         match grown.zip(checkpoint).and_then(|(g, c)| placed(g, c, index, repeated)) {
-            Some(placed) => self.reply(ticket, Ok(placed)),
-            None => self.answer_from_store(ticket, index),
+            // Whoever asked may have left; what was done stands all the same.
+            Some(placed) => drop(reply.send(Ok(placed))),
+            None => self.answer_from_store(reply, index),
         }
     }
 
     /// An entry of an earlier batch: read beside the next one.
-    fn answer_from_store(&mut self, ticket: Ticket, index: LeafIndex) {
-        let Some(reply) = self.waiters.remove(&ticket) else { return };
+    fn answer_from_store(
+        &self,
+        reply: oneshot::Sender<Result<Placed, SubmitError>>,
+        index: LeafIndex,
+    ) {
         let Some((_, reader)) = &self.readers else { return };
         let reader = reader.clone();
         tokio::spawn(async move {
@@ -344,14 +382,13 @@ impl Task {
 
     fn answer_all(&mut self, tickets: Vec<Ticket>, reason: &str) {
         for ticket in tickets {
-            self.reply(ticket, Err(SubmitError::Stopped { reason: reason.to_owned() }));
+            self.refuse(ticket, SubmitError::Stopped { reason: reason.to_owned() });
         }
     }
 
-    fn reply(&mut self, ticket: Ticket, answer: Result<Placed, SubmitError>) {
+    fn refuse(&mut self, ticket: Ticket, error: SubmitError) {
         if let Some(reply) = self.waiters.remove(&ticket) {
-            // Whoever asked may have left; what was done stands all the same.
-            let _ = reply.send(answer);
+            reply.refuse(error);
         }
     }
 }

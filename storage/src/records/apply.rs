@@ -3,6 +3,8 @@
 //! Everything is computed from entries and openings, whether they were made a moment ago or come from a rebuild;
 //! the rows of a whole batch are gathered first and written with few statements per table.
 
+mod access;
+
 use std::collections::BTreeMap;
 
 use chain_of_custody::entry::{Entry, Opening};
@@ -98,7 +100,8 @@ struct Change {
 
 #[derive(Debug)]
 enum What {
-    Enrolled { row: Vec<Value> },
+    Row { table: Table, row: Vec<Value> },
+    Statement { text: &'static str, values: Vec<Value> },
     Restricted { item: String, restricted: i64 },
     Verified { item: String, at_ms: i64 },
     Fault { item: String, code: String },
@@ -153,6 +156,10 @@ impl Batch {
             | EventKind::StorageFault
             | EventKind::DeviceEnrolled
             | EventKind::DeviceRevoked => self.changes.extend(event.change()),
+            EventKind::CaseOpened
+            | EventKind::ItemLinked
+            | EventKind::ItemUnlinked
+            | EventKind::AccessChanged => self.changes.extend(event.access_changes()),
             // The others are kept as entries and found through their subjects.
             _ => {}
         }
@@ -302,7 +309,7 @@ impl Event<'_> {
     fn change(&self) -> Option<Change> {
         let item = || self.subject(SubjectKind::Item);
         let what = match self.entry().kind {
-            EventKind::DeviceEnrolled => What::Enrolled { row: self.device_row()? },
+            EventKind::DeviceEnrolled => What::Row { table: DEVICES, row: self.device_row()? },
             EventKind::ItemRestricted => What::Restricted {
                 item: item()?,
                 // Without the field the event means what its name says.
@@ -333,8 +340,13 @@ const SET_REVOKED: &str = "UPDATE devices SET revoked_at_ms = $4 \
 impl Change {
     async fn apply(self, connection: &mut AnyConnection, force: &str) -> Result<(), sqlx::Error> {
         let (text, name, value): (_, _, Value) = match self.what {
-            What::Enrolled { row } => {
-                return sql::insert(connection, DEVICES, force, vec![row]).await;
+            What::Row { table, row } => {
+                return sql::insert(connection, table, force, vec![row]).await;
+            }
+            What::Statement { text, values } => {
+                let force = std::iter::once(Value::from(force));
+                sql::execute(connection, text, force.chain(values).collect()).await?;
+                return Ok(());
             }
             What::Restricted { item, restricted } => (SET_RESTRICTED, item, restricted.into()),
             What::Verified { item, at_ms } => (SET_VERIFIED, item, at_ms.into()),

@@ -15,7 +15,7 @@ use super::{Records, RecordsError, from_db, to_db};
 /// Items in one answer at most.
 pub const MAX_SEARCH_LIMIT: u32 = 1_000;
 
-const ITEM_COLUMNS: &str = "item, leaf_index, state, state_reason, name, size_bytes, sha256, \
+pub(super) const ITEM_COLUMNS: &str = "item, leaf_index, state, state_reason, name, size_bytes, sha256, \
     blake3, object, device, read_by, camera, recording, upload, captured_claimed, received_at_ms, \
     disclosure_status, restricted, verified_at_ms, fault";
 const SELECT_EVENTS: &str = "SELECT e.leaf_index, e.type, e.at_ms, o.personal \
@@ -259,7 +259,7 @@ impl Records {
 }
 
 /// What somebody typed is text, not a pattern.
-fn like_pattern(text: &str) -> String {
+pub(super) fn like_pattern(text: &str) -> String {
     let mut pattern = String::from("%");
     for character in text.to_lowercase().chars().filter(|c| *c != '\0') {
         if "!%_".contains(character) {
@@ -271,7 +271,7 @@ fn like_pattern(text: &str) -> String {
     pattern
 }
 
-fn item_record(row: &AnyRow) -> Result<ItemRecord, RecordsError> {
+pub(super) fn item_record(row: &AnyRow) -> Result<ItemRecord, RecordsError> {
     Ok(ItemRecord {
         item: parse(row, "item")?,
         leaf_index: LeafIndex(from_db(row.try_get("leaf_index")?, "items")?),

@@ -11,6 +11,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "records_and_ledger", include_str!("../../migrations/0001_records_and_ledger.sql")),
     (2, "uploads", include_str!("../../migrations/0002_uploads.sql")),
     (3, "jobs", include_str!("../../migrations/0003_jobs.sql")),
+    (4, "people_and_cases", include_str!("../../migrations/0004_people_and_cases.sql")),
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

@@ -9,10 +9,12 @@
 
 mod apply;
 mod batch;
+mod cases;
 mod devices;
 mod items;
 mod jobs;
 mod migrate;
+mod people;
 mod rebuild;
 mod sql;
 mod tokens;
@@ -25,12 +27,14 @@ use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool};
 
 pub(crate) use batch::{CommitError, LedgerState};
+pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
 pub use devices::{DeviceRecord, PublishedKey};
 pub use items::{
     DerivativeView, DuplicateOf, EventView, FailureView, ItemRecord, ItemView, MAX_SEARCH_LIMIT,
     Search,
 };
 pub use jobs::{JobAttempt, JobRow, NewJob};
+pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
 pub use tokens::TokenOwner;
 pub use uploads::{

@@ -59,6 +59,11 @@ impl Table {
         Self { name: "devices", order: "device" },
         Self { name: "published_keys", order: "leaf_index" },
         Self { name: "bundles", order: "leaf_index" },
+        Self { name: "users", order: "user_id" },
+        Self { name: "cases", order: "case_id" },
+        Self { name: "case_members", order: "case_id, user_id" },
+        Self { name: "case_items", order: "case_id, item" },
+        Self { name: "item_viewers", order: "item, user_id" },
     ];
 }
 

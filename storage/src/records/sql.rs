@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::{Any, AnyConnection, Arguments as _, AssertSqlSafe, Encode, Type};
+use sqlx::{Any, AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, Encode, Type};
 
 /// Rows per INSERT: the largest that fits is taken, so a batch needs few statements and few texts. Not more of them:
 /// SQLite finds a parameter's name by going through all of a statement, which 256 rows made a sixth of a batch's time.
@@ -94,6 +94,17 @@ pub(crate) async fn execute(
     let mut arguments = AnyArguments::default();
     values.into_iter().try_for_each(|value| bind_value(&mut arguments, value))?;
     Ok(sqlx::query_with(text, arguments).execute(connection).await?.rows_affected())
+}
+
+/// Asks one question with `values` as `$1`, `$2` …
+pub(crate) async fn fetch(
+    pool: &AnyPool,
+    text: String,
+    values: Vec<Value>,
+) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let mut arguments = AnyArguments::default();
+    values.into_iter().try_for_each(|value| bind_value(&mut arguments, value))?;
+    sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(pool).await
 }
 
 /// Asks `before $2, $3, … after`, with `force` as `$1`, for all of `keys`. `before` ends with `IN (`.
