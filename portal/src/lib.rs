@@ -1,7 +1,25 @@
 //! What people and other systems get to see.
 //!
-//! Here: making bundles. Not here: how bytes come in (`ingest`), how derivatives are made (`transcode`).
-//! Invariant (I13): what leaves is recorded, durably, before its first byte leaves.
+//! Here: who people are (`access`), what they may see and do (`service`), making bundles (`bundle`), and what is public.
+//! Not here: how bytes come in (`ingest`), how derivatives are made (`transcode`).
+//! Invariant (I13): what leaves or is shown is recorded, durably, before its first byte leaves.
 
+pub mod access;
 pub mod bundle;
 pub mod public;
+pub mod service;
+
+use chain_of_custody::entry::Salt;
+use chain_of_custody::ids::EventId;
+use rand::Rng as _;
+
+/// An event that nobody else will choose.
+pub(crate) fn new_event() -> EventId {
+    EventId::from_uuid(uuid::Uuid::now_v7())
+}
+
+pub(crate) fn random_salt() -> Salt {
+    let mut salt = [0; 32];
+    rand::rng().fill_bytes(&mut salt);
+    Salt(salt)
+}

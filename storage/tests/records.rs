@@ -7,9 +7,10 @@ mod support;
 use chain_of_custody::command::{Command, Guard, Refusal, SourceKey};
 use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::entry::{Opening, Salt};
-use chain_of_custody::event::{Class, EventKind, field};
-use chain_of_custody::ids::{EventId, ItemId, LeafIndex};
+use chain_of_custody::event::{Class, EventKind, access, field};
+use chain_of_custody::ids::{CaseId, EventId, ItemId, LeafIndex, UserId};
 use chain_of_custody::note::Signer as _;
+use chain_of_custody::time::Timestamp;
 use storage::ledger::{Ledger, SubmitError, rebuild_from_store};
 use storage::objects::{Kek, ObjectStore};
 use storage::records::{Records, RecordsError, Search, StoredEntry, Table};
@@ -19,6 +20,8 @@ on_both_databases!(
     an_item_is_found_in_every_way,
     the_same_recording_is_refused_once_held,
     a_rebuild_equals_the_records_row_by_row,
+    what_people_may_see_follows_the_events,
+    a_link_opens_one_session_once,
 );
 
 fn id() -> EventId {
@@ -27,6 +30,14 @@ fn id() -> EventId {
 
 fn item(n: u64) -> ItemId {
     ItemId::from_uuid(uuid::Uuid::from_u128(0x3_0000 + u128::from(n)))
+}
+
+fn person(n: u64) -> UserId {
+    UserId::from_uuid(uuid::Uuid::from_u128(0x4_0000 + u128::from(n)))
+}
+
+fn case(n: u64) -> CaseId {
+    CaseId::from_uuid(uuid::Uuid::from_u128(0x5_0000 + u128::from(n)))
 }
 
 fn salt() -> Salt {
@@ -204,7 +215,7 @@ async fn everything(ledger: &Ledger) {
     };
     let about = |kind, n: u64| Command::new(kind, id()).touching(item(n));
     let reason = |command: Command, code: &str| command.field(field::REASON_CODE, code, salt());
-    let commands = vec![
+    let mut commands = vec![
         about(EventKind::ItemRestricted, 1),
         enrolled(1, "dock"),
         enrolled(2, "camera"),
@@ -235,6 +246,7 @@ async fn everything(ledger: &Ledger) {
         about(EventKind::ItemViewed, 1),
         Command::new(EventKind::ConfigurationLowered, id()).field(field::SETTING, "x", salt()),
     ];
+    commands.extend(people_and_cases());
     let (one_by_one, together) = commands.split_at(14);
     for command in one_by_one {
         ledger.submit(command.clone()).await.unwrap();
@@ -255,6 +267,126 @@ async fn everything(ledger: &Ledger) {
     let active: Vec<_> = devices.iter().map(|d| (d.name.as_str(), d.is_active())).collect();
     assert_eq!(active, [("camera", false), ("dock again", true)]);
     assert_eq!(records.keys_of_device(device(1)).await.unwrap()[0].role, "dock-agent");
+}
+
+/// Each event that makes, changes or ends a row about people and cases, also out of order and twice.
+fn people_and_cases() -> Vec<Command> {
+    let change = |code: &str| {
+        Command::new(EventKind::AccessChanged, id()).field(field::REASON_CODE, code, salt())
+    };
+    let about =
+        |code: &str, user: u64| change(code).field(field::USER, person(user).to_string(), salt());
+    let added = |n: u64, role: &str| {
+        change(access::USER_ADDED)
+            .touching(person(n))
+            .field(field::NAME, format!("Person {n}"), salt())
+            .field(field::NUMBER, format!("{n}"), salt())
+            .field(field::ROLE, role, salt())
+    };
+    let linked = |n: u64, reference: &str| {
+        Command::new(EventKind::ItemLinked, id()).touching(item(n)).touching(case(1)).field(
+            field::EXHIBIT_REFERENCE,
+            reference,
+            salt(),
+        )
+    };
+    vec![
+        change(access::USER_REMOVED).touching(person(1)),
+        added(1, "investigator"),
+        added(2, "operator"),
+        added(3, "investigator"),
+        change(access::USER_REMOVED).touching(person(2)),
+        change(access::LINK_GIVEN).touching(person(1)),
+        Command::new(EventKind::CaseOpened, id())
+            .touching(case(1))
+            .field(field::CASE_REFERENCE, "01AB/1", salt())
+            .field(field::TITLE, "Harlow", salt())
+            .field(field::USER, person(1).to_string(), salt()),
+        about(access::MEMBER_ADDED, 3).touching(case(1)),
+        about(access::MEMBER_ADDED, 3).touching(case(1)),
+        about(access::MEMBER_REMOVED, 1).touching(case(1)),
+        about(access::MEMBER_ADDED, 1).touching(case(1)),
+        about("from-the-future", 1).touching(case(1)),
+        linked(1, ""),
+        linked(1, "JSM/1"),
+        linked(2, "JSM/2"),
+        Command::new(EventKind::ItemUnlinked, id()).touching(item(2)).touching(case(1)),
+        about(access::VIEWER_ALLOWED, 1).touching(item(2)),
+        about(access::VIEWER_ALLOWED, 3).touching(item(2)),
+        about(access::VIEWER_WITHDRAWN, 3).touching(item(2)),
+    ]
+}
+
+async fn what_people_may_see_follows_the_events(home: Home) {
+    let ledger = home.open().await;
+    everything(&ledger).await;
+    ledger.submit(received(3, "stored", "free")).await.unwrap();
+    ledger.submit(received(4, "stored", "restricted")).await.unwrap();
+    let restricted = Command::new(EventKind::ItemRestricted, id()).touching(item(4));
+    ledger.submit(restricted).await.unwrap();
+    let records = ledger.records();
+    let seen = |user: u64, case: Option<CaseId>| async move {
+        let found = records.visible_items(person(user), case, &Search::default()).await.unwrap();
+        found.iter().map(|record| record.item).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(1, None).await, [3, 2, 1].map(item));
+    assert_eq!(seen(2, None).await, [3, 2].map(item), "item 1 is in a case of others");
+    assert_eq!(seen(1, Some(case(1))).await, [1].map(item));
+    assert_eq!(seen(2, Some(case(1))).await, []);
+    assert!(records.visible_item(person(1), item(1)).await.unwrap().is_some());
+    for (user, hidden) in [(2, 1), (1, 4), (1, 9)] {
+        assert!(records.visible_item(person(user), item(hidden)).await.unwrap().is_none());
+    }
+    let allowed = Command::new(EventKind::AccessChanged, id())
+        .touching(item(4))
+        .field(field::REASON_CODE, access::VIEWER_ALLOWED, salt())
+        .field(field::USER, person(2).to_string(), salt());
+    ledger.record(allowed).await.unwrap();
+    assert_eq!(seen(2, None).await, [4, 3, 2].map(item), "as soon as it is recorded");
+    assert_eq!(seen(1, None).await, [3, 2, 1].map(item));
+    let text = Search { text: Some("FREE".to_owned()), ..Search::default() };
+    assert_eq!(records.visible_items(person(1), None, &text).await.unwrap().len(), 1);
+    let of_device = Search { device: Some(device(1)), from: None, ..text };
+    assert_eq!(records.visible_items(person(1), None, &of_device).await.unwrap().len(), 1);
+    let linked = records.case_items(person(1), case(1)).await.unwrap();
+    assert_eq!((linked.len(), linked[0].exhibit_reference.as_str()), (1, "JSM/1"));
+    let members = records.case_members(case(1)).await.unwrap();
+    assert_eq!(members.iter().map(|m| m.user).collect::<Vec<_>>(), [person(3), person(1)]);
+    assert_eq!(records.cases(Some(person(1))).await.unwrap()[0].title, "Harlow");
+    assert!(records.cases(Some(person(2))).await.unwrap().is_empty());
+    assert_eq!(records.cases_of_item(item(1)).await.unwrap()[0].case, case(1));
+    assert_eq!(records.users().await.unwrap().len(), 3);
+    assert!(records.active_user("2").await.unwrap().is_none(), "their account has ended");
+    assert_eq!(records.active_user("1").await.unwrap().unwrap().user, person(1));
+    assert_eq!(records.counts().await.unwrap().items, 4);
+}
+
+async fn a_link_opens_one_session_once(home: Home) {
+    let ledger = home.open().await;
+    everything(&ledger).await;
+    let records = ledger.records();
+    let at =
+        |seconds: i64| Timestamp::from_unix_millis(1_800_000_000_000 + seconds * 1000).unwrap();
+    let token = |text: &str| Sha256::of(text.as_bytes());
+    records.add_link(&token("first"), person(1), at(100), at(0)).await.unwrap();
+    records.add_link(&token("second"), person(1), at(100), at(1)).await.unwrap();
+    assert!(records.link(&token("first")).await.unwrap().is_none(), "a newer one replaces it");
+    assert_eq!(records.link(&token("second")).await.unwrap().unwrap().user.user, person(1));
+    let redeem = |session: &'static str, now| {
+        let session = token(session);
+        async move { records.use_link(&token("second"), &session, at(1000), now).await.unwrap() }
+    };
+    assert!(!redeem("late", at(100)).await, "over");
+    let both = futures_util::future::join(redeem("one", at(2)), redeem("two", at(2))).await;
+    assert!(both.0 != both.1, "one of two");
+    let session = token(if both.0 { "one" } else { "two" });
+    assert_eq!(records.session(&session).await.unwrap().unwrap().expires_at, at(1000));
+    records.touch_session(&session, at(50)).await.unwrap();
+    records.forget_sessions(at(49), at(60)).await.unwrap();
+    assert_eq!(records.session(&session).await.unwrap().unwrap().seen_at, at(50));
+    records.end_access(person(1)).await.unwrap();
+    assert!(records.session(&session).await.unwrap().is_none());
+    assert!(records.link(&token("second")).await.unwrap().is_none());
 }
 
 async fn dump(records: &Records) -> Vec<(&'static str, Vec<String>)> {

@@ -11,7 +11,7 @@ use chain_of_custody::canonical;
 use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::digest::Sha256;
-use chain_of_custody::entry::{Entry, Salt};
+use chain_of_custody::entry::Entry;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::heads::{Head, Heads};
 use chain_of_custody::ids::{EventId, LeafIndex, SubjectId, SubjectKind};
@@ -20,7 +20,6 @@ use chain_of_custody::policy::{Policy, RestsOn};
 use chain_of_custody::proof::TlogProof;
 use chain_of_custody::time::Timestamp;
 use futures_util::TryStreamExt as _;
-use rand::Rng as _;
 use storage::clock::Clock;
 use storage::ledger::{Ledger, Placed};
 use storage::objects::ObjectStore;
@@ -31,6 +30,7 @@ use super::output::{Stopped, Writing};
 use super::page::{Page, Row, length, size, uk_time};
 use super::plan::bundle_name;
 use super::request::{BundleError, BundleRequest};
+use crate::random_salt;
 
 /// Who hands over, as the page says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -434,10 +434,4 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
 
 fn digest_of(payload: &[PayloadFile]) -> Sha256 {
     Sha256::of(payload_manifest(payload).as_bytes())
-}
-
-fn random_salt() -> Salt {
-    let mut salt = [0; 32];
-    rand::rng().fill_bytes(&mut salt);
-    Salt(salt)
 }

@@ -2,6 +2,7 @@
 
 use chain_of_custody::command::SourceKey;
 use chain_of_custody::digest::{Blake3, Digests, Sha256};
+use chain_of_custody::entry::Opening;
 use chain_of_custody::event::field;
 use chain_of_custody::ids::{DeviceId, ItemId, LeafIndex, SubjectId};
 use chain_of_custody::time::Timestamp;
@@ -10,7 +11,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::batch::parse_openings;
-use super::{Records, RecordsError, from_db, to_db};
+use super::{Records, RecordsError, from_db, sql, to_db};
 
 /// Items in one answer at most.
 pub const MAX_SEARCH_LIMIT: u32 = 1_000;
@@ -23,6 +24,9 @@ const SELECT_EVENTS: &str = "SELECT e.leaf_index, e.type, e.at_ms, o.personal \
     JOIN entries e ON e.force = s.force AND e.leaf_index = s.leaf_index \
     JOIN openings o ON o.force = s.force AND o.leaf_index = s.leaf_index \
     WHERE s.force = $1 AND s.subject = $2 ORDER BY s.seq";
+
+const SELECT_EVENT: &str = "SELECT e.leaf_index, e.type, e.at_ms, o.evidential, o.personal \
+    FROM entries e JOIN openings o ON o.force = e.force AND o.leaf_index = e.leaf_index";
 
 /// An item as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,6 +80,32 @@ pub struct EventView {
     pub at: Timestamp,
     /// The actor; empty when that opening was erased.
     pub by: String,
+}
+
+/// One event of a subject with everything that opens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRecord {
+    pub leaf_index: LeafIndex,
+    pub kind: String,
+    pub at: Timestamp,
+    pub openings: Vec<Opening>,
+}
+
+impl EventRecord {
+    /// The value of a field; none when it has none, or it was erased.
+    pub fn opened(&self, name: &str) -> Option<&str> {
+        let found = self.openings.iter().find(|opening| opening.name.as_str() == name);
+        found.map(|opening| opening.value.as_str())
+    }
+}
+
+/// That a derivative was made, for lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeOf {
+    pub item: ItemId,
+    pub kind: String,
+    /// What the probe found, canonical JSON; empty for others.
+    pub media: String,
 }
 
 /// What was computed from an original.
@@ -182,6 +212,60 @@ impl Records {
     pub async fn events_of(&self, subject: &SubjectId) -> Result<Vec<EventView>, RecordsError> {
         let query = sqlx::query(SELECT_EVENTS).bind(self.force()).bind(subject.to_string());
         query.fetch_all(self.pool()).await?.iter().map(event_view).collect()
+    }
+
+    /// The events of a subject behind `after`, in the ledger's order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn events_behind(
+        &self,
+        subject: &SubjectId,
+        after: Option<LeafIndex>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, RecordsError> {
+        let text = format!(
+            "{SELECT_EVENT} JOIN entry_subjects s ON s.force = e.force AND s.leaf_index = e.leaf_index \
+             WHERE s.force = $1 AND s.subject = $2 AND s.leaf_index > $3 ORDER BY s.seq LIMIT $4"
+        );
+        let query = sqlx::query(AssertSqlSafe(text))
+            .bind(self.force())
+            .bind(subject.to_string())
+            .bind(after.map_or(-1, |index| to_db(index.0)))
+            .bind(i64::from(limit));
+        query.fetch_all(self.pool()).await?.iter().map(event_record).collect()
+    }
+
+    /// The event at an index.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn event_at(&self, index: LeafIndex) -> Result<Option<EventRecord>, RecordsError> {
+        let text = format!("{SELECT_EVENT} WHERE e.force = $1 AND e.leaf_index = $2");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(self.force()).bind(to_db(index.0));
+        query.fetch_optional(self.pool()).await?.as_ref().map(event_record).transpose()
+    }
+
+    /// Which derivatives some items have.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn made_of(&self, items: &[ItemId]) -> Result<Vec<MadeOf>, RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let keys = items.iter().map(|item| item.to_string().into()).collect();
+        let before = "SELECT item, kind, CASE WHEN kind = 'probe' THEN media ELSE '' END \
+            FROM derivatives WHERE force = $1 AND item IN (";
+        let rows = sql::select_in(&mut connection, before, ")", self.force(), keys).await?;
+        let read = |row: &AnyRow| {
+            let item: &str = row.try_get(0)?;
+            let corrupt = |e: chain_of_custody::ids::BadId| RecordsError::Corrupt {
+                table: "derivatives",
+                reason: e.to_string(),
+            };
+            let item = item.parse().map_err(corrupt)?;
+            Ok(MadeOf { item, kind: row.try_get(1)?, media: row.try_get(2)? })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// What was made from an item.
@@ -316,6 +400,17 @@ fn event_view(row: &AnyRow) -> Result<EventView, RecordsError> {
         kind: row.try_get(1)?,
         at: timestamp(row.try_get(2)?)?,
         by: by.map(|opening| opening.value).unwrap_or_default(),
+    })
+}
+
+fn event_record(row: &AnyRow) -> Result<EventRecord, RecordsError> {
+    let mut openings = parse_openings(row.try_get(3)?)?;
+    openings.extend(parse_openings(row.try_get(4)?)?);
+    Ok(EventRecord {
+        leaf_index: LeafIndex(from_db(row.try_get(0)?, "entries")?),
+        kind: row.try_get(1)?,
+        at: timestamp(row.try_get(2)?)?,
+        openings,
     })
 }
 

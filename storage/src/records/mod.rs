@@ -13,6 +13,7 @@ mod cases;
 mod devices;
 mod items;
 mod jobs;
+mod made_bundles;
 mod migrate;
 mod people;
 mod rebuild;
@@ -30,10 +31,11 @@ pub(crate) use batch::{CommitError, LedgerState};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
 pub use devices::{DeviceRecord, PublishedKey};
 pub use items::{
-    DerivativeView, DuplicateOf, EventView, FailureView, ItemRecord, ItemView, MAX_SEARCH_LIMIT,
-    Search,
+    DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, ItemRecord, ItemView,
+    MAX_SEARCH_LIMIT, MadeOf, Search,
 };
 pub use jobs::{JobAttempt, JobRow, NewJob};
+pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
 pub use tokens::TokenOwner;

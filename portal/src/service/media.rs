@@ -1,0 +1,159 @@
+//! Bytes: posters, proxies, originals, receipts. Every byte is checked against the tree as it is read.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use chain_of_custody::ids::ItemId;
+use futures_util::{Stream, TryStreamExt as _};
+use storage::objects::{StoreError, StoredObject, VerifiedObject};
+use storage::records::DerivativeView;
+
+use super::{Service, ServiceError};
+use crate::access::{Attempt, Person};
+
+/// Something to be played, shown or saved, opened and not read yet.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// Never guessed from what a device sent: a fixed type per kind.
+    pub content_type: &'static str,
+    pub size_bytes: u64,
+    /// SHA-256 of all of it, lower-case hex: never changes, so it is its entity tag too.
+    pub sha256: String,
+    /// What a browser may call the file, in ASCII; set when it is to be saved and not shown.
+    pub save_as: Option<String>,
+    object: VerifiedObject,
+}
+
+/// Which statement about an item's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statement {
+    /// The proof: a `.tlog-proof`.
+    Proof,
+    /// The signed note for people.
+    Text,
+}
+
+/// Which part of an original somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// How long it is and what it is called (HEAD): a look.
+    Look,
+    /// From its beginning: a download of its own.
+    Begin,
+    /// From somewhere behind its beginning: the same download, if one was recorded within [`super::VIEWING`].
+    GoOn,
+}
+
+impl Media {
+    /// The bytes of a range, each piece checked before it is given; an error ends the stream.
+    ///
+    /// # Errors
+    /// [`StoreError::Range`] at once for one outside it.
+    pub fn stream(
+        &self,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + Send + use<>, StoreError> {
+        Ok(self.object.stream(range)?.inspect_err(|error| {
+            tracing::error!(%error, "what is stored is not what was recorded");
+        }))
+    }
+}
+
+impl Service {
+    /// An item's poster. Rests on the `list.viewed` of the page that named the item, or opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn poster(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
+        self.derivative_where(person, item, |view| view.kind == "poster").await
+    }
+
+    /// An item's viewing copy. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn proxy(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
+        self.derivative_where(person, item, |view| view.kind == "proxy").await
+    }
+
+    /// The derivative of an item by its recipe. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn derivative(
+        &self,
+        person: &Person,
+        item: ItemId,
+        recipe_id: &str,
+    ) -> Result<Media, ServiceError> {
+        self.derivative_where(person, item, |view| view.recipe_id == recipe_id).await
+    }
+
+    /// An item's original, as received: an `item.downloaded`, recorded before the first byte.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn original(
+        &self,
+        person: &Person,
+        item: ItemId,
+        fetch: Fetch,
+    ) -> Result<Media, ServiceError> {
+        let record = self.item_of_theirs(person, item).await?;
+        let object = self.open(&record.object).await?;
+        self.record_fetch(person, item, fetch).await?;
+        Ok(Media {
+            content_type: "application/octet-stream",
+            size_bytes: record.size_bytes,
+            sha256: record.digests.sha256.to_string(),
+            save_as: Some(chain_of_custody::bundle::layout::safe_name(&record.name, 80)),
+            object,
+        })
+    }
+
+    /// The receipt for an item, made again from the ledger. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn receipt(
+        &self,
+        person: &Person,
+        item: ItemId,
+        statement: Statement,
+    ) -> Result<String, ServiceError> {
+        let record = self.item_of_theirs(person, item).await?;
+        self.record_viewing(person, item).await?;
+        let placed = self.parts().ledger.placed(record.leaf_index).await?;
+        self.parts().receipts.statement(&placed, statement).map_err(ServiceError::Internal)
+    }
+
+    async fn derivative_where(
+        &self,
+        person: &Person,
+        item: ItemId,
+        which: impl Fn(&DerivativeView) -> bool,
+    ) -> Result<Media, ServiceError> {
+        self.item_of_theirs(person, item).await?;
+        let derivatives = self.records().derivatives(item).await?;
+        let Some(view) = derivatives.iter().rev().find(|view| which(view)) else {
+            return Err(self.not_found(person, Attempt::Item(item)).await);
+        };
+        let object = self.open(&view.object).await?;
+        if !(view.kind == "poster" && self.was_listed(person, item)) {
+            self.record_viewing(person, item).await?;
+        }
+        let content_type = match view.kind.as_str() {
+            "proxy" => "video/mp4",
+            "poster" => "image/jpeg",
+            "probe" => "application/json",
+            _ => "application/octet-stream",
+        };
+        let sha256 = view.digests.sha256.to_string();
+        Ok(Media { content_type, size_bytes: view.size_bytes, sha256, save_as: None, object })
+    }
+
+    async fn open(&self, object: &str) -> Result<VerifiedObject, ServiceError> {
+        let stored: StoredObject = serde_json::from_str(object).map_err(ServiceError::internal)?;
+        Ok(self.parts().objects.open_object(&stored).await?)
+    }
+}

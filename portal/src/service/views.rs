@@ -1,0 +1,250 @@
+//! What both doors render. Texts in here come from devices and people: a page escapes them.
+
+use chain_of_custody::digest::Digests;
+use chain_of_custody::ids::{CaseId, ItemId, LeafIndex, UserId};
+use chain_of_custody::time::Timestamp;
+use serde::Serialize;
+use storage::records::ItemRecord;
+
+/// An item in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemSummary {
+    pub item: ItemId,
+    /// The entry that says it was received; lists go by it.
+    pub leaf_index: LeafIndex,
+    /// As given by whoever sent it; data, never a path. May be empty.
+    pub name: String,
+    /// `stored`, `quarantined` or `disposed`.
+    pub state: String,
+    /// A code, or empty.
+    pub state_reason: String,
+    pub received_at: Timestamp,
+    /// `start/end` by the camera's clock, as claimed; `-` when not known.
+    pub captured_claimed: String,
+    /// Id of the device that sent it; `-` for a workstation at the console.
+    pub device: String,
+    /// As claimed; `-` when not known.
+    pub camera: String,
+    /// As claimed; `-` when not known.
+    pub recording: String,
+    pub size_bytes: u64,
+    /// `unassessed`, `served`, `unused`, `unused-sensitive` or `restricted`.
+    pub disclosure_status: String,
+    pub restricted: bool,
+    /// Whether there is a poster to show in a list: never for what is restricted.
+    pub has_poster: bool,
+    pub has_proxy: bool,
+    /// Length in microseconds, when the probe could tell.
+    pub duration_us: Option<i64>,
+    /// Code of a storage fault that stands, or empty.
+    pub fault: String,
+}
+
+/// A page of items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemsPage {
+    pub items: Vec<ItemSummary>,
+    /// Where the next page begins, if there is more: `after` of the next request.
+    pub next_after: Option<LeafIndex>,
+}
+
+/// One item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemDetail {
+    #[serde(flatten)]
+    pub summary: ItemSummary,
+    pub digests: Digests,
+    pub read_by: String,
+    /// `verified`, `failed`, `absent` or `not-checkable`.
+    pub camera_signature: String,
+    /// What is known of the server's clock at that moment: `unchecked` or `synchronised …`.
+    pub clock: String,
+    /// Copies in separate failure domains, as configured.
+    pub copies: u64,
+    /// When all of it was last read again and found as received.
+    pub verified_at: Option<Timestamp>,
+    pub derivatives: Vec<Derivative>,
+    pub failures: Vec<Failure>,
+    /// The cases of this person that it is in.
+    pub cases: Vec<CaseOfItem>,
+    /// What is known and what is not, in words: one sentence each.
+    pub known: Vec<Known>,
+}
+
+/// One thing that is known of an item, or is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `fault`: a code.
+    pub about: &'static str,
+    /// `good`, `open` or `bad`: for a mark beside the words, never in place of them.
+    pub standing: &'static str,
+    pub says: String,
+}
+
+/// What was computed from an original.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Derivative {
+    /// `probe`, `proxy` or `poster`.
+    pub kind: String,
+    pub recipe_id: String,
+    pub leaf_index: LeafIndex,
+    pub size_bytes: u64,
+    pub digests: Digests,
+    /// Tool, version and parameters.
+    pub recipe: serde_json::Value,
+    /// What the probe found, or null.
+    pub media: serde_json::Value,
+}
+
+/// What could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    pub kind: String,
+    pub recipe_id: String,
+    pub leaf_index: LeafIndex,
+    pub reason_code: String,
+    pub reason: String,
+}
+
+/// A case as an item names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaseOfItem {
+    pub case: CaseId,
+    pub reference: String,
+    pub title: String,
+}
+
+/// One event of an item or case, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventInWords {
+    pub leaf_index: LeafIndex,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub at: Timestamp,
+    /// The actor as recorded: `user:1234`, `device:…`, `os-user:…`; empty when erased.
+    pub by: String,
+    /// The actor as people say it.
+    pub who: String,
+    /// What happened: one sentence without full stop.
+    pub says: String,
+    /// Whether others can check it already: it is under a published checkpoint.
+    pub published: bool,
+}
+
+/// A page of events, the first first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventsPage {
+    pub events: Vec<EventInWords>,
+    /// Where the next page begins, if there is more.
+    pub next_after: Option<LeafIndex>,
+}
+
+/// A case in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaseSummary {
+    pub case: CaseId,
+    /// URN.
+    pub reference: String,
+    pub title: String,
+    pub opened_at: Timestamp,
+}
+
+/// One case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CaseDetail {
+    #[serde(flatten)]
+    pub summary: CaseSummary,
+    pub members: Vec<Member>,
+    pub items: Vec<LinkedItem>,
+    /// What this person made of it and can download still.
+    pub bundles: Vec<BundleView>,
+}
+
+/// Somebody who works on a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Member {
+    pub user: UserId,
+    pub name: String,
+    pub number: String,
+    /// Whether they have an account still.
+    pub active: bool,
+}
+
+/// An item of a case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LinkedItem {
+    #[serde(flatten)]
+    pub summary: ItemSummary,
+    /// Such as `JSM/1`, or empty.
+    pub exhibit_reference: String,
+}
+
+/// A bundle that was made for download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleView {
+    /// Names it in addresses: the event of the hand-over.
+    pub bundle: chain_of_custody::ids::EventId,
+    /// The entry of the hand-over.
+    pub leaf_index: LeafIndex,
+    /// `<case>-<exhibit>-<date>`; the file is called so, with `.zip`.
+    pub name: String,
+    pub case: Option<CaseId>,
+    /// Of the ZIP file.
+    pub size_bytes: u64,
+    pub made_at: Timestamp,
+    /// Until then it can be downloaded; the record of the hand-over stays.
+    pub kept_until: Timestamp,
+}
+
+/// What an operator sees: devices, states, counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    pub items: u64,
+    pub quarantined: u64,
+    pub size_bytes: u64,
+    /// Items with a storage fault that stands.
+    pub faults: u64,
+    pub devices: Vec<DeviceView>,
+}
+
+/// A device as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceView {
+    pub device: chain_of_custody::ids::DeviceId,
+    pub name: String,
+    pub enrolled_at: Timestamp,
+    /// None while it may send.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl ItemSummary {
+    pub(super) fn new(record: &ItemRecord, made: &Made) -> Self {
+        Self {
+            item: record.item,
+            leaf_index: record.leaf_index,
+            name: record.name.clone(),
+            state: record.state.clone(),
+            state_reason: record.state_reason.clone(),
+            received_at: record.received_at,
+            captured_claimed: record.captured_claimed.clone(),
+            device: record.device.clone(),
+            camera: record.camera.clone(),
+            recording: record.recording.clone(),
+            size_bytes: record.size_bytes,
+            disclosure_status: record.disclosure_status.clone(),
+            restricted: record.restricted,
+            has_poster: made.poster && !record.restricted,
+            has_proxy: made.proxy,
+            duration_us: made.duration_us,
+            fault: record.fault.clone(),
+        }
+    }
+}
+
+/// What was made of an item, for a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) poster: bool,
+    pub(super) proxy: bool,
+    pub(super) duration_us: Option<i64>,
+}

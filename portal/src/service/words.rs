@@ -1,0 +1,202 @@
+//! What is recorded, said in plain words: events of a continuity, and what is known of an item and what is not.
+
+use chain_of_custody::event::{access, field};
+use chain_of_custody::time::Timestamp;
+use storage::records::{EventRecord, ItemRecord, UserRecord};
+
+use super::views::Made;
+use super::{EventInWords, Known};
+
+/// One event. `users` gives names to numbers: whoever had the number at that time.
+pub(super) fn event(event: &EventRecord, users: &[UserRecord], published: bool) -> EventInWords {
+    let by = event.opened(field::BY).unwrap_or_default();
+    EventInWords {
+        leaf_index: event.leaf_index,
+        kind: event.kind.clone(),
+        at: event.at,
+        by: by.to_owned(),
+        who: who(by, event.at, users),
+        says: says(event, users),
+        published,
+    }
+}
+
+fn who(by: &str, at: Timestamp, users: &[UserRecord]) -> String {
+    match by.split_once(':') {
+        Some(("user", number)) => {
+            let had = |user: &&UserRecord| {
+                user.number == number
+                    && user.added_at <= at
+                    && user.removed_at.is_none_or(|removed| at <= removed)
+            };
+            match users.iter().find(had) {
+                Some(user) => format!("{} ({number})", user.name),
+                None => format!("user {number}"),
+            }
+        }
+        Some(("os-user", name)) => format!("{name}, at the console"),
+        Some(("device", id)) => format!("device {id}"),
+        _ if by.is_empty() || by == "-" => "not recorded, or erased".to_owned(),
+        _ => by.to_owned(),
+    }
+}
+
+fn says(event: &EventRecord, users: &[UserRecord]) -> String {
+    let opened = |name: &str| event.opened(name).unwrap_or_default();
+    let with = |words: &str, name: &str| match opened(name) {
+        "" => words.to_owned(),
+        text => format!("{words} {text}"),
+    };
+    match event.kind.as_str() {
+        "item.received" if opened(field::STATE) == "quarantined" => {
+            format!("received, and put into quarantine: {}", opened(field::REASON_CODE))
+        }
+        "item.received" => "received, hashed and stored".to_owned(),
+        "item.duplicate" => "the same recording was sent again; nothing was added".to_owned(),
+        "item.restricted" if opened(field::RESTRICTED) == "false" => {
+            "no longer restricted".to_owned()
+        }
+        "item.restricted" => "restricted: named viewers only".to_owned(),
+        "item.derived" => format!("{} made", kind_in_words(opened(field::KIND))),
+        "item.derivation-failed" => format!(
+            "{} could not be made: {}",
+            kind_in_words(opened(field::KIND)),
+            opened(field::REASON_CODE)
+        ),
+        "item.verified" => "read again in full, and found as received".to_owned(),
+        "storage.fault" => with("a fault in storage was found:", field::REASON_CODE),
+        "item.linked" => match opened(field::EXHIBIT_REFERENCE) {
+            "" => "linked to a case".to_owned(),
+            reference => format!("linked to a case as {reference}"),
+        },
+        "item.unlinked" => "unlinked from a case".to_owned(),
+        "item.viewed" => "viewed".to_owned(),
+        "item.downloaded" => "original downloaded".to_owned(),
+        "list.viewed" => format!("list of {} items viewed", opened(field::COUNT)),
+        "case.opened" => "case opened".to_owned(),
+        "bundle.exported" => {
+            let recipient = with("handed over in a bundle to", field::RECIPIENT);
+            format!("{recipient} for {}", opened(field::PURPOSE))
+        }
+        "master.defined" => "defined as the Master".to_owned(),
+        "access.changed" => access_says(event, users),
+        "access.refused" => "an attempt to reach it was refused".to_owned(),
+        other => other.replace(['.', '-'], " "),
+    }
+}
+
+fn access_says(event: &EventRecord, users: &[UserRecord]) -> String {
+    let id = event.opened(field::USER).unwrap_or_default();
+    let user = users.iter().find(|user| user.user.to_string() == id);
+    let name = user
+        .map_or_else(|| "somebody".to_owned(), |user| format!("{} ({})", user.name, user.number));
+    match event.opened(field::REASON_CODE).unwrap_or_default() {
+        access::MEMBER_ADDED => format!("{name} works on this case from now on"),
+        access::MEMBER_REMOVED => format!("{name} works on this case no more"),
+        access::VIEWER_ALLOWED => {
+            let reason = event.opened(field::REASON).unwrap_or("no reason recorded");
+            format!("{name} may see this restricted item: {reason}")
+        }
+        access::VIEWER_WITHDRAWN => format!("{name} may see this restricted item no more"),
+        _ => "access changed".to_owned(),
+    }
+}
+
+fn kind_in_words(kind: &str) -> &str {
+    match kind {
+        "proxy" => "viewing copy",
+        "poster" => "poster picture",
+        "probe" => "technical description",
+        other => other,
+    }
+}
+
+/// What is known of an item, and what is not.
+pub(super) fn known(
+    record: &ItemRecord,
+    camera_signature: &str,
+    clock: &str,
+    copies: u64,
+    made: &Made,
+) -> Vec<Known> {
+    let mut known = vec![
+        state(record),
+        Known {
+            about: "master",
+            standing: "open",
+            says: "Received; the Master is not defined.".to_owned(),
+        },
+        signature(camera_signature),
+        match clock {
+            "unchecked" => Known {
+                about: "clock",
+                standing: "open",
+                says: "This system's clock was not checked against another when it arrived."
+                    .to_owned(),
+            },
+            other => Known {
+                about: "clock",
+                standing: "good",
+                says: format!("This system's clock was {other} when it arrived."),
+            },
+        },
+        copies_in_words(copies),
+        verified(record),
+    ];
+    if !made.proxy {
+        let says = "There is no viewing copy: it cannot be played here, or is not made yet.";
+        known.push(Known { about: "viewing-copy", standing: "open", says: says.to_owned() });
+    }
+    if record.disclosure_status == "unassessed" {
+        let says = "Nobody has assessed it for disclosure.";
+        known.push(Known { about: "disclosure", standing: "open", says: says.to_owned() });
+    }
+    if !record.fault.is_empty() {
+        let says = format!("A fault in storage stands: {}.", record.fault);
+        known.push(Known { about: "fault", standing: "bad", says });
+    }
+    known
+}
+
+fn state(record: &ItemRecord) -> Known {
+    let (standing, says) = match record.state.as_str() {
+        "stored" => ("good", "Its bytes are held exactly as they were received.".to_owned()),
+        "quarantined" => (
+            "bad",
+            format!(
+                "In quarantine: its bytes are held, but a claim about them failed ({}).",
+                record.state_reason
+            ),
+        ),
+        other => ("open", format!("Its state is {other}.")),
+    };
+    Known { about: "state", standing, says }
+}
+
+fn signature(camera_signature: &str) -> Known {
+    let (standing, says) = match camera_signature {
+        "verified" => ("good", "The camera's own signature was verified."),
+        "failed" => ("bad", "The camera's own signature did not verify."),
+        "absent" => {
+            ("open", "Camera signature absent: common, and no sign that anything was altered.")
+        }
+        _ => ("open", "The camera's own signature cannot be checked here."),
+    };
+    Known { about: "camera-signature", standing, says: says.to_owned() }
+}
+
+fn copies_in_words(copies: u64) -> Known {
+    let (standing, says) = match copies {
+        1 => ("open", "One copy is held.".to_owned()),
+        n => ("good", format!("{n} copies are held, in places that do not fail together.")),
+    };
+    Known { about: "copies", standing, says }
+}
+
+fn verified(record: &ItemRecord) -> Known {
+    let (standing, says) = match record.verified_at {
+        Some(at) => ("good", format!("Read again in full and found as received on {at}.")),
+        None => ("open", "Not read again in full since it arrived.".to_owned()),
+    };
+    Known { about: "verified", standing, says }
+}
