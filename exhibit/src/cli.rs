@@ -59,6 +59,15 @@ pub(crate) enum Command {
     /// Devices that may send footage.
     #[command(subcommand)]
     Device(Device),
+    /// People who may sign in: each has an account of their own.
+    #[command(subcommand)]
+    User(crate::commands::people::User),
+    /// Cases: who works on them, and what belongs to them.
+    #[command(subcommand)]
+    Case(crate::commands::people::Case),
+    /// One item: who may see it.
+    #[command(subcommand)]
+    Item(crate::commands::people::Item),
     /// The keys that others check against.
     #[command(subcommand)]
     Keys(Keys),

@@ -1,11 +1,14 @@
 //! What people and other systems get to see.
 //!
-//! Here: who people are (`access`), what they may see and do (`service`), making bundles (`bundle`), and what is public.
+//! Here: who people are (`access`), what they may see and do (`service`), its two doors (`api`
+//! for programs, `pages` for people; `door` has what both need of HTTP), making bundles (`bundle`), and what is public.
 //! Not here: how bytes come in (`ingest`), how derivatives are made (`transcode`).
 //! Invariant (I13): what leaves or is shown is recorded, durably, before its first byte leaves.
 
 pub mod access;
+pub mod api;
 pub mod bundle;
+pub mod door;
 pub mod public;
 pub mod service;
 

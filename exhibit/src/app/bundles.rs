@@ -1,11 +1,8 @@
 //! Bundles: from what somebody typed to what the portal's maker is asked.
 
 use chain_of_custody::ids::ItemId;
-use portal::bundle::{
-    Authorisation, BundleError, BundleRequest, Force, Maker, Output, RequestedItem,
-};
+use portal::bundle::{Authorisation, BundleError, BundleRequest, Output, RequestedItem};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use super::App;
 use super::open::{failed, new_event};
@@ -30,7 +27,7 @@ impl App {
             case_reference: asked.case_reference,
             output: Output::from_path(&asked.output),
         };
-        let made = self.maker().create(&request).await.map_err(refused)?;
+        let made = self.parts.maker.create(&request).await.map_err(refused)?;
         Ok(json!({
             "path": made.path.display().to_string(),
             "name": made.name,
@@ -40,21 +37,6 @@ impl App {
             "size_bytes": made.size_bytes,
             "items": asked.items,
         }))
-    }
-
-    fn maker(&self) -> Maker {
-        let parts = &self.parts;
-        Maker {
-            ledger: parts.ledger.clone(),
-            objects: parts.objects.clone(),
-            bundle_key: Arc::clone(&parts.keys.bundle),
-            policy: parts.policy.clone(),
-            force: Force {
-                name: parts.config.force.name.clone(),
-                contact: parts.config.force.contact.clone(),
-            },
-            clock: Arc::clone(&parts.clock),
-        }
     }
 }
 

@@ -6,11 +6,15 @@ mod answers;
 mod bundles;
 mod keys;
 mod open;
+mod people;
+mod portal;
 mod reading;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use ::portal::bundle::Maker;
+use ::portal::service::Service;
 use axum::Router;
 use chain_of_custody::ids::DeviceId;
 use chain_of_custody::policy::Policy;
@@ -38,23 +42,29 @@ pub(crate) struct App {
 struct Parts {
     config: Config,
     clock: Arc<dyn Clock>,
+    #[allow(dead_code, reason = "status and backup read it")]
     keys: RoleKeys,
     policy: Policy,
     records: Records,
     objects: ObjectStore,
     ledger: Ledger,
     receiver: Receiver,
+    maker: Maker,
+    service: Service,
     _lock: DataLock,
 }
 
 impl App {
     /// Every route of the server.
     pub(crate) fn routes(&self, readiness: Readiness) -> Router {
-        let public = portal::public::Public {
+        let public = ::portal::public::Public {
             ledger: self.parts.ledger.clone(),
             ready: Arc::new(move || readiness.is_ready()),
         };
-        portal::public::routes(public).merge(ingest::doors::router(self.parts.receiver.clone()))
+        let (ways_in, receipts) = ingest::doors::apart(self.parts.receiver.clone());
+        ::portal::public::routes(public)
+            .merge(ways_in)
+            .merge(::portal::api::routes(self.parts.service.clone(), receipts))
     }
 
     /// Resolves when the ledger can write no more in this process.
@@ -116,6 +126,7 @@ impl App {
             Request::LedgerExport { output } => self.export(&output).await,
             Request::LedgerProve { index } => self.prove(index).await,
             Request::KeysPublish => Ok(self.published_policy()),
+            Request::People(request) => self.people(request, &actor).await,
         }
     }
 

@@ -13,6 +13,7 @@ use chain_of_custody::ids::{EventId, SubjectId, SubjectKind};
 use chain_of_custody::policy::Policy;
 use ingest::limits::Limits;
 use ingest::receive::{self, Receiver, Site};
+use portal::bundle::Maker;
 use storage::clock::{Clock, SystemClock};
 use storage::ledger::{Ledger, LedgerOptions};
 use storage::objects::ObjectStore;
@@ -66,15 +67,38 @@ impl App {
         .map_err(|e| failed("ingest", &e))?;
         let swept = receiver.recover().await.map_err(|e| failed("ingest", &e))?;
         tracing::info!(?swept, "recovered");
-        let config = config.clone();
-        let parts =
-            Parts { config, clock, keys, policy, records, objects, ledger, receiver, _lock: lock };
+        let maker = Maker {
+            ledger: ledger.clone(),
+            objects: objects.clone(),
+            bundle_key: Arc::clone(&keys.bundle),
+            policy: policy.clone(),
+            force: portal::bundle::Force {
+                name: config.force.name.clone(),
+                contact: config.force.contact.clone(),
+            },
+            clock: Arc::clone(&clock),
+        };
+        let service = super::portal::open(data, &receiver, &maker)?;
+        let parts = Parts {
+            config: config.clone(),
+            clock,
+            keys,
+            policy,
+            records,
+            objects,
+            ledger,
+            receiver,
+            maker,
+            service,
+            _lock: lock,
+        };
         Ok(Self { parts: Arc::new(parts) })
     }
 
     /// Ends what is under way; what was acknowledged is durable already.
     pub(crate) async fn close(&self) {
         self.parts.receiver.stop().await;
+        self.parts.service.access().flush_refusals().await;
         self.parts.ledger.close().await;
         self.parts.records.close().await;
     }

@@ -58,6 +58,9 @@ pub(super) fn print(command: &Command, answer: &Value) {
             line(text(answer, "fingerprint"));
         }
         Command::Keys(_) => exact(text(answer, "policy")),
+        Command::User(command) => command.print(answer),
+        Command::Case(command) => command.print(answer),
+        Command::Item(command) => command.print(answer),
         _ => crate::terminal::answer(answer),
     }
 }
@@ -73,11 +76,11 @@ pub(super) fn print_ingested(path: &Path, answer: &Value) {
     ));
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("-")
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 

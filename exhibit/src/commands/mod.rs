@@ -3,6 +3,7 @@
 mod answers;
 mod demo;
 mod dock;
+pub(crate) mod people;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -177,6 +178,9 @@ fn request(command: &Command) -> Result<Request, Failure> {
             Request::DeviceRevoke { device: device.clone() }
         }
         Command::Keys(cli::Keys::Publish { .. }) => Request::KeysPublish,
+        Command::User(command) => Request::People(command.request()),
+        Command::Case(command) => Request::People(command.request()),
+        Command::Item(command) => Request::People(command.request()),
         Command::Demo(_)
         | Command::Serve(_)
         | Command::Dock(_)

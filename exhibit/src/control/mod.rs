@@ -13,7 +13,9 @@ use std::path::Path;
 use serde_json::Value;
 
 pub(crate) use lock::DataLock;
-pub(crate) use protocol::{Actor, BundleRequest, Failure, Progress, ProgressSender, Request};
+pub(crate) use protocol::{
+    Actor, BundleRequest, Failure, PeopleRequest, Progress, ProgressSender, Request,
+};
 pub(crate) use server::ControlServer;
 
 use crate::app::App;

@@ -27,6 +27,21 @@ pub(crate) enum Request {
     LedgerExport { output: PathBuf },
     LedgerProve { index: u64 },
     KeysPublish,
+    People(PeopleRequest),
+}
+
+/// Something about people, cases, and who may see what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum PeopleRequest {
+    UserAdd { name: String, number: String, role: String },
+    UserLink { number: String },
+    UserList,
+    UserRemove { number: String },
+    ItemAllow { item: String, number: String, reason: String, withdraw: bool },
+    CaseNew { reference: String, title: String, members: Vec<String> },
+    CaseAdd { case: String, items: Vec<String>, references: Vec<String>, members: Vec<String> },
+    CaseList,
 }
 
 /// A bundle for somebody.

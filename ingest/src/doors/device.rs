@@ -20,13 +20,19 @@ use crate::receive::{Receiver, Source, Statement};
 const MAX_KEY_BYTES: usize = 512;
 const DOOR: &str = "api";
 
-/// Routes below `/api/v1`.
+/// Routes below `/api/v1` that devices alone use.
 pub fn router(receiver: Receiver) -> Router {
     Router::new()
         .route("/api/v1/device/key", put(register_key).layer(DefaultBodyLimit::max(MAX_KEY_BYTES)))
+        .route("/api/v1/policy", get(policy))
+        .with_state(receiver)
+}
+
+/// The receipts of a device.
+pub fn receipts(receiver: Receiver) -> Router {
+    Router::new()
         .route("/api/v1/items/{item}/receipt", get(proof))
         .route("/api/v1/items/{item}/receipt.txt", get(text))
-        .route("/api/v1/policy", get(policy))
         .with_state(receiver)
 }
 

@@ -14,5 +14,13 @@ use crate::receive::Receiver;
 
 /// All routes of the way in: `/tus/…` and those below `/api/v1` that a device uses.
 pub fn router(receiver: Receiver) -> Router {
-    tus::router(receiver.clone()).merge(device::router(receiver))
+    let (router, receipts) = apart(receiver);
+    router.merge(receipts)
+}
+
+/// The same in two: people ask for receipts under the same names as devices, so whoever serves both puts the people's
+/// door in front of the second.
+pub fn apart(receiver: Receiver) -> (Router, Router) {
+    let receipts = device::receipts(receiver.clone());
+    (tus::router(receiver.clone()).merge(device::router(receiver)), receipts)
 }

@@ -43,11 +43,25 @@ impl Receiver {
         if !is_theirs(&entry, &placed.openings, item, source) {
             return Err(ReceiveError::NotFound);
         }
+        self.statement_for(&placed, statement)
+    }
+
+    /// The statement for an entry that received something, for whoever may see it: that is decided by the caller.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Internal`] for an entry that received nothing.
+    pub fn statement_for(
+        &self,
+        placed: &Placed,
+        statement: Statement,
+    ) -> Result<String, ReceiveError> {
+        let entry =
+            Entry::parse(&placed.entry).map_err(|e| ReceiveError::Internal(e.to_string()))?;
         let quarantined = value(&placed.openings, field::STATE) == Some("quarantined");
         match statement {
-            _ if quarantined => self.notice(&placed, &entry),
-            Statement::Proof => Ok(self.proof(&placed)?.to_string()),
-            Statement::Text => self.text(&placed, &entry),
+            _ if quarantined => self.notice(placed, &entry),
+            Statement::Proof => Ok(self.proof(placed)?.to_string()),
+            Statement::Text => self.text(placed, &entry),
         }
     }
 

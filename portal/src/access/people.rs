@@ -81,13 +81,13 @@ impl Access {
     }
 }
 
-/// Letters, digits, `.`, `-`, `_`, `/`: it stands in `user:<number>`.
+/// Letters, digits, `.`, `-`, `_`: it stands in `user:<number>` and in addresses.
 fn parse_number(text: &str) -> Result<String, Malformed> {
     let number = line("number", text, MAX_NUMBER_CHARS)?;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/".contains(c);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let starts = number.starts_with(|c: char| c.is_ascii_alphanumeric());
     if !starts || !number.chars().all(allowed) {
-        let why = "letters, digits and . - _ / only, beginning with a letter or digit";
+        let why = "letters, digits and . - _ only, beginning with a letter or digit";
         return Err(Malformed::new("number", why));
     }
     Ok(number)

@@ -5,12 +5,29 @@ use chain_of_custody::ids::{CaseId, ItemId, LeafIndex, UserId};
 use chain_of_custody::time::Timestamp;
 use serde::Serialize;
 use storage::records::ItemRecord;
+use utoipa::ToSchema;
+
+/// Two digests of the same bytes.
+#[derive(Debug, ToSchema)]
+#[schema(as = Digests)]
+#[allow(
+    dead_code,
+    reason = "describes chain_of_custody::digest::Digests, which knows nothing of documents"
+)]
+struct DigestsInHex {
+    /// 64 lower-case hexadecimal digits.
+    sha256: String,
+    /// 64 lower-case hexadecimal digits.
+    blake3: String,
+}
 
 /// An item in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ItemSummary {
+    #[schema(value_type = String, format = Uuid)]
     pub item: ItemId,
     /// The entry that says it was received; lists go by it.
+    #[schema(value_type = u64)]
     pub leaf_index: LeafIndex,
     /// As given by whoever sent it; data, never a path. May be empty.
     pub name: String,
@@ -18,6 +35,7 @@ pub struct ItemSummary {
     pub state: String,
     /// A code, or empty.
     pub state_reason: String,
+    #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
     /// `start/end` by the camera's clock, as claimed; `-` when not known.
     pub captured_claimed: String,
@@ -41,18 +59,20 @@ pub struct ItemSummary {
 }
 
 /// A page of items.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ItemsPage {
     pub items: Vec<ItemSummary>,
     /// Where the next page begins, if there is more: `after` of the next request.
+    #[schema(value_type = Option<u64>)]
     pub next_after: Option<LeafIndex>,
 }
 
 /// One item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ItemDetail {
     #[serde(flatten)]
     pub summary: ItemSummary,
+    #[schema(value_type = DigestsInHex)]
     pub digests: Digests,
     pub read_by: String,
     /// `verified`, `failed`, `absent` or `not-checkable`.
@@ -62,6 +82,7 @@ pub struct ItemDetail {
     /// Copies in separate failure domains, as configured.
     pub copies: u64,
     /// When all of it was last read again and found as received.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub verified_at: Option<Timestamp>,
     pub derivatives: Vec<Derivative>,
     pub failures: Vec<Failure>,
@@ -72,7 +93,7 @@ pub struct ItemDetail {
 }
 
 /// One thing that is known of an item, or is not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Known {
     /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `fault`: a code.
     pub about: &'static str,
@@ -82,13 +103,15 @@ pub struct Known {
 }
 
 /// What was computed from an original.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Derivative {
     /// `probe`, `proxy` or `poster`.
     pub kind: String,
     pub recipe_id: String,
+    #[schema(value_type = u64)]
     pub leaf_index: LeafIndex,
     pub size_bytes: u64,
+    #[schema(value_type = DigestsInHex)]
     pub digests: Digests,
     /// Tool, version and parameters.
     pub recipe: serde_json::Value,
@@ -97,29 +120,33 @@ pub struct Derivative {
 }
 
 /// What could not be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
     pub kind: String,
     pub recipe_id: String,
+    #[schema(value_type = u64)]
     pub leaf_index: LeafIndex,
     pub reason_code: String,
     pub reason: String,
 }
 
 /// A case as an item names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CaseOfItem {
+    #[schema(value_type = String, format = Uuid)]
     pub case: CaseId,
     pub reference: String,
     pub title: String,
 }
 
 /// One event of an item or case, in words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventInWords {
+    #[schema(value_type = u64)]
     pub leaf_index: LeafIndex,
     #[serde(rename = "type")]
     pub kind: String,
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The actor as recorded: `user:1234`, `device:…`, `os-user:…`; empty when erased.
     pub by: String,
@@ -132,25 +159,28 @@ pub struct EventInWords {
 }
 
 /// A page of events, the first first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct EventsPage {
     pub events: Vec<EventInWords>,
     /// Where the next page begins, if there is more.
+    #[schema(value_type = Option<u64>)]
     pub next_after: Option<LeafIndex>,
 }
 
 /// A case in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CaseSummary {
+    #[schema(value_type = String, format = Uuid)]
     pub case: CaseId,
     /// URN.
     pub reference: String,
     pub title: String,
+    #[schema(value_type = String, format = DateTime)]
     pub opened_at: Timestamp,
 }
 
 /// One case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CaseDetail {
     #[serde(flatten)]
     pub summary: CaseSummary,
@@ -161,8 +191,9 @@ pub struct CaseDetail {
 }
 
 /// Somebody who works on a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Member {
+    #[schema(value_type = String, format = Uuid)]
     pub user: UserId,
     pub name: String,
     pub number: String,
@@ -171,7 +202,7 @@ pub struct Member {
 }
 
 /// An item of a case.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LinkedItem {
     #[serde(flatten)]
     pub summary: ItemSummary,
@@ -180,24 +211,29 @@ pub struct LinkedItem {
 }
 
 /// A bundle that was made for download.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BundleView {
     /// Names it in addresses: the event of the hand-over.
+    #[schema(value_type = String, format = Uuid)]
     pub bundle: chain_of_custody::ids::EventId,
     /// The entry of the hand-over.
+    #[schema(value_type = u64)]
     pub leaf_index: LeafIndex,
     /// `<case>-<exhibit>-<date>`; the file is called so, with `.zip`.
     pub name: String,
+    #[schema(value_type = Option<String>, format = Uuid)]
     pub case: Option<CaseId>,
     /// Of the ZIP file.
     pub size_bytes: u64,
+    #[schema(value_type = String, format = DateTime)]
     pub made_at: Timestamp,
     /// Until then it can be downloaded; the record of the hand-over stays.
+    #[schema(value_type = String, format = DateTime)]
     pub kept_until: Timestamp,
 }
 
 /// What an operator sees: devices, states, counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Overview {
     pub items: u64,
     pub quarantined: u64,
@@ -208,12 +244,15 @@ pub struct Overview {
 }
 
 /// A device as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DeviceView {
+    #[schema(value_type = String, format = Uuid)]
     pub device: chain_of_custody::ids::DeviceId,
     pub name: String,
+    #[schema(value_type = String, format = DateTime)]
     pub enrolled_at: Timestamp,
     /// None while it may send.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
 }
 

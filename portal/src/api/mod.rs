@@ -1,0 +1,81 @@
+//! `/api/v1`: what programs may ask, as OpenAPI 3.1 says at `/api/openapi.json` (docs/formats/api.md).
+//!
+//! Here: HTTP, and the document that describes it, made from the code that answers. Not here: any rule; those are in
+//! `service` and `access`, which the pages use too.
+
+mod ask;
+mod bundles;
+mod cases;
+mod document;
+mod items;
+mod problem;
+mod sessions;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::Response;
+use axum::routing::{any, get};
+use tower::ServiceExt as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use ask::{IDEMPOTENCY_KEY, MAX_BODY_BYTES};
+pub use bundles::file_reply;
+pub use document::document;
+use problem::Problem;
+
+use crate::service::Service;
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct Api {
+    service: Service,
+    /// Answers for receipts that are asked for with a device's token.
+    devices: Router,
+}
+
+/// Every route below `/api`, but for those that devices alone use. `devices` answers the two routes of receipts for
+/// whoever brings a device's token.
+pub fn routes(service: Service, devices: Router) -> Router {
+    let (router, document) = described().split_for_parts();
+    let document = document::text(&document::complete(document));
+    let described = move || async move { document::reply(document) };
+    router
+        .route("/api/openapi.json", get(described))
+        .route("/api/{*rest}", any(|| async { Problem::not_found() }))
+        .method_not_allowed_fallback(|| async { Problem::method() })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(Api { service, devices })
+}
+
+fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(document::frame())
+        .routes(routes!(sessions::begin, sessions::look, sessions::end))
+        .routes(routes!(sessions::overview))
+        .routes(routes!(items::list))
+        .routes(routes!(items::one))
+        .routes(routes!(items::events))
+        .routes(routes!(items::receipt))
+        .routes(routes!(items::receipt_text))
+        .routes(routes!(items::derivatives))
+        .routes(routes!(items::derivative))
+        .routes(routes!(items::original, items::original_head))
+        .routes(routes!(cases::list, cases::open))
+        .routes(routes!(cases::one))
+        .routes(routes!(cases::events))
+        .routes(routes!(cases::link))
+        .routes(routes!(cases::unlink))
+        .routes(routes!(cases::add_member))
+        .routes(routes!(cases::remove_member))
+        .routes(routes!(bundles::list, bundles::create))
+        .routes(routes!(bundles::download))
+}
+
+impl Api {
+    async fn to_device_door(&self, request: Request) -> Response {
+        match self.devices.clone().oneshot(request).await {
+            Ok(reply) => reply,
+            Err(never) => match never {},
+        }
+    }
+}
