@@ -14,7 +14,9 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 fn main() -> ExitCode {
     // `exhibit verify …` is exhibit-verify: its own arguments, its own exit codes.
@@ -23,9 +25,13 @@ fn main() -> ExitCode {
     if program.is_some() && words.next().is_some_and(|word| word == "verify") {
         return exhibit_verify::main_with(std::iter::once("exhibit verify".into()).chain(words));
     }
+    // Before any key or token is read: nothing that runs under the same account may trace this process, read its memory
+    // or find a core of it.
+    let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = cli::Cli::parse();
     let json = cli.json;
-    match commands::run(cli) {
+    let run = || commands::run(cli);
+    match closed.context("this program's memory cannot be closed to others").and_then(|()| run()) {
         Ok(code) => code,
         Err(failure) => {
             terminal::failure(&failure, json);

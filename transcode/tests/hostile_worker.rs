@@ -48,18 +48,10 @@ async fn supervise_with(allowance: Allowance, deed: &str) -> (Result<Finished, F
 /// No process started as `program` is there any more.
 async fn assert_nobody_left(program: &Path) {
     let start = Instant::now();
-    while running(program) {
+    while pids(program).next().is_some() {
         assert!(start.elapsed() < Duration::from_secs(10), "{} lives on", program.display());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn running(program: &Path) -> bool {
-    let wanted = program.as_os_str().as_encoded_bytes();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .any(|line| line.split(|byte| *byte == 0).next() == Some(wanted))
 }
 
 #[tokio::test]
@@ -198,6 +190,7 @@ async fn the_worker_at_work_is_confined() {
             line.trim().to_owned()
         };
         assert_eq!(value("NoNewPrivs:"), "1");
+        assert_eq!(value("Seccomp:"), "2", "a list of system calls");
         assert_eq!(value("CapEff:"), "0000000000000000");
         assert_eq!(value("CapPrm:"), "0000000000000000");
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
@@ -223,16 +216,6 @@ async fn at_work(program: &Path) -> i32 {
             return process;
         }
     }
-}
-
-fn pids(program: &Path) -> impl Iterator<Item = i32> {
-    let wanted = program.as_os_str().as_encoded_bytes().to_vec();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.filter_map(move |process| {
-        let line = std::fs::read(process.path().join("cmdline")).ok()?;
-        (line.split(|byte| *byte == 0).next() == Some(&wanted[..])).then_some(())?;
-        process.file_name().to_str()?.parse().ok()
-    })
 }
 
 fn kill(program: &Path) -> usize {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -33,16 +34,72 @@ async fn last_word(program: &Path) -> String {
 /// Also with a descriptor given up, so that its number is free.
 #[tokio::test]
 async fn it_can_open_nothing() {
-    for name in ["opens", "connects", "makes-a-pipe"] {
-        let said = deed(name).await;
-        assert!(said.contains("Too many open files"), "{name}: {said}");
+    for name in ["opens", "connects", "makes-a-pipe", "makes-a-socket", "removes", "renames"] {
+        assert_refused(name).await;
     }
 }
 
-/// Nobody of the same account may look into it, or have a core of it.
+/// The server runs under the same account, and is its parent.
+#[tokio::test]
+async fn it_reaches_no_other_process() {
+    for name in ["signals", "signals-a-thread", "holds-a-process", "traces", "reads-the-server"] {
+        assert_refused(name).await;
+    }
+    assert_refused("limits-the-server").await;
+}
+
+#[tokio::test]
+async fn it_starts_nothing_and_makes_no_code() {
+    for name in ["executes", "forks", "makes-code", "asks-the-kernel"] {
+        assert_refused(name).await;
+    }
+}
+
+async fn assert_refused(name: &str) {
+    let said = deed(name).await;
+    assert!(said.contains("Operation not permitted"), "{name}: {said}");
+}
+
+/// A floor with a hole is none: nothing is read, and the reason names what is missing.
+#[tokio::test]
+async fn without_a_part_of_the_floor_it_reads_nothing() {
+    for (name, missing) in [("without-landlock", "Landlock"), ("without-seccomp", "seccomp")] {
+        let said = deed(name).await;
+        assert!(said.contains("could not be confined") && said.contains(missing), "{name}: {said}");
+    }
+}
+
+/// Nobody of the same account may look into it, or have a core of it: the kernel gives what it says of it to root.
 #[tokio::test]
 async fn its_memory_is_its_own() {
-    assert_eq!(deed("is-readable").await, "dumpable 0");
+    let folder = tempfile::tempdir().unwrap();
+    let program = match rustix::process::getuid().is_root() {
+        true => as_nobody(taken_over_worker(), "waits", folder.path()),
+        false => folder.path().join("waits"),
+    };
+    if program.ends_with("waits") {
+        std::os::unix::fs::symlink(taken_over_worker(), &program).unwrap();
+    }
+    let waits = folder.path().join("waits");
+    tokio::select! {
+        said = last_word(&program) => panic!("it ended: {said}"),
+        () = undumpable(&waits) => {}
+    }
+}
+
+async fn undumpable(program: &Path) {
+    for _ in 0..500 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let Some(process) = pids(program).next() else { continue };
+        let owner =
+            |name: &str| std::fs::metadata(format!("/proc/{process}/{name}")).unwrap().uid();
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let runs_as_root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
+        if !runs_as_root && status.contains("Seccomp:\t2") && owner("environ") == 0 {
+            return;
+        }
+    }
+    panic!("whoever runs under its account may look into it");
 }
 
 /// As an ordinary account the worker has few threads and processes; root is exempt, and the worker says so.

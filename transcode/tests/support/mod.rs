@@ -167,3 +167,14 @@ pub(crate) fn stream<'a>(probed: &'a Value, kind: &str) -> Option<&'a Value> {
 pub(crate) fn seconds(value: &Value) -> f64 {
     value.as_str().unwrap().parse().unwrap()
 }
+
+/// Processes started as `program`.
+pub(crate) fn pids(program: &Path) -> impl Iterator<Item = i32> {
+    let wanted = program.as_os_str().as_encoded_bytes().to_vec();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(move |process| {
+        let line = std::fs::read(process.path().join("cmdline")).ok()?;
+        (line.split(|byte| *byte == 0).next() == Some(&wanted[..])).then_some(())?;
+        process.file_name().to_str()?.parse().ok()
+    })
+}

@@ -1,7 +1,7 @@
 //! The worker after a decoder has been taken over, for the tests: confined by the same code as the real one, it then
 //! does what the name it is started under says, and tells in its last word what came of it.
 
-#[path = "../src/confine.rs"]
+#[path = "../src/confine/mod.rs"]
 mod confine;
 
 use std::io::{self, Read, Write};
@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use transcode_protocol::{FailureCode, Frame, HEADER_BYTES, Header, WorkerFailure};
 
 /// More threads than any decoder and encoder start together.
@@ -23,41 +24,106 @@ fn main() {
     let own = std::env::args().next().unwrap_or_default();
     let own = Path::new(&own);
     let deed = own.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // SAFETY: only asks. Later it may not even ask.
+    let server = unsafe { libc::getppid() };
     // SAFETY: descriptor 0 is the socket, open from start to end.
     let mut socket = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) });
     let Some(Frame::Job(job)) = receive(&mut socket) else { return };
+    prepare(deed);
     let last_word = match confine::confine(&job.limits) {
         Ok(confinement) => {
             let limited = confinement.threads_limited;
             send(&mut socket, &Frame::Ready(confinement));
             // SAFETY: nothing in this program uses the descriptor.
             unsafe { libc::close(GIVEN_UP) };
-            attempt(deed, &own.with_file_name("log.key"), limited)
+            attempt(deed, &own.with_file_name("log.key"), server, limited)
         }
-        Err(reason) => format!("unconfined: {reason}"),
+        Err(reason) => reason,
     };
     let failure = WorkerFailure { code: FailureCode::Internal, message: last_word };
     send(&mut socket, &Frame::Failed(failure));
 }
 
-fn attempt(deed: &str, key: &Path, threads_limited: bool) -> String {
+/// A kernel on which a part of the floor is not to be had.
+fn prepare(deed: &str) {
+    match deed {
+        "without-landlock" => refuse(libc::SYS_landlock_create_ruleset),
+        "without-seccomp" => refuse(libc::SYS_seccomp),
+        _ => {}
+    }
+}
+
+fn refuse(call: libc::c_long) {
+    let refused = SeccompAction::Errno(libc::ENOSYS as u32);
+    let target = std::env::consts::ARCH.try_into().expect("an architecture it knows");
+    let rules = [(call, Vec::new())].into();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, target);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).expect("one rule");
+    seccompiler::apply_filter(&program).expect("a filter");
+}
+
+fn attempt(deed: &str, key: &Path, server: i32, threads_limited: bool) -> String {
     match deed {
         "opens" => said(std::fs::File::open(key)),
         "connects" => said(UnixStream::connect(key)),
         "makes-a-pipe" => said(io::pipe()),
-        "is-readable" => dumpable(),
+        "removes" => said(std::fs::remove_file(key)),
+        "renames" => said(std::fs::rename(key, key.with_extension("gone"))),
         "multiplies" => format!("{} threads, limited: {threads_limited}", multiply()),
-        _ => "an unknown deed".to_owned(),
+        "waits" => loop {
+            std::thread::sleep(FOREVER);
+        },
+        _ => call(deed, server),
     }
+}
+
+/// Deeds that are one system call. What they point at is there and is theirs.
+fn call(deed: &str, server: i32) -> String {
+    const NONE: libc::c_long = 0;
+    let path = c"/bin/true".as_ptr();
+    let arguments = [path, std::ptr::null()];
+    let mut taken = [0u8; 8];
+    let taken_in = libc::iovec { iov_base: taken.as_mut_ptr().cast(), iov_len: taken.len() };
+    let executable = libc::PROT_READ | libc::PROT_EXEC;
+    let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: every pointer is to something of this function; a process that should come of it ends at once.
+    let result = unsafe {
+        match deed {
+            "signals" => libc::syscall(libc::SYS_kill, server, NONE),
+            "signals-a-thread" => libc::syscall(libc::SYS_tgkill, server, server, NONE),
+            "holds-a-process" => libc::syscall(libc::SYS_pidfd_open, server, NONE),
+            "traces" => libc::syscall(libc::SYS_ptrace, libc::PTRACE_SEIZE, server, NONE, NONE),
+            "reads-the-server" => {
+                libc::syscall(libc::SYS_process_vm_readv, server, &taken_in, 1, &taken_in, 1, NONE)
+            }
+            "limits-the-server" => {
+                libc::syscall(libc::SYS_prlimit64, server, libc::RLIMIT_NOFILE, NONE, NONE)
+            }
+            "executes" => libc::syscall(libc::SYS_execve, path, arguments.as_ptr(), &arguments[1]),
+            "forks" => ended(libc::syscall(libc::SYS_clone, libc::SIGCHLD, NONE, NONE, NONE, NONE)),
+            "makes-a-socket" => {
+                libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0)
+            }
+            "makes-code" => {
+                libc::syscall(libc::SYS_mmap, NONE, 4096, executable, anonymous, -1, NONE)
+            }
+            "asks-the-kernel" => libc::syscall(libc::SYS_io_uring_setup, 8, &mut [0u8; 120]),
+            _ => return "an unknown deed".to_owned(),
+        }
+    };
+    said(if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) })
+}
+
+/// The child of a fork goes no further.
+fn ended(process: libc::c_long) -> libc::c_long {
+    if process == 0 {
+        std::process::exit(0);
+    }
+    process
 }
 
 fn said<T>(result: io::Result<T>) -> String {
     result.map_or_else(|error| error.to_string(), |_| "done".to_owned())
-}
-
-fn dumpable() -> String {
-    // SAFETY: only asks.
-    format!("dumpable {}", unsafe { libc::prctl(libc::PR_GET_DUMPABLE) })
 }
 
 /// How many threads it can have besides its first.

@@ -1,10 +1,15 @@
 //! What the program takes from itself before the first hostile byte.
 //!
 //! The floor, without which nothing is read: no environment, no descriptors but the socket, no new ones, no files
-//! written, no core dump, no new privileges, no capabilities, memory and processor time limited. On top, where the
-//! system allows it: own user, network, IPC and host-name namespaces, and few threads. Seccomp and Landlock belong to the floor too and
-//! are not laid yet.
+//! written, no core dump, no new privileges, no capabilities, memory and processor time limited; no path in the file
+//! system (Landlock, [`surroundings`]); no system call but those that decoding takes (seccomp, [`calls`]), and so no
+//! signal to another process, no look into one, no socket, no other program, no process. On top, where the system
+//! allows it: own user, network, IPC and host-name namespaces, and few threads.
 
+mod calls;
+pub(crate) mod surroundings;
+
+use std::fmt::Display;
 use std::io;
 
 use transcode_protocol::{Confinement, Limits, PROTOCOL_VERSION};
@@ -25,6 +30,7 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     let (own_user_namespace, own_network_namespace) = separate();
     check(drop_capabilities(), "dropping capabilities")?;
     check(no_new_privileges(), "refusing new privileges")?;
+    check(surroundings::forbid(), "Landlock, which Linux has from 5.13 on where it is enabled")?;
     // SAFETY: only sets a number inside the allocator.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_ARENAS) };
     let threads_limited = own_user_namespace && limit_threads();
@@ -39,6 +45,8 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     ] {
         check(limit_to(resource, limit), what)?;
     }
+    // After everything that it would refuse.
+    check(calls::allow_few(), "seccomp")?;
     Ok(Confinement {
         protocol: PROTOCOL_VERSION,
         own_user_namespace,
@@ -47,7 +55,7 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
     })
 }
 
-fn check(result: io::Result<()>, what: &str) -> Result<(), String> {
+fn check(result: Result<(), impl Display>, what: &str) -> Result<(), String> {
     result.map_err(|error| format!("the worker could not be confined ({what}: {error})"))
 }
 
