@@ -34,6 +34,8 @@ pub enum Guard {
     SubjectExists(SubjectId),
     /// No stored item came from the same source with the same bytes.
     NoSuchSource(SourceKey),
+    /// The device's access is not revoked.
+    DeviceMaySend(DeviceId),
 }
 
 /// Why a command made no entry. A result, never an abort for others in the same batch.
@@ -45,6 +47,8 @@ pub enum Refusal {
     UnknownSubject(SubjectId),
     #[error("the same recording is held already, as item {item} at entry {leaf_index}")]
     Duplicate { item: ItemId, leaf_index: LeafIndex },
+    #[error("the access of device {0} was revoked")]
+    DeviceRevoked(DeviceId),
     #[error("the entry cannot be written: {0}")]
     Malformed(#[from] BadEntry),
 }

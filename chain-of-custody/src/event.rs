@@ -72,6 +72,7 @@ event_kinds! {
     KeyRotated = "key.rotated",
     CheckpointTimestamped = "checkpoint.timestamped",
     AccessChanged = "access.changed",
+    ClockJumped = "clock.jumped",
     ConfigurationLowered = "configuration.lowered",
     BreakGlass = "break-glass",
 }

@@ -177,6 +177,11 @@ impl SubjectId {
     pub fn item(&self) -> Option<ItemId> {
         (self.kind == SubjectKind::Item).then(|| self.name.parse().ok()).flatten()
     }
+
+    /// The device, if it is one.
+    pub fn device(&self) -> Option<DeviceId> {
+        (self.kind == SubjectKind::Device).then(|| self.name.parse().ok()).flatten()
+    }
 }
 
 impl From<ItemId> for SubjectId {

@@ -14,7 +14,6 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
@@ -30,8 +29,11 @@ fn main() -> ExitCode {
     let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = cli::Cli::parse();
     let json = cli.json;
-    let run = || commands::run(cli);
-    match closed.context("this program's memory cannot be closed to others").and_then(|()| run()) {
+    let closed = closed.map_err(|error| {
+        let what = format!("this program's memory cannot be closed to others: {error}");
+        control::Failure::new("memory-not-closed", what)
+    });
+    match closed.and_then(|()| commands::run(cli)) {
         Ok(code) => code,
         Err(failure) => {
             terminal::failure(&failure, json);

@@ -3,13 +3,13 @@
 //! Called inside the transaction that writes the entries, with the facts that this transaction read: what is decided
 //! here is true at that moment and at no other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::command::{Command, Guard, Refusal, SourceKey};
 use crate::digest::Sha256;
 use crate::entry::{BadEntry, Entry, EntrySubject, FieldName, Opening};
 use crate::event::{EventKind, field};
-use crate::ids::{EventId, ItemId, LeafIndex, SubjectId, TreeSize};
+use crate::ids::{DeviceId, EventId, ItemId, LeafIndex, SubjectId, TreeSize};
 use crate::time::Timestamp;
 
 /// The state in which an item counts as held; the other is `quarantined`.
@@ -23,6 +23,8 @@ pub struct Questions {
     pub events: BTreeSet<EventId>,
     pub subjects: BTreeSet<SubjectId>,
     pub sources: Vec<SourceKey>,
+    /// Are they revoked?
+    pub devices: BTreeSet<DeviceId>,
 }
 
 /// The answers. What is missing does not exist.
@@ -31,6 +33,7 @@ pub struct Facts {
     pub events: HashMap<EventId, LeafIndex>,
     pub heads: HashMap<SubjectId, Head>,
     pub sources: HashMap<SourceKey, Held>,
+    pub revoked: HashSet<DeviceId>,
 }
 
 /// A subject's entries so far.
@@ -94,6 +97,9 @@ impl Questions {
                         questions.sources.push(*key);
                     }
                     Guard::NoSuchSource(_) => {}
+                    Guard::DeviceMaySend(id) => {
+                        questions.devices.insert(*id);
+                    }
                 }
             }
         }
@@ -190,7 +196,10 @@ impl Facts {
                 }
                 None => Ok(()),
             },
-            Guard::SubjectIsNew(_) | Guard::SubjectExists(_) => Ok(()),
+            Guard::DeviceMaySend(id) if self.revoked.contains(id) => {
+                Err(Refusal::DeviceRevoked(*id))
+            }
+            Guard::SubjectIsNew(_) | Guard::SubjectExists(_) | Guard::DeviceMaySend(_) => Ok(()),
         }
     }
 
@@ -209,6 +218,13 @@ impl Facts {
         for subject in &placed.entry.subjects {
             let head = Head { count: subject.seq + 1, last: placed.index };
             self.heads.insert(subject.id.clone(), head);
+        }
+        for device in placed.entry.subjects.iter().filter_map(|s| s.id.device()) {
+            match placed.entry.kind {
+                EventKind::DeviceRevoked => _ = self.revoked.insert(device),
+                EventKind::DeviceEnrolled => _ = self.revoked.remove(&device),
+                _ => {}
+            }
         }
         let item = placed.entry.subjects.iter().find_map(|s| s.id.item());
         if let (Some(item), Some(key)) = (item, source_of(placed.entry.kind, &placed.openings)) {

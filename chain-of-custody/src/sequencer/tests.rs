@@ -9,7 +9,7 @@ use crate::command::{Guard, Refusal, SourceKey};
 use crate::digest::Sha256;
 use crate::entry::Salt;
 use crate::event::{EventKind, field};
-use crate::ids::{EventId, ItemId, LeafIndex, SubjectId};
+use crate::ids::{DeviceId, EventId, ItemId, LeafIndex, SubjectId};
 use crate::merkle::leaf_hash;
 use crate::note::SigningKey;
 use crate::tile::{TILE_WIDTH, TileEdge, new_bundles, new_tiles};
@@ -532,4 +532,29 @@ fn malformed_openings_files_are_refused() {
         assert_ne!(text, good, "{name} changes nothing");
         assert!(decode_openings(text.as_bytes()).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_revoked_device_gets_no_entry_from_its_revocation_on() {
+    let device: DeviceId = "0193a7c2-0000-7000-8000-000000000009".parse().unwrap();
+    let sends = |n: u8| {
+        Command::new(EventKind::ItemReceived, event(n)).provided(Guard::DeviceMaySend(device))
+    };
+    let acts = |kind, n: u8| Command::new(kind, event(n)).touching(device);
+    let commands = [
+        sends(1),
+        acts(EventKind::DeviceRevoked, 2),
+        sends(3),
+        acts(EventKind::DeviceEnrolled, 4),
+        sends(5),
+        acts(EventKind::ItemReceived, 6),
+    ];
+    let at = Timestamp::from_unix_millis(0).unwrap();
+    let refused = Decision::Refused(Refusal::DeviceRevoked(device));
+    let decided = decide(&commands, Facts::default(), TreeSize(0), at);
+    assert_eq!(decided.decisions[2], refused);
+    assert_eq!(decided.entries.len(), 5);
+    let facts = Facts { revoked: [device].into(), ..Facts::default() };
+    let decided = decide(&commands[..1], facts, TreeSize(0), at);
+    assert_eq!(decided.decisions, [refused]);
 }

@@ -138,10 +138,21 @@ impl Receiver {
         row: &UploadRow,
         sealed: Option<SealedUpload>,
     ) -> Result<UploadEnding, ReceiveError> {
-        let sealed = self.judged(row, sealed).await?;
-        match self.held_already(&sealed).await? {
-            Some(item) => self.acknowledge_held(&sealed, item).await,
-            None => self.store(&sealed).await,
+        let mut sealed = self.judged(row, sealed).await?;
+        match self.decide_as_judged(&sealed).await {
+            // It was revoked after its bytes were taken: they are kept, and vouched for by nobody.
+            Err(ReceiveError::Refused(Refusal::DeviceRevoked(_))) => {
+                sealed.verdict.quarantine = Some(verdict::reason::DEVICE_REVOKED);
+                self.store(&sealed).await
+            }
+            decided => decided,
+        }
+    }
+
+    async fn decide_as_judged(&self, sealed: &Sealed<'_>) -> Result<UploadEnding, ReceiveError> {
+        match self.held_already(sealed).await? {
+            Some(item) => self.acknowledge_held(sealed, item).await,
+            None => self.store(sealed).await,
         }
     }
 
@@ -260,6 +271,9 @@ impl Sealed<'_> {
         let read_by = read_by.as_ref().map_or(self.row.read_by.as_str(), |agent| agent.as_str());
         if let Some(device) = self.row.device {
             command = command.touching(device);
+            if self.verdict.quarantine.is_none() {
+                command = command.provided(Guard::DeviceMaySend(device));
+            }
         }
         command = command
             .field(field::SHA256, self.digests.sha256.to_string(), salt())

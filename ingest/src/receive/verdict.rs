@@ -19,6 +19,8 @@ pub(super) mod reason {
     pub(in crate::receive) const SIGNATURE: &str = "manifest-signature";
     /// The bytes that arrived are not those that the agent read.
     pub(in crate::receive) const DIFFERS: &str = "manifest-differs";
+    /// The device's access was revoked between its last byte and the entry.
+    pub(in crate::receive) const DEVICE_REVOKED: &str = "device-revoked";
     /// The upload's metadata claim other things than the manifest.
     pub(in crate::receive) const CLAIMS: &str = "manifest-claims";
 }

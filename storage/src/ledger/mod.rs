@@ -11,6 +11,7 @@ mod audit;
 mod export;
 mod files;
 mod follow;
+mod jump;
 mod open;
 mod rebuild;
 mod task;

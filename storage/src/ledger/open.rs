@@ -13,6 +13,7 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 
 use super::files::LedgerFiles;
+use super::jump::ClockWatch;
 use super::task::Task;
 use super::{Ledger, LedgerError, LedgerOptions, QUEUE, Reader, SubmitError};
 use crate::objects::{ObjectStore, StoreError};
@@ -26,7 +27,8 @@ pub(super) async fn open(
     let files = LedgerFiles::new(objects, options.origin.clone());
     let (machine, effects) = recover(&records, &files, &options).await?;
     let first_time = machine.published().is_none();
-    let mut task = Task::new(machine, records.clone(), files.clone(), options.clone());
+    let clock = ClockWatch::after(records.newest_time().await?);
+    let mut task = Task::new(machine, records.clone(), files.clone(), options.clone(), clock);
     task.settle(VecDeque::from(effects)).await;
     let stopped = task.stopped();
     if let Some(reason) = stopped.borrow().clone() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chain_of_custody::checkpoint::{Checkpoint, SignedCheckpoint};
 use chain_of_custody::command::Command;
 use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::note::NoteError;
 use chain_of_custody::sequencer::{
     Decision, Done, Effect, Epoch, Grown, Input, MAX_BATCH_COMMANDS, Sequencer, Ticket,
 };
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::files::LedgerFiles;
+use super::jump::{self, ClockWatch};
 use super::{LedgerOptions, Placed, Reader, Recorded, SubmitError};
 use crate::failpoint;
 use crate::records::{CommitError, Records};
@@ -22,6 +24,10 @@ use crate::records::{CommitError, Records};
 /// How long a batch waits for those who were answered a moment ago and are about to ask again. Without it they would
 /// split into two groups that take turns, each waiting for both.
 const LINGER: Duration = Duration::from_millis(1);
+
+/// How long those who wait for a signature are kept waiting while the key cannot be used, and how often it is tried.
+const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
+const SIGNING_PAUSE: Duration = Duration::from_millis(250);
 
 /// Who waits, and for how much.
 #[derive(Debug)]
@@ -65,6 +71,7 @@ pub(super) struct Task {
     /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
     /// while it was under way.
     expected: usize,
+    clock: ClockWatch,
     /// Clearing away what the last batch made superfluous.
     clearing: Option<JoinHandle<()>>,
 }
@@ -75,6 +82,7 @@ impl Task {
         records: Records,
         files: LedgerFiles,
         options: LedgerOptions,
+        clock: ClockWatch,
     ) -> Self {
         Self {
             machine,
@@ -86,6 +94,7 @@ impl Task {
             stopped: watch::Sender::new(None),
             readers: None,
             expected: 0,
+            clock,
             clearing: None,
         }
     }
@@ -141,6 +150,9 @@ impl Task {
 
     /// Begins a batch of what waits and sees it through.
     pub(super) async fn begin(&mut self) {
+        if self.machine.waiting() > 0 {
+            self.watch_the_clock();
+        }
         let effects = self.machine.step(Input::Begin);
         self.settle(VecDeque::from(effects)).await;
     }
@@ -194,6 +206,18 @@ impl Task {
             }
         }
         None
+    }
+
+    /// Before each batch: a jump becomes an entry of the batch that is the first to bear the new time.
+    fn watch_the_clock(&mut self) {
+        let Some(seconds) = self.clock.notice(self.options.clock.now(), Instant::now()) else {
+            return;
+        };
+        tracing::error!(seconds, "the clock has jumped; the times in the ledger do from here on");
+        if let Some(command) = jump::jumped(self.options.origin.as_str(), seconds) {
+            // Nobody waits for it.
+            drop(self.ask(command));
+        }
     }
 
     /// Does one effect; a durable one gives the next input.
@@ -260,9 +284,9 @@ impl Task {
     }
 
     async fn store_checkpoint(&self, epoch: Epoch, checkpoint: &Checkpoint) -> Input {
-        let signed = match checkpoint.sign(self.options.signer.as_ref()) {
+        let signed = match self.sign(checkpoint).await {
             Ok(signed) => signed,
-            Err(error) => return Input::Failed(error.to_string()),
+            Err(error) => return Input::Failed(error),
         };
         let size = checkpoint.size;
         match self.records.store_checkpoint(epoch, size, &signed.to_string()).await {
@@ -274,6 +298,25 @@ impl Task {
                 Err(error) => Input::Failed(error.to_string()),
             },
             Err(error) => Input::Failed(error.to_string()),
+        }
+    }
+
+    /// A key that cannot be used is known to have signed nothing: who waits goes on waiting, for a while. Then the ledger
+    /// stops; the entries stand, and a restart signs them.
+    async fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedCheckpoint, String> {
+        let give_up = Instant::now() + SIGNING_PATIENCE;
+        loop {
+            let error = match checkpoint.sign(self.options.signer.as_ref()) {
+                Ok(signed) => return Ok(signed),
+                Err(NoteError::SignerUnavailable(error)) => error,
+                Err(error) => return Err(error.to_string()),
+            };
+            let size = checkpoint.size.0;
+            tracing::error!(size, "the log key cannot sign now; nothing is acknowledged: {error}");
+            if Instant::now() >= give_up {
+                return Err(format!("the log key cannot sign: {error}"));
+            }
+            tokio::time::sleep(SIGNING_PAUSE).await;
         }
     }
 

@@ -15,6 +15,7 @@ use chain_of_custody::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
 
+use super::items::timestamp;
 use super::rebuild::StoredEntry;
 use super::sql::{self, Table, Value};
 use super::{Records, RecordsError, apply, from_db, to_db};
@@ -50,6 +51,9 @@ const SELECT_ENTRIES: &str = "SELECT e.leaf_index, e.entry, o.evidential, o.pers
     FROM entries e JOIN openings o ON o.force = e.force AND o.leaf_index = e.leaf_index \
     WHERE e.force = $1 AND e.leaf_index >= $2 AND e.leaf_index < $3 ORDER BY e.leaf_index";
 
+/// SQLite's result code for "no room on the device".
+const SQLITE_FULL: &str = "13";
+
 /// How a step's transaction ended when it did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
@@ -62,6 +66,17 @@ pub(crate) enum CommitError {
     /// Its COMMIT failed: it may be written or not.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(sqlx::Error),
+}
+
+impl CommitError {
+    /// Of a COMMIT that failed. SQLite says "full" before the page that would make it count is written: nothing is.
+    fn of_commit(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code.as_deref() {
+            Some(SQLITE_FULL) => Self::NotWritten(error.into()),
+            _ => Self::Unknown(error),
+        }
+    }
 }
 
 impl<E: Into<RecordsError>> From<E> for CommitError {
@@ -123,7 +138,7 @@ impl Records {
             let size = to_db(from.0 + decided.entries.len() as u64);
             sql::execute(&mut transaction, GROW, vec![(&*self.force).into(), size.into()]).await?;
         }
-        transaction.commit().await.map_err(CommitError::Unknown)?;
+        transaction.commit().await.map_err(CommitError::of_commit)?;
         Ok(decided)
     }
 
@@ -142,7 +157,7 @@ impl Records {
         let text = "SELECT note FROM checkpoints WHERE force = $1 AND size = $2";
         let query = sqlx::query(text).bind(&*self.force).bind(to_db(size.0));
         let kept = query.fetch_one(&mut *transaction).await?.try_get(0)?;
-        transaction.commit().await.map_err(CommitError::Unknown)?;
+        transaction.commit().await.map_err(CommitError::of_commit)?;
         Ok(kept)
     }
 
@@ -193,6 +208,13 @@ impl Records {
         dense
             .then_some(stored)
             .ok_or_else(|| RecordsError::Corrupt { table: "entries", reason: reason() })
+    }
+
+    /// The time in the newest entry.
+    pub(crate) async fn newest_time(&self) -> Result<Option<Timestamp>, RecordsError> {
+        let text = "SELECT at_ms FROM entries WHERE force = $1 ORDER BY leaf_index DESC LIMIT 1";
+        let row = sqlx::query(text).bind(&*self.force).fetch_optional(&self.pool).await?;
+        row.map(|row| timestamp(row.try_get(0)?)).transpose()
     }
 
     /// Where an event became an entry, if it did.
@@ -254,6 +276,12 @@ impl Records {
             facts.heads.insert(parse::<SubjectId>(&row, 0, "subjects")?, head);
         }
         facts.sources = held(connection, force, &questions.sources).await?;
+        let keys = questions.devices.iter().map(|id| id.to_string().into()).collect();
+        let before = "SELECT device FROM devices \
+            WHERE force = $1 AND revoked_at_ms IS NOT NULL AND device IN (";
+        for row in sql::select_in(connection, before, ")", force, keys).await? {
+            facts.revoked.insert(parse(&row, 0, "devices")?);
+        }
         Ok(facts)
     }
 }

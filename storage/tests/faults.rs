@@ -1,0 +1,561 @@
+//! What the ledger stands on fails: the clock, the key, the disk under the database, the database's server, the process itself.
+//! Nothing is acknowledged that does not stay, and the whole ledger is audited after each.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod support;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::note::{SIGNATURE_BYTES, Signer, SignerUnavailable, VerifierKey};
+use chain_of_custody::time::Timestamp;
+use rustix::process::{Pid, Signal};
+use storage::clock::{Clock, SystemClock};
+use storage::ledger::{Ledger, LedgerOptions, SubmitError};
+use storage::objects::{Kek, ObjectStore};
+use storage::records::Records;
+use support::{Home, ORIGIN, act, assert_clean, assert_proved, log_key, options};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+on_both_databases!(
+    a_clock_that_jumps_ten_years_reorders_nothing_and_is_an_entry,
+    a_key_that_cannot_sign_keeps_everybody_waiting,
+    a_key_that_cannot_sign_for_long_stops_the_ledger,
+    a_writer_that_slept_is_fenced_when_it_wakes,
+);
+
+const FOLDER: &str = "EXHIBIT_TEST_FOLDER";
+const DATABASE: &str = "EXHIBIT_TEST_DATABASE";
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(5);
+const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
+
+async fn open_as(home: &Home, options: LedgerOptions) -> Ledger {
+    let objects = ObjectStore::open(&home.objects_path(), Kek::new([9; 32].into())).unwrap();
+    Ledger::open(home.records().await, objects, options).await.unwrap()
+}
+
+// --- The clock -----------------------------------------------------------------------------------------------------
+
+/// The machine's clock, set wrong by so many milliseconds.
+#[derive(Debug, Default)]
+struct WrongClock(AtomicI64);
+
+impl Clock for WrongClock {
+    fn now(&self) -> Timestamp {
+        let right_ms = SystemClock.now().unix_millis();
+        Timestamp::from_unix_millis(right_ms + self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+async fn a_clock_that_jumps_ten_years_reorders_nothing_and_is_an_entry(home: Home) {
+    let clock = Arc::new(WrongClock::default());
+    let ledger = open_as(&home, LedgerOptions { clock: clock.clone(), ..options() }).await;
+    let mut n = 0;
+    let mut last = None;
+    for off_ms in [0, TEN_YEARS_MS, -TEN_YEARS_MS, 0] {
+        clock.0.store(off_ms, Ordering::SeqCst);
+        for _ in 0..2 {
+            let placed = ledger.submit(act(n)).await.unwrap();
+            assert!(Some(placed.leaf_index) > last, "the clock has moved it");
+            assert_proved(&placed);
+            last = Some(placed.leaf_index);
+            n += 1;
+        }
+    }
+    assert_clean(&ledger).await;
+    assert_eq!(jumps(&ledger).await, ["+315360000", "-630720000", "+315360000"]);
+    ledger.close().await;
+    // And back across a restart.
+    clock.0.store(-TEN_YEARS_MS, Ordering::SeqCst);
+    let ledger = open_as(&home, LedgerOptions { clock, ..options() }).await;
+    let placed = ledger.submit(act(n)).await.unwrap();
+    assert!(Some(placed.leaf_index) > last);
+    assert_eq!(jumps(&ledger).await.last().unwrap(), "-315360000");
+    assert_clean(&ledger).await;
+}
+
+/// The jumps that are entries, to ten seconds.
+async fn jumps(ledger: &Ledger) -> Vec<String> {
+    let mut follower = ledger.follow(LeafIndex(0));
+    let mut jumps = Vec::new();
+    for _ in 0..ledger.latest().unverified().size.0 {
+        let followed = follower.next().await.unwrap();
+        if followed.entry.kind == EventKind::ClockJumped {
+            let is_clock = |o: &&chain_of_custody::entry::Opening| o.name.as_str() == field::CLOCK;
+            let text = &followed.openings.iter().find(is_clock).unwrap().value;
+            let seconds = text.strip_prefix("jumped by ").unwrap().strip_suffix(" s").unwrap();
+            let seconds: f64 = seconds.parse().unwrap();
+            jumps.push(format!("{:+}", (seconds / 10.0).round() as i64 * 10));
+        }
+    }
+    jumps
+}
+
+// --- The key -------------------------------------------------------------------------------------------------------
+
+/// A key in a module that is away at times.
+#[derive(Debug)]
+struct AwayKey {
+    away: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Signer for AwayKey {
+    fn name(&self) -> &str {
+        ORIGIN
+    }
+
+    fn vkey(&self) -> VerifierKey {
+        log_key().vkey()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], SignerUnavailable> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Err(SignerUnavailable { reason: "the module is away".to_owned() });
+        }
+        log_key().sign(message)
+    }
+}
+
+async fn with_a_key(home: &Home) -> (Arc<AwayKey>, Ledger) {
+    let key = Arc::new(AwayKey { away: AtomicBool::new(false), asked: AtomicUsize::new(0) });
+    let ledger = open_as(home, LedgerOptions { signer: key.clone(), ..options() }).await;
+    (key, ledger)
+}
+
+async fn a_key_that_cannot_sign_keeps_everybody_waiting(home: Home) {
+    let (key, ledger) = with_a_key(&home).await;
+    let before = ledger.latest();
+    key.away.store(true, Ordering::SeqCst);
+    let submit = |n| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { ledger.submit(act(n)).await })
+    };
+    let first = submit(1);
+    let asked = key.asked.load(Ordering::SeqCst);
+    while key.asked.load(Ordering::SeqCst) < asked + 2 {
+        tokio::time::sleep(PAUSE).await;
+    }
+    let second = submit(2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!first.is_finished() && !second.is_finished(), "acknowledged without a signature");
+    assert_eq!(ledger.latest(), before);
+    key.away.store(false, Ordering::SeqCst);
+    for (placed, index) in [(first, 2), (second, 3)] {
+        let placed = placed.await.unwrap().unwrap();
+        assert_eq!(placed.leaf_index, LeafIndex(index));
+        assert_proved(&placed);
+    }
+    assert_clean(&ledger).await;
+}
+
+async fn a_key_that_cannot_sign_for_long_stops_the_ledger(home: Home) {
+    let (key, ledger) = with_a_key(&home).await;
+    key.away.store(true, Ordering::SeqCst);
+    let refused = ledger.submit(act(1)).await.unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("the log key cannot sign") && said.contains("is away"), "{said}");
+    key.away.store(false, Ordering::SeqCst);
+    assert!(ledger.submit(act(2)).await.is_err(), "it goes on only after a restart");
+    let ledger = home.open().await;
+    let placed = ledger.submit(act(1)).await.unwrap();
+    assert!(placed.repeated && placed.leaf_index == LeafIndex(2), "its entry had been made");
+    assert_clean(&ledger).await;
+}
+
+// --- The process sleeps --------------------------------------------------------------------------------------------
+
+/// At each named moment of a batch the writer is stopped, another takes the ledger over and writes, and it wakes.
+async fn a_writer_that_slept_is_fenced_when_it_wakes(home: Home) {
+    let moments =
+        ["entries-committed", "tiles-written", "checkpoint-stored", "published", "recorded"];
+    for (place, moment) in moments.into_iter().enumerate() {
+        let home = home.another();
+        let sleeper = Writer::start(&home, &[("EXHIBIT_FAIL", &format!("{moment}:2:stop"))]);
+        sleeper.wait_until(|status| status == 'T').await;
+        let newer = home.open().await;
+        let taken = newer.submit(act(1_000)).await.unwrap();
+        assert_eq!(taken.leaf_index, LeafIndex(3), "{moment}: what it wrote was finished");
+        let head = newer.latest();
+        sleeper.signal(Signal::CONT);
+        // Before the answer it can only stop; after the last step its answer stands, and the next act stops it.
+        sleeper.wait_for_its_end().await;
+        let answered = acknowledged(home.path());
+        let most = usize::from(moment == "recorded");
+        assert!(answered.len() <= most, "{moment}: {answered:?} after it was fenced");
+        assert_eq!(newer.latest(), head, "{moment}");
+        let last = newer.submit(act(1_001)).await.unwrap();
+        assert_eq!(last.leaf_index, LeafIndex(4), "{moment}: the sleeper wrote nothing more");
+        let first = newer.submit(act(0)).await.unwrap();
+        assert_eq!((first.repeated, first.leaf_index), (true, LeafIndex(2)), "{moment}, {place}");
+        assert_clean(&newer).await;
+    }
+}
+
+/// This test program again, as a writer of acts 0, 1, 2 …
+struct Writer(std::cell::RefCell<Child>);
+
+impl Writer {
+    fn start(home: &Home, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--ignored", "--exact", "writer", "--nocapture"])
+            .env(FOLDER, home.path())
+            .env(DATABASE, home.database_url())
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(command.spawn().unwrap().into())
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.0.borrow()), signal).unwrap();
+    }
+
+    async fn wait_until(&self, is_so: impl Fn(char) -> bool) {
+        let path = format!("/proc/{}/stat", self.0.borrow().id());
+        eventually(|| {
+            let stat = fs::read_to_string(&path).unwrap();
+            let (_, after_name) = stat.rsplit_once(") ").unwrap();
+            is_so(after_name.chars().next().unwrap())
+        })
+        .await;
+    }
+
+    async fn wait_for_its_end(&self) {
+        let ended = || self.0.borrow_mut().try_wait().unwrap();
+        eventually(|| ended().is_some()).await;
+        assert!(!ended().unwrap().success(), "it was told, and said so");
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.borrow_mut().kill();
+        let _ = self.0.borrow_mut().wait();
+    }
+}
+
+async fn eventually(mut is_so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "it does not come");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Numbers of the acts that a writer was answered, each with its place.
+fn acknowledged(folder: &Path) -> Vec<(u64, LeafIndex)> {
+    let text = fs::read_to_string(folder.join("acknowledged")).unwrap_or_default();
+    let parse = |line: &str| {
+        let (n, index) = line.split_once(' ').unwrap();
+        (n.parse().unwrap(), LeafIndex(index.parse().unwrap()))
+    };
+    text.lines().map(parse).collect()
+}
+
+/// The child: writes one act after the other and notes each answer, until one is refused. Not a test by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "runs as the child of the tests above"]
+async fn writer() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let records = Records::connect(&std::env::var(DATABASE).unwrap(), ORIGIN).await.unwrap();
+    let ledger = support::open_with(records, &folder.join("objects")).await.unwrap();
+    let noted = folder.join("acknowledged");
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(noted).unwrap();
+    for n in 0.. {
+        let placed = ledger.submit(act(n)).await.unwrap();
+        io::Write::write_all(&mut log, format!("{n} {}\n", placed.leaf_index).as_bytes()).unwrap();
+    }
+}
+
+// --- The disk under the database -----------------------------------------------------------------------------------
+
+/// fdatasync and fsync of the database's files fail while a file stands there. What a disk does, the C library says.
+const SYNC_FAILS: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int fails(int fd) {
+    char link[64], path[4096];
+    const char *flag = getenv("SYNC_FAILS");
+    if (!flag || access(flag, F_OK) != 0) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return strstr(path, "records.sqlite") != NULL;
+}
+int fdatasync(int fd) {
+    if (fails(fd)) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+int fsync(int fd) {
+    if (fails(fd)) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_sync_stops_the_writer_for_good() {
+    let home = Home::sqlite();
+    let library = compiled(SYNC_FAILS, home.path());
+    let flag = home.path().join("sync-fails");
+    let environment =
+        [("LD_PRELOAD", library.to_str().unwrap()), ("SYNC_FAILS", flag.to_str().unwrap())];
+    let writer = Writer::start(&home, &environment);
+    eventually(|| acknowledged(home.path()).len() > 5).await;
+    fs::write(&flag, "").unwrap();
+    // It is refused, once, and ends; had it gone on it would never end.
+    writer.wait_for_its_end().await;
+    fs::remove_file(&flag).unwrap();
+    let answered = acknowledged(home.path());
+    let ledger = home.open().await;
+    assert_clean(&ledger).await;
+    for (n, index) in &answered {
+        let placed = ledger.submit(act(*n)).await.unwrap();
+        assert_eq!((placed.repeated, placed.leaf_index), (true, *index), "act {n}");
+    }
+    let next = answered.len() as u64;
+    let placed = ledger.submit(act(next)).await.unwrap();
+    assert_eq!(placed.leaf_index, LeafIndex(2 + next), "once, whether it was written then or now");
+    assert_clean(&ledger).await;
+}
+
+fn compiled(source: &str, folder: &Path) -> PathBuf {
+    let (code, library) = (folder.join("shim.c"), folder.join("shim.so"));
+    fs::write(&code, source).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &code])
+        .status()
+        .unwrap();
+    assert!(compiled.success(), "a C compiler (scripts/setup build)");
+    library
+}
+
+/// A real small disk. Mounting it needs root.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_room_refuses_and_goes_on_when_there_is_room() {
+    let home = Home::sqlite();
+    let small = home.path().join("small");
+    let Some(_disk) = SmallDisk::mount(&small, "3m") else { return };
+    let url = format!("sqlite://{}?mode=rwc", small.join("records.sqlite").display());
+    let records = Records::connect(&url, ORIGIN).await.unwrap();
+    let mut ledger = support::open_with(records, &home.objects_path()).await.unwrap();
+    for n in 0..5 {
+        ledger.submit(act(n)).await.unwrap();
+    }
+    fill(&small.join("filler"));
+    let (mut n, mut refusals) = (5, 0);
+    while refusals < 3 {
+        match ledger.submit(act(n)).await {
+            Ok(_) => n += 1,
+            Err(SubmitError::Stopped { reason }) => {
+                assert!(reason.contains("full"), "{reason}");
+                refusals += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(n < 5_000, "the disk is full");
+    }
+    fs::remove_file(small.join("filler")).unwrap();
+    if let Some(reason) = ledger.stop_reason() {
+        // It was full between the entries and their checkpoint: a restart goes on.
+        assert!(reason.contains("full"), "{reason}");
+        let records = Records::connect(&url, ORIGIN).await.unwrap();
+        ledger = support::open_with(records, &home.objects_path()).await.unwrap();
+    }
+    assert_proved(&ledger.submit(act(n)).await.unwrap());
+    for earlier in 0..n {
+        assert!(ledger.submit(act(earlier)).await.unwrap().repeated, "act {earlier} is lost");
+    }
+    assert_eq!(ledger.latest().unverified().size, TreeSize(2 + n + 1), "each once");
+    assert_clean(&ledger).await;
+    drop(ledger);
+}
+
+fn fill(path: &Path) {
+    let mut filler = fs::File::create(path).unwrap();
+    for size in [65_536, 4_096] {
+        while io::Write::write_all(&mut filler, &vec![0; size]).is_ok() {}
+    }
+}
+
+/// A file system in memory, of a size, as long as it lives.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where we may not mount anything because we are not root.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let option = format!("size={size}");
+        let mount = ["-t", "tmpfs", "-o", &option, "none"];
+        let mounted = Command::new("mount").args(mount).arg(at).status().unwrap().success();
+        let root = rustix::process::geteuid().is_root();
+        assert!(mounted || !root, "we are root and a small disk cannot be mounted");
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a file that is still open must not keep the mount for ever.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+// --- The database's server -----------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_killed_under_the_writer_stops_it_and_nothing_is_lost_or_doubled() {
+    let mut server = test_postgres::Postgres::start().unwrap();
+    let url = server.create_database().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let open = async || {
+        let records = Records::connect(&url, ORIGIN).await.unwrap();
+        support::open_with(records, folder.path()).await.unwrap()
+    };
+    let mut answered: Vec<(u64, LeafIndex)> = Vec::new();
+    for round in 0..4_u64 {
+        let ledger = open().await;
+        let writing = tokio::spawn({
+            let ledger = ledger.clone();
+            async move {
+                let mut answered = Vec::new();
+                for n in round * 10_000.. {
+                    match ledger.submit(act(n)).await {
+                        Ok(placed) => answered.push((n, placed.leaf_index)),
+                        Err(SubmitError::Stopped { .. }) => break,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                answered
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+        server.kill().unwrap();
+        let now = tokio::time::timeout(PATIENCE, writing).await.unwrap().unwrap();
+        assert!(!now.is_empty(), "it was at work");
+        answered.extend(now);
+        drop(ledger);
+        server.restart().unwrap();
+    }
+    let ledger = open().await;
+    assert_clean(&ledger).await;
+    for (n, index) in answered {
+        let placed = ledger.submit(act(n)).await.unwrap();
+        assert_eq!((placed.repeated, placed.leaf_index), (true, index), "act {n}");
+    }
+    assert_clean(&ledger).await;
+}
+
+/// The line to the server is cut at a COMMIT: before it got there, or before its answer came back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_outcome_is_unknown_stops_the_writer_and_gives_no_second_entry() {
+    for cut in [Cut::BeforeTheCommit, Cut::BeforeItsAnswer] {
+        let home = Home::postgres();
+        let line = Line::to(&home.database_url()).await;
+        let records = Records::connect(&line.url, ORIGIN).await.unwrap();
+        let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
+        ledger.submit(act(0)).await.unwrap();
+        line.cut.lock().unwrap().replace(cut);
+        let refused = ledger.submit(act(1)).await.unwrap_err();
+        let unknown =
+            matches!(&refused, SubmitError::Stopped { reason } if reason.contains("unknown"));
+        assert!(unknown, "{cut:?}: {refused}");
+        assert!(ledger.stop_reason().is_some(), "{cut:?}: it must not go on");
+        // The line is whole again; the writer does not try what it cannot know.
+        assert!(ledger.submit(act(2)).await.is_err(), "{cut:?}");
+        let ledger = home.open().await;
+        assert_clean(&ledger).await;
+        let written = cut == Cut::BeforeItsAnswer;
+        let placed = ledger.submit(act(1)).await.unwrap();
+        assert_eq!((placed.repeated, placed.leaf_index), (written, LeafIndex(3)), "{cut:?}");
+        assert_eq!(ledger.submit(act(2)).await.unwrap().leaf_index, LeafIndex(4));
+        assert_clean(&ledger).await;
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    BeforeTheCommit,
+    BeforeItsAnswer,
+}
+
+/// A socket in front of the server's, which passes everything on until it is told to cut.
+struct Line {
+    url: String,
+    cut: Arc<std::sync::Mutex<Option<Cut>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Line {
+    async fn to(url: &str) -> Self {
+        let (before, socket_folder) = url.split_once("?host=").unwrap();
+        let server = PathBuf::from(socket_folder.replace("%2F", "/")).join(".s.PGSQL.5432");
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+        let cut = Arc::new(std::sync::Mutex::new(None));
+        let orders = cut.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&server).await.unwrap();
+                tokio::spawn(pass(client, server, orders.clone()));
+            }
+        });
+        let ours = folder.path().display().to_string().replace('/', "%2F");
+        Self { url: format!("{before}?host={ours}"), cut, _folder: folder }
+    }
+}
+
+/// Passes on, until a COMMIT comes by while there is an order to cut: each order is for one.
+async fn pass(
+    mut client: UnixStream,
+    mut server: UnixStream,
+    orders: Arc<std::sync::Mutex<Option<Cut>>>,
+) -> io::Result<()> {
+    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let asked = &asked[..read?];
+                let commits = asked.windows(6).any(|word| word == b"COMMIT");
+                let order = if commits { orders.lock().unwrap().take() } else { None };
+                if asked.is_empty() || order == Some(Cut::BeforeTheCommit) {
+                    return Ok(());
+                }
+                server.write_all(asked).await?;
+                if order == Some(Cut::BeforeItsAnswer) {
+                    // The server has committed once it answers; the client never hears of it.
+                    server.read(&mut answered).await?;
+                    return Ok(());
+                }
+            }
+            read = server.read(&mut answered) => {
+                let answered = &answered[..read?];
+                if answered.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(answered).await?;
+            }
+        }
+    }
+}
