@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chain_of_custody::command::Command;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{CaseId, ItemId, SubjectId, SubjectKind, UserId};
 use storage::ledger::SubmitError;
-use tokio::time::Instant;
 
 use super::{Access, Person};
 use crate::{new_event, random_salt};
@@ -82,7 +81,7 @@ impl Access {
     /// # Errors
     /// [`SubmitError`] when it cannot be recorded: then nothing may be answered but that.
     pub async fn refuse(&self, person: &Person, attempt: Attempt) -> Result<(), SubmitError> {
-        match self.inner.refusals.next(person.user) {
+        match self.inner.refusals.next(person.user, Instant::now()) {
             Next::Record => {
                 self.record_refusal(person, attempt.reason_code(), &attempt.asked(), 1).await
             }
@@ -143,12 +142,12 @@ impl Access {
 }
 
 impl Refusals {
-    fn next(&self, user: UserId) -> Next {
+    fn next(&self, user: UserId, now: Instant) -> Next {
         let mut windows = self.windows();
-        let fresh = || Window { since: Instant::now(), recorded: 0, more: 0 };
+        let fresh = || Window { since: now, recorded: 0, more: 0 };
         let window = windows.entry(user).or_insert_with(fresh);
         // With a count that waits, the window ends when that is recorded.
-        if window.more == 0 && window.since.elapsed() >= MINUTE {
+        if window.more == 0 && now.duration_since(window.since) >= MINUTE {
             *window = fresh();
         }
         if window.recorded < MAX_REFUSALS_RECORDED_PER_MINUTE {
@@ -168,18 +167,18 @@ impl Refusals {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_is_counted() {
-        let refusals = Refusals::default();
+    #[test]
+    fn a_flood_is_counted() {
+        let (refusals, begin) = (Refusals::default(), Instant::now());
         let user = |n: u128| UserId::from_uuid(uuid::Uuid::from_u128(n));
-        for _ in 0..MAX_REFUSALS_RECORDED_PER_MINUTE {
-            assert_eq!(refusals.next(user(1)), Next::Record);
+        let next = |n, seconds| refusals.next(user(n), begin + Duration::from_secs(seconds));
+        for second in 0..MAX_REFUSALS_RECORDED_PER_MINUTE {
+            assert_eq!(next(1, second), Next::Record);
         }
-        assert_eq!(refusals.next(user(1)), Next::Counted { first: true });
-        assert_eq!(refusals.next(user(1)), Next::Counted { first: false });
-        assert_eq!(refusals.next(user(2)), Next::Record, "nobody pays for another");
-        tokio::time::advance(MINUTE).await;
-        assert_eq!(refusals.next(user(2)), Next::Record);
-        assert_eq!(refusals.next(user(1)), Next::Counted { first: false }, "until it is recorded");
+        assert_eq!(next(1, 20), Next::Counted { first: true });
+        assert_eq!(next(1, 20), Next::Counted { first: false });
+        assert_eq!(next(2, 20), Next::Record, "nobody pays for another");
+        assert_eq!(next(2, 80), Next::Record);
+        assert_eq!(next(1, 80), Next::Counted { first: false }, "until it is recorded");
     }
 }

@@ -229,7 +229,13 @@ impl House {
         self.post_again(who, path, body, &key).await
     }
 
-    pub(crate) async fn post_again(&self, who: &Signed, path: &str, body: Value, key: &str) -> Reply {
+    pub(crate) async fn post_again(
+        &self,
+        who: &Signed,
+        path: &str,
+        body: Value,
+        key: &str,
+    ) -> Reply {
         let headers = [("idempotency-key", key)];
         self.ask(Method::POST, path, Some(&who.token), &headers, Some(body)).await
     }
