@@ -9,8 +9,10 @@ pub mod access;
 pub mod api;
 pub mod bundle;
 pub mod door;
+pub mod pages;
 pub mod public;
 pub mod service;
+mod words;
 
 use chain_of_custody::entry::Salt;
 use chain_of_custody::ids::EventId;

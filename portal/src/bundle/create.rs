@@ -27,10 +27,11 @@ use storage::objects::ObjectStore;
 use super::disclose::{allows, disclosed};
 use super::gather::{self, Held};
 use super::output::{Stopped, Writing};
-use super::page::{Page, Row, length, size, uk_time};
+use super::page::{Page, Row};
 use super::plan::bundle_name;
 use super::request::{BundleError, BundleRequest};
 use crate::random_salt;
+use crate::words::{UkTime, length, size};
 
 /// Who hands over, as the page says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,7 +279,7 @@ impl Maker {
             contact: &self.force.contact,
             recipient: &request.recipient,
             purpose: request.purpose.in_words(),
-            made_on: uk_time(at),
+            made_on: UkTime::from(at).line(),
             case_reference: request.case_reference.as_deref().unwrap_or_default(),
             rows: held
                 .iter()
@@ -416,12 +417,12 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
     Row {
         reference: held.asked.reference.clone().unwrap_or_else(|| format!("Item {number}")),
         description: held.asked.description.clone().unwrap_or_else(|| name.to_owned()),
-        recorded: recorded.map(uk_time).unwrap_or_default(),
+        recorded: recorded.map(|at| UkTime::from(at).line()).unwrap_or_default(),
         length: media("duration-us")
             .and_then(|value| value.as_i64())
             .map(length)
             .unwrap_or_default(),
-        received: uk_time(record.received_at),
+        received: UkTime::from(record.received_at).line(),
         original: held.path.clone(),
         size: size(record.size_bytes),
         original_plays: held.original_plays,

@@ -1,0 +1,384 @@
+//! One item: what can be watched, what is known and what is not, and everything that happened to it.
+
+use askama::Template;
+use axum::extract::{Form, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect};
+use chain_of_custody::ids::LeafIndex;
+use serde::Deserialize;
+
+use super::Pages;
+use super::cases::FieldError;
+use super::frame::{Frame, Section};
+use super::items::{Choice, source, tags, title};
+use super::media::item_named;
+use super::visit::{Answer, Visitor, page as rendered};
+use crate::words::{Recorded, Tag, UkTime, length, size};
+use crate::service::{
+    Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, RequestKey,
+    ServiceError,
+};
+
+/// Longer texts get a box of their own, which can be scrolled.
+const LONG_CHARS: usize = 300;
+
+#[derive(Template)]
+#[template(path = "pages/item.html")]
+struct ItemPage {
+    frame: Frame,
+    errors: Vec<FieldError>,
+    title: String,
+    tags: Vec<Tag>,
+    warnings: Vec<String>,
+    player: Option<Player>,
+    no_player: &'static str,
+    original: Original,
+    recorded: Option<Recorded>,
+    received: UkTime,
+    known: Vec<KnownRow>,
+    receipt: Receipt,
+    facts: Vec<Fact>,
+    derivatives: Vec<Made>,
+    no_derivatives: &'static str,
+    failures: Vec<String>,
+    events: Vec<EventRow>,
+    more_events: Option<String>,
+    cases: Vec<CaseLink>,
+    linkable: Vec<Choice>,
+    link_action: String,
+    key: String,
+}
+
+/// The viewing copy.
+struct Player {
+    source: String,
+    poster: Option<String>,
+    length: String,
+}
+
+struct Original {
+    href: String,
+    size: String,
+    offered: bool,
+}
+
+struct KnownRow {
+    about: &'static str,
+    says: String,
+    mark: &'static str,
+}
+
+struct Receipt {
+    says: &'static str,
+    proof: String,
+    text: String,
+}
+
+struct Fact {
+    name: &'static str,
+    value: String,
+    code: bool,
+}
+
+struct Made {
+    what: &'static str,
+    made_by: String,
+    size: String,
+    sha256: String,
+}
+
+pub(super) struct EventRow {
+    at: UkTime,
+    says: String,
+    who: String,
+    entry: u64,
+    published: bool,
+}
+
+struct CaseLink {
+    href: String,
+    reference: String,
+    title: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Where {
+    /// Events behind this entry.
+    events_after: String,
+}
+
+/// A form that puts an item into a case.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LinkForm {
+    form_token: String,
+    key: String,
+    case: String,
+    exhibit_reference: String,
+}
+
+/// `/items/{item}`.
+pub(super) async fn page(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Query(query): Query<Where>,
+) -> Answer {
+    let after = query.events_after.parse().ok().map(LeafIndex);
+    show(&pages, &visitor, &item, after, Vec::new()).await
+}
+
+/// Puts the item into a case of theirs. Sent twice, it is linked once.
+pub(super) async fn link(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(named): Path<String>,
+    Form(form): Form<LinkForm>,
+) -> Answer {
+    visitor.sent(&form.form_token)?;
+    let item = item_named(&pages, &visitor, &named).await?;
+    let Ok(case) = form.case.parse() else {
+        return Ok(pages.service.no_such_thing(visitor.person()).await?);
+    };
+    let key = RequestKey::new(&form.key).map_err(ServiceError::from)?;
+    let reference = Some(form.exhibit_reference.as_str());
+    match pages.service.link_item(visitor.person(), case, item, reference, &key).await {
+        Ok(()) => Ok(Redirect::to(&format!("/items/{item}#cases")).into_response()),
+        Err(ServiceError::Malformed(malformed)) => {
+            let errors = vec![FieldError::of(&malformed)];
+            show(&pages, &visitor, &named, None, errors).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn show(
+    pages: &Pages,
+    visitor: &Visitor,
+    named: &str,
+    after: Option<LeafIndex>,
+    errors: Vec<FieldError>,
+) -> Answer {
+    let item = item_named(pages, visitor, named).await?;
+    let (service, person) = (&pages.service, visitor.person());
+    let detail = service.item(person, item).await?;
+    let events = service.item_events(person, item, after).await?;
+    let devices = service.device_names(person).await?;
+    let mine = service.cases(person).await?;
+    let is_in = |case| detail.cases.iter().any(|linked| linked.case == case);
+    let linkable = mine.iter().filter(|case| !is_in(case.case)).map(|case| Choice {
+        value: case.case.to_string(),
+        words: format!("{}: {}", case.reference, case.title),
+        chosen: false,
+    });
+    let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let linkable = linkable.collect();
+    let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices);
+    rendered(status, &ItemPage { errors, linkable, ..page })
+}
+
+impl ItemPage {
+    fn new(frame: Frame, detail: &ItemDetail, events: &EventsPage, devices: &[DeviceName]) -> Self {
+        let summary = &detail.summary;
+        let item = summary.item;
+        let media = |kind| format!("/media/{item}/{kind}");
+        let length = summary.duration_us.map(length).unwrap_or_default();
+        Self {
+            frame,
+            errors: Vec::new(),
+            title: title(summary),
+            tags: tags(summary),
+            warnings: warnings(detail),
+            player: summary.has_proxy.then(|| Player {
+                source: media("proxy"),
+                poster: summary.has_poster.then(|| media("poster")),
+                length,
+            }),
+            no_player: no_player(detail),
+            original: Original {
+                href: media("original"),
+                size: size(summary.size_bytes),
+                offered: summary.state != "disposed",
+            },
+            recorded: Recorded::from_claim(&summary.captured_claimed),
+            received: summary.received_at.into(),
+            known: detail.known.iter().map(KnownRow::new).collect(),
+            receipt: Receipt::new(detail),
+            facts: facts(detail, devices),
+            derivatives: detail.derivatives.iter().map(Made::new).collect(),
+            no_derivatives: no_derivatives(detail),
+            failures: detail.failures.iter().map(failure).collect(),
+            events: events.events.iter().map(EventRow::new).collect(),
+            more_events: events
+                .next_after
+                .map(|after| format!("/items/{item}?events_after={}#continuity", after.0)),
+            cases: detail
+                .cases
+                .iter()
+                .map(|case| CaseLink {
+                    href: format!("/cases/{}", case.case),
+                    reference: case.reference.clone(),
+                    title: case.title.clone(),
+                })
+                .collect(),
+            linkable: Vec::new(),
+            link_action: format!("/items/{item}/cases"),
+            key: RequestKey::fresh().as_str().to_owned(),
+        }
+    }
+}
+
+fn warnings(detail: &ItemDetail) -> Vec<String> {
+    let summary = &detail.summary;
+    let mut warnings = Vec::new();
+    if !summary.fault.is_empty() {
+        warnings.push("What is stored could not be read as it was received. It is not shown until it is whole again.".to_owned());
+    }
+    if summary.state == "quarantined" {
+        warnings.push("In quarantine: the bytes are kept as they came, but something that was said about them is not \
+             so. A person has to decide about it; until then it is used for nothing.".to_owned());
+    }
+    if summary.restricted {
+        warnings.push("Restricted: only people named for it may see it. It has no picture in lists and leaves in a bundle \
+             only when a named person authorises it.".to_owned());
+    }
+    warnings
+}
+
+fn no_player(detail: &ItemDetail) -> &'static str {
+    let failed = detail.failures.iter().any(|f| f.kind == "proxy" || f.kind == "probe");
+    match detail.summary.state.as_str() {
+        "quarantined" => "There is no viewing copy: nothing is made from what is in quarantine.",
+        "disposed" => "There is nothing to watch: this item was disposed of.",
+        _ if failed => "There is no viewing copy: it could not be made. The original is kept as it came. Why, as far as it is \
+             known, stands under “Made from it”.",
+        _ if detail.summary.restricted => "There is no viewing copy: nothing is made from what is restricted.",
+        _ => "There is no viewing copy yet. It is made as soon as a place is free: load this page again in a minute.",
+    }
+}
+
+fn no_derivatives(detail: &ItemDetail) -> &'static str {
+    if detail.failures.is_empty() { "Nothing yet." } else { "Nothing could be made from it." }
+}
+
+fn facts(detail: &ItemDetail, devices: &[DeviceName]) -> Vec<Fact> {
+    let summary = &detail.summary;
+    let given = |text: &str| match text {
+        "" | "-" => "not given".to_owned(),
+        text => text.to_owned(),
+    };
+    let text = |name, value| Fact { name, value, code: false };
+    let code = |name, value| Fact { name, value, code: true };
+    vec![
+        text("Name as given", given(&summary.name)),
+        text("Size", format!("{} ({} bytes)", size(summary.size_bytes), summary.size_bytes)),
+        code("SHA-256", detail.digests.sha256.to_string()),
+        code("BLAKE3", detail.digests.blake3.to_string()),
+        text("Came from", source(&summary.device, devices)),
+        text("Camera, as claimed", given(&summary.camera)),
+        text("Recording, as claimed", given(&summary.recording)),
+        text("Disclosure", disclosure(&summary.disclosure_status).to_owned()),
+        code("Item", summary.item.to_string()),
+    ]
+}
+
+fn disclosure(status: &str) -> &'static str {
+    match status {
+        "served" => "served as evidence",
+        "unused" => "unused material",
+        "unused-sensitive" => "unused material, sensitive",
+        "restricted" => "restricted",
+        _ => "not assessed yet",
+    }
+}
+
+fn failure(failure: &Failure) -> String {
+    let what = kind(&failure.kind);
+    let reason = if failure.reason.is_empty() { &failure.reason_code } else { &failure.reason };
+    format!("{what} could not be made. The program said: {reason}. The original is not touched by this.")
+}
+
+fn kind(kind: &str) -> &'static str {
+    match kind {
+        "proxy" => "Viewing copy",
+        "poster" => "Picture for lists",
+        "probe" => "Technical description",
+        _ => "Derivative",
+    }
+}
+
+impl KnownRow {
+    fn new(known: &Known) -> Self {
+        let about = match known.about {
+            "camera-signature" => "Camera signature",
+            "clock" => "This server’s clock",
+            "copies" => "Copies",
+            "verified" => "Read again",
+            "master" => "Master",
+            "state" => "State",
+            "fault" => "Storage",
+            "receipt" => "What the receipt rests on",
+            "derivatives" => "Viewing copy",
+            _ => "Also",
+        };
+        let mark = match known.standing {
+            "bad" => "red",
+            "good" => "green",
+            _ => "grey",
+        };
+        Self { about, says: known.says.clone(), mark }
+    }
+
+    fn standing(&self) -> &'static str {
+        match self.mark {
+            "red" => "Wrong",
+            "green" => "Known",
+            _ => "Open",
+        }
+    }
+}
+
+impl Receipt {
+    fn new(detail: &ItemDetail) -> Self {
+        let item = detail.summary.item;
+        let says = if detail.summary.state == "quarantined" {
+            "Signed by the force: the bytes came and are kept, in quarantine. It allows nobody to wipe the camera."
+        } else {
+            "Signed by the force: these bytes are held here, unaltered, from the time above on. Anybody can check it without \
+             this system and without a network."
+        };
+        let address = |form| format!("/items/{item}/receipt?form={form}");
+        Self { says, proof: address("proof"), text: address("text") }
+    }
+}
+
+impl Fact {
+    fn is_long(&self) -> bool {
+        self.value.chars().count() > LONG_CHARS
+    }
+}
+
+impl Made {
+    fn new(derivative: &Derivative) -> Self {
+        Self {
+            what: kind(&derivative.kind),
+            made_by: made_with(&derivative.recipe),
+            size: size(derivative.size_bytes),
+            sha256: derivative.digests.sha256.to_string(),
+        }
+    }
+}
+
+impl EventRow {
+    pub(super) fn new(event: &EventInWords) -> Self {
+        Self {
+            at: event.at.into(),
+            says: event.says.clone(),
+            who: event.who.clone(),
+            entry: event.leaf_index.0,
+            published: event.published,
+        }
+    }
+}
+

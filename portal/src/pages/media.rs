@@ -1,0 +1,90 @@
+//! Footage for the player, posters for lists, originals and receipts to save.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::response::IntoResponse;
+use chain_of_custody::ids::ItemId;
+use serde::Deserialize;
+
+use super::Pages;
+use super::problem::Problem;
+use super::visit::{Answer, Visitor};
+use crate::ranges;
+use crate::service::Statement;
+
+pub(super) async fn proxy(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let item = item_named(&pages, &visitor, &item).await?;
+    let media = pages.service.proxy(visitor.person(), item).await?;
+    Ok(ranges::reply(&media, &method, &headers)?)
+}
+
+pub(super) async fn poster(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let item = item_named(&pages, &visitor, &item).await?;
+    let media = pages.service.poster(visitor.person(), item).await?;
+    Ok(ranges::reply(&media, &method, &headers)?)
+}
+
+pub(super) async fn original(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let item = item_named(&pages, &visitor, &item).await?;
+    let fetch = ranges::fetch_of(&method, &headers);
+    let media = pages.service.original(visitor.person(), item, fetch).await?;
+    Ok(ranges::reply(&media, &method, &headers)?)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ReceiptForm {
+    /// `text` for people; the proof otherwise.
+    #[serde(default)]
+    form: String,
+}
+
+/// The receipt, as a file.
+pub(super) async fn receipt(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Query(query): Query<ReceiptForm>,
+) -> Answer {
+    let item = item_named(&pages, &visitor, &item).await?;
+    let (statement, extension) = match query.form.as_str() {
+        "text" => (Statement::Text, "txt"),
+        _ => (Statement::Proof, "tlog-proof"),
+    };
+    let receipt = pages.service.receipt(visitor.person(), item, statement).await?;
+    let save_as = format!("attachment; filename=\"receipt-{item}.{extension}\"");
+    let said = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, save_as),
+    ];
+    Ok((said, receipt).into_response())
+}
+
+/// The item that an address names; one that names none is an attempt like any other.
+pub(super) async fn item_named(
+    pages: &Pages,
+    visitor: &Visitor,
+    text: &str,
+) -> Result<ItemId, Problem> {
+    match text.parse() {
+        Ok(item) => Ok(item),
+        Err(_) => Ok(pages.service.no_such_thing(visitor.person()).await?),
+    }
+}

@@ -1,0 +1,125 @@
+//! Who asks: the session of a request's cookie, and what a handler needs to answer a person.
+
+use askama::Template;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+
+use super::Pages;
+use super::frame::{Frame, Section};
+use super::problem::{self, Problem};
+use crate::access::{Person, Session};
+
+/// The session's cookie.
+pub(super) const COOKIE: &str = "exhibit_session";
+
+/// What a handler answers with.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// Somebody who is signed in, and the page they look at.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor {
+    pub(super) session: Session,
+    force: String,
+}
+
+impl Visitor {
+    pub(super) fn person(&self) -> &Person {
+        &self.session.person
+    }
+
+    pub(super) fn frame(&self, section: Section) -> Frame {
+        Frame::new(&self.force, Some(&self.session), section)
+    }
+
+    /// A form of another session, or of none, changes nothing.
+    pub(super) fn sent(&self, form_token: &str) -> Result<(), Problem> {
+        self.session.accepts_form(form_token).then_some(()).ok_or_else(Problem::form_out_of_date)
+    }
+}
+
+/// A rendered page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Answer {
+    match template.render() {
+        Ok(html) => Ok((status, Html(html)).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "rendering a page");
+            Err(Problem::internal())
+        }
+    }
+}
+
+/// Finds the session, counts the request, and turns whatever went wrong into a page in words.
+pub(super) async fn recognise(
+    State(pages): State<Pages>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let session = match find(&pages, request.headers()).await {
+        Ok(session) => session,
+        Err(problem) => return problem.render(&Frame::new(&pages.force, None, Section::None)),
+    };
+    let visitor =
+        session.clone().map(|session| Visitor { session, force: pages.force.clone() });
+    request.extensions_mut().insert(visitor);
+    let response = next.run(request).await;
+    let frame = Frame::new(&pages.force, session.as_ref(), Section::None);
+    problem::in_words(response, &frame)
+}
+
+async fn find(pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
+    let Some(token) = cookie(headers) else { return Ok(None) };
+    let access = pages.service.access();
+    let session = access.session(token).await.map_err(|error| Problem::from_access(&error))?;
+    if let Some(session) = &session {
+        access.count_request(&session.person).map_err(Problem::too_many)?;
+    }
+    Ok(session)
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let headers = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = headers.flat_map(|header| header.split(';'));
+    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let visitor = parts.extensions.get::<Option<Self>>().cloned().flatten();
+        visitor.ok_or_else(Problem::not_signed_in)
+    }
+}
+
+impl<S: Sync> axum::extract::OptionalFromRequestParts<S> for Visitor {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Option<Self>, std::convert::Infallible> {
+        Ok(parts.extensions.get::<Option<Self>>().cloned().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_session_is_found_among_cookies() {
+        let find = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::from_static(text));
+            cookie(&headers).map(str::to_owned)
+        };
+        assert_eq!(find("a=b; exhibit_session=abc; c=d").as_deref(), Some("abc"));
+        assert_eq!(find("exhibit_sessions=abc"), None);
+        assert_eq!(find("xexhibit_session=abc"), None);
+    }
+}
