@@ -8,7 +8,9 @@ fn main() {
     for file in ["web/dist/exhibit.css", "web/dist/exhibit.css.gz"] {
         println!("cargo::rerun-if-changed={file}");
         if !Path::new(file).exists() {
-            println!("cargo::error=portal/{file} is not built yet: run `scripts/setup build` first (`make build` does)");
+            println!(
+                "cargo::error=portal/{file} is not built yet: run `scripts/setup build` first (`make build` does)"
+            );
         }
     }
 }

@@ -40,7 +40,11 @@ impl From<Timestamp> for UkTime {
 impl UkTime {
     /// On one line: `22 November 2026, 18:04:05 GMT (18:04:05 UTC)`.
     pub(crate) fn line(&self) -> String {
-        if self.utc.is_empty() { self.local.clone() } else { format!("{} ({})", self.local, self.utc) }
+        if self.utc.is_empty() {
+            self.local.clone()
+        } else {
+            format!("{} ({})", self.local, self.utc)
+        }
     }
 }
 
@@ -105,9 +109,15 @@ mod tests {
     #[test]
     fn times_say_their_zone() {
         let said = |text: &str| UkTime::from(text.parse::<Timestamp>().unwrap()).line();
-        assert_eq!(said("2026-11-22T18:04:05.123Z"), "22 November 2026, 18:04:05 GMT (18:04:05 UTC)");
+        assert_eq!(
+            said("2026-11-22T18:04:05.123Z"),
+            "22 November 2026, 18:04:05 GMT (18:04:05 UTC)"
+        );
         assert_eq!(said("2026-07-01T12:00:00.900Z"), "1 July 2026, 13:00:00 BST (12:00:00 UTC)");
-        assert_eq!(said("2026-06-30T23:30:00.000Z"), "1 July 2026, 00:30:00 BST (30 June, 23:30:00 UTC)");
+        assert_eq!(
+            said("2026-06-30T23:30:00.000Z"),
+            "1 July 2026, 00:30:00 BST (30 June, 23:30:00 UTC)"
+        );
     }
 
     #[test]

@@ -15,9 +15,7 @@ use super::frame::{Frame, Section};
 use super::items::title;
 use super::visit::{Answer, Visitor, page as rendered};
 use crate::bundle::{Authorisation, MAX_TEXT_CHARS, Purpose};
-use crate::service::{
-    BundleOrder, CaseDetail, LinkedItem, OrderedItem, RequestKey, ServiceError,
-};
+use crate::service::{BundleOrder, CaseDetail, LinkedItem, OrderedItem, RequestKey, ServiceError};
 
 /// Bytes of a bundle that are read at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -135,7 +133,9 @@ pub(super) async fn download(
 }
 
 fn needs_authorisation(reasons: Vec<String>) -> Vec<FieldError> {
-    let say = |reason| FieldError::new("authorised_by", format!("A named person has to authorise this: {reason}"));
+    let say = |reason| {
+        FieldError::new("authorised_by", format!("A named person has to authorise this: {reason}"))
+    };
     reasons.into_iter().map(say).collect()
 }
 
@@ -173,10 +173,7 @@ impl Order {
         order
     }
 
-    fn checked(
-        &self,
-        case: chain_of_custody::ids::CaseId,
-    ) -> Result<BundleOrder, Vec<FieldError>> {
+    fn checked(&self, case: chain_of_custody::ids::CaseId) -> Result<BundleOrder, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut wrong = |field: &str, words: &str| errors.push(FieldError::new(field, words));
         let items: Option<Vec<OrderedItem>> = self.items.iter().map(Chosen::ordered).collect();
@@ -197,7 +194,11 @@ impl Order {
         if !by.is_empty() && reason.is_empty() {
             wrong("reason", "Say why they authorise it");
         }
-        let texts = [("recipient", &self.recipient), ("authorised_by", &self.authorised_by), ("reason", &self.reason)];
+        let texts = [
+            ("recipient", &self.recipient),
+            ("authorised_by", &self.authorised_by),
+            ("reason", &self.reason),
+        ];
         for (field, text) in texts {
             if text.chars().count() > MAX_TEXT_CHARS {
                 wrong(field, &format!("This is longer than {MAX_TEXT_CHARS} characters"));
@@ -320,7 +321,8 @@ mod tests {
         let errors = order.checked(case).unwrap_err();
         let fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(fields, ["items", "purpose", "recipient", "reason"]);
-        let whole = [("item", ITEM), ("purpose", "cps"), ("recipient", " CPS "), ("completeness", "on")];
+        let whole =
+            [("item", ITEM), ("purpose", "cps"), ("recipient", " CPS "), ("completeness", "on")];
         let order = Order::read(pairs(&whole)).checked(case).unwrap();
         assert_eq!((order.recipient.as_str(), order.completeness), ("CPS", true));
         assert_eq!((order.items.len(), order.authorised), (1, None));

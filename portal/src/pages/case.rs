@@ -14,8 +14,8 @@ use super::item::EventRow;
 use super::items::ItemRow;
 use super::problem::Problem;
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::words::{UkTime, size};
 use crate::service::{BundleView, CaseDetail, EventsPage, RequestKey, ServiceError};
+use crate::words::{UkTime, size};
 
 #[derive(Template)]
 #[template(path = "pages/case.html")]
@@ -198,7 +198,8 @@ impl CasePage {
             members_action: format!("/cases/{case}/members"),
             number: String::new(),
             events: events.events.iter().map(EventRow::new).collect(),
-            more_events: more.map(|after| format!("/cases/{case}?events_after={}#continuity", after.0)),
+            more_events: more
+                .map(|after| format!("/cases/{case}?events_after={}#continuity", after.0)),
             key: RequestKey::fresh().as_str().to_owned(),
         }
     }

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::Pages;
 use super::frame::{Frame, Section};
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::words::UkTime;
 use crate::access::Malformed;
 use crate::service::{NewCase, RequestKey, ServiceError};
+use crate::words::UkTime;
 
 /// What is wrong with a form: the field's name leads to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +97,7 @@ pub(super) async fn open(
     }
 }
 
-async fn show(
-    pages: &Pages,
-    visitor: &Visitor,
-    form: OpenForm,
-    errors: Vec<FieldError>,
-) -> Answer {
+async fn show(pages: &Pages, visitor: &Visitor, form: OpenForm, errors: Vec<FieldError>) -> Answer {
     let cases = pages.service.cases(visitor.person()).await?;
     let row = |case: crate::service::CaseSummary| CaseRow {
         href: format!("/cases/{}", case.case),

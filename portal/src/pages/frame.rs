@@ -36,13 +36,6 @@ pub(super) struct MenuLink {
     pub(super) active: bool,
 }
 
-/// Lets a template show a link: where to, and its words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) href: String,
-    pub(super) words: String,
-}
-
 impl Frame {
     pub(super) fn new(force: &str, session: Option<&Session>, section: Section) -> Self {
         let signed_in = session.map(|session| {

@@ -13,11 +13,11 @@ use super::frame::{Frame, Section};
 use super::items::{Choice, source, tags, title};
 use super::media::item_named;
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::words::{Recorded, Tag, UkTime, length, size};
 use crate::service::{
     Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, RequestKey,
     ServiceError,
 };
+use crate::words::{Recorded, Tag, UkTime, length, size};
 
 /// Longer texts get a box of their own, which can be scrolled.
 const LONG_CHARS: usize = 300;
@@ -87,12 +87,13 @@ struct Made {
     sha256: String,
 }
 
+/// A line of a continuity.
 pub(super) struct EventRow {
-    at: UkTime,
-    says: String,
-    who: String,
-    entry: u64,
-    published: bool,
+    pub(super) at: UkTime,
+    pub(super) says: String,
+    pub(super) who: String,
+    pub(super) entry: u64,
+    pub(super) published: bool,
 }
 
 struct CaseLink {
@@ -251,10 +252,16 @@ fn no_player(detail: &ItemDetail) -> &'static str {
     match detail.summary.state.as_str() {
         "quarantined" => "There is no viewing copy: nothing is made from what is in quarantine.",
         "disposed" => "There is nothing to watch: this item was disposed of.",
-        _ if failed => "There is no viewing copy: it could not be made. The original is kept as it came. Why, as far as it is \
-             known, stands under “Made from it”.",
-        _ if detail.summary.restricted => "There is no viewing copy: nothing is made from what is restricted.",
-        _ => "There is no viewing copy yet. It is made as soon as a place is free: load this page again in a minute.",
+        _ if failed => {
+            "There is no viewing copy: it could not be made. The original is kept as it came. Why, as far as it is \
+             known, stands under “Made from it”."
+        }
+        _ if detail.summary.restricted => {
+            "There is no viewing copy: nothing is made from what is restricted."
+        }
+        _ => {
+            "There is no viewing copy yet. It is made as soon as a place is free: load this page again in a minute."
+        }
     }
 }
 
@@ -296,7 +303,9 @@ fn disclosure(status: &str) -> &'static str {
 fn failure(failure: &Failure) -> String {
     let what = kind(&failure.kind);
     let reason = if failure.reason.is_empty() { &failure.reason_code } else { &failure.reason };
-    format!("{what} could not be made. The program said: {reason}. The original is not touched by this.")
+    format!(
+        "{what} could not be made. The program said: {reason}. The original is not touched by this."
+    )
 }
 
 fn kind(kind: &str) -> &'static str {
@@ -306,6 +315,19 @@ fn kind(kind: &str) -> &'static str {
         "probe" => "Technical description",
         _ => "Derivative",
     }
+}
+
+/// Program, version and codecs, as the recipe has them.
+fn made_with(recipe: &serde_json::Value) -> String {
+    if recipe["outcome"] == "original-is-proxy" {
+        return "Nothing: browsers play the original as it is".to_owned();
+    }
+    let made_with = &recipe["made-with"];
+    let text = |key: &str| made_with[key].as_str().unwrap_or_default();
+    let codecs = made_with["codecs"].as_object().into_iter().flatten();
+    let codecs = codecs.filter_map(|(_, how)| how.as_str()?.split_whitespace().next());
+    let parts = [format!("{} {}", text("program"), text("version"))];
+    parts.into_iter().chain(codecs.map(str::to_owned)).collect::<Vec<_>>().join(", ")
 }
 
 impl KnownRow {
@@ -381,4 +403,3 @@ impl EventRow {
         }
     }
 }
-

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::frame::{Frame, Section};
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::words::{Recorded, Tag, UkTime, length, size, uk_day};
 use super::{Pages, operator};
 use crate::access::Role;
 use crate::service::{DeviceName, ItemSummary, ItemsQuery, MAX_SEARCH_CHARS};
+use crate::words::{Recorded, Tag, UkTime, length, size, uk_day};
 
 /// What somebody looks for, as the form sends it. Everything may be empty.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -157,7 +157,8 @@ impl Looking {
         ];
         let encode = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
         let asked = asked.into_iter().filter(|(_, value)| !value.is_empty());
-        let query: Vec<_> = asked.map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let query: Vec<_> =
+            asked.map(|(name, value)| format!("{name}={}", encode(value))).collect();
         if query.is_empty() { "/".to_owned() } else { format!("/?{}", query.join("&")) }
     }
 }
@@ -233,7 +234,8 @@ mod tests {
 
     #[test]
     fn addresses_keep_what_was_asked() {
-        let looking = Looking { text: "a&b <x>".into(), to: "2026-11-22".into(), ..Default::default() };
+        let looking =
+            Looking { text: "a&b <x>".into(), to: "2026-11-22".into(), ..Default::default() };
         assert_eq!(looking.address(None), "/?text=a%26b%20%3Cx%3E&to=2026%2D11%2D22");
         let next = looking.address(Some(LeafIndex(7)));
         assert_eq!(next, "/?text=a%26b%20%3Cx%3E&to=2026%2D11%2D22&after=7");

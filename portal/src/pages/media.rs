@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Pages;
 use super::problem::Problem;
 use super::visit::{Answer, Visitor};
-use crate::ranges;
+use crate::door;
 use crate::service::Statement;
 
 pub(super) async fn proxy(
@@ -21,7 +21,7 @@ pub(super) async fn proxy(
 ) -> Answer {
     let item = item_named(&pages, &visitor, &item).await?;
     let media = pages.service.proxy(visitor.person(), item).await?;
-    Ok(ranges::reply(&media, &method, &headers)?)
+    Ok(door::bytes(&media, &method, &headers))
 }
 
 pub(super) async fn poster(
@@ -33,7 +33,7 @@ pub(super) async fn poster(
 ) -> Answer {
     let item = item_named(&pages, &visitor, &item).await?;
     let media = pages.service.poster(visitor.person(), item).await?;
-    Ok(ranges::reply(&media, &method, &headers)?)
+    Ok(door::bytes(&media, &method, &headers))
 }
 
 pub(super) async fn original(
@@ -44,9 +44,9 @@ pub(super) async fn original(
     headers: HeaderMap,
 ) -> Answer {
     let item = item_named(&pages, &visitor, &item).await?;
-    let fetch = ranges::fetch_of(&method, &headers);
+    let fetch = door::fetch(&method, &headers);
     let media = pages.service.original(visitor.person(), item, fetch).await?;
-    Ok(ranges::reply(&media, &method, &headers)?)
+    Ok(door::bytes(&media, &method, &headers))
 }
 
 #[derive(Debug, Deserialize)]

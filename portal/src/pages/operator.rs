@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use super::Pages;
 use super::frame::{Frame, Section};
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::words::{UkTime, size};
 use crate::service::{DeviceView, Overview};
+use crate::words::{UkTime, size};
 
 #[derive(Template)]
 #[template(path = "pages/operator.html")]

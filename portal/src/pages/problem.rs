@@ -4,11 +4,12 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::frame::{Frame, Link};
+use super::frame::Frame;
 use crate::access::{AccessError, SignInError, TooMany};
 use crate::service::ServiceError;
 
-const ASK_OPERATOR: &str = "Tell whoever runs this system at your force, with the time at which it happened.";
+const ASK_OPERATOR: &str =
+    "Tell whoever runs this system at your force, with the time at which it happened.";
 
 /// An answer that is not what was asked for.
 #[derive(Debug, Clone)]
@@ -17,7 +18,8 @@ pub(super) struct Problem {
     title: &'static str,
     what: Vec<String>,
     next: Vec<String>,
-    link: Option<Link>,
+    /// With a link to the start page.
+    start_page: bool,
     retry_after_s: Option<u64>,
 }
 
@@ -28,7 +30,7 @@ struct Page<'a> {
     title: &'a str,
     what: &'a [String],
     next: &'a [String],
-    link: Option<&'a Link>,
+    start_page: bool,
 }
 
 /// For addresses that no route takes.
@@ -64,17 +66,24 @@ impl IntoResponse for Problem {
 impl Problem {
     fn new(status: StatusCode, title: &'static str, what: &[&str], next: &[&str]) -> Self {
         let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Self { status, title, what: own(what), next: own(next), link: None, retry_after_s: None }
+        Self {
+            status,
+            title,
+            what: own(what),
+            next: own(next),
+            start_page: false,
+            retry_after_s: None,
+        }
     }
 
-    fn with_link(self, href: &str, words: &str) -> Self {
-        Self { link: Some(Link { href: href.to_owned(), words: words.to_owned() }), ..self }
+    fn with_start_page(self) -> Self {
+        Self { start_page: true, ..self }
     }
 
     /// The page itself.
     pub(super) fn render(&self, frame: &Frame) -> Response {
-        let Self { status, title, what, next, link, .. } = self;
-        let page = Page { frame, title, what, next, link: link.as_ref() };
+        let Self { status, title, what, next, start_page, .. } = self;
+        let page = Page { frame, title, what, next, start_page: *start_page };
         let html = page.render().unwrap_or_else(|error| {
             tracing::error!(%error, "rendering an error");
             String::new()
@@ -96,12 +105,14 @@ impl Problem {
             "Check the address, if you typed it.",
             "If you should see it, ask a member of its case to add you.",
         ];
-        Self::new(StatusCode::NOT_FOUND, "Page not found", &what, &next).with_link("/", "Start page")
+        Self::new(StatusCode::NOT_FOUND, "Page not found", &what, &next).with_start_page()
     }
 
     pub(super) fn not_signed_in() -> Self {
-        let what = ["This page is for people who are signed in. You stay signed in for up to 12 hours, or until you \
-             have done nothing for an hour."];
+        let what = [
+            "This page is for people who are signed in. You stay signed in for up to 12 hours, or until you \
+             have done nothing for an hour.",
+        ];
         let next = [
             "Open your sign-in link, if you have one that was not used yet.",
             "Else ask an operator of this system for a new one.",
@@ -110,17 +121,19 @@ impl Problem {
     }
 
     pub(super) fn form_out_of_date() -> Self {
-        let what = ["The form you sent was made before you signed in this time, or by another site. Nothing was changed."];
+        let what = [
+            "The form you sent was made before you signed in this time, or by another site. Nothing was changed.",
+        ];
         let next = ["Go back, load the page again, and send the form once more."];
-        Self::new(StatusCode::FORBIDDEN, "This form is out of date", &what, &next)
-            .with_link("/", "Start page")
+        Self::new(StatusCode::FORBIDDEN, "This form is out of date", &what, &next).with_start_page()
     }
 
     pub(super) fn internal() -> Self {
-        let what = ["Something failed here. It is not your doing, and nothing that is held is lost."];
+        let what =
+            ["Something failed here. It is not your doing, and nothing that is held is lost."];
         let next = ["Try again in a minute.", ASK_OPERATOR];
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong", &what, &next)
-            .with_link("/", "Start page")
+            .with_start_page()
     }
 
     pub(super) fn too_many(error: TooMany) -> Self {
@@ -147,9 +160,11 @@ impl Problem {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Self::not_found(),
             StatusCode::UNAUTHORIZED => Self::not_signed_in(),
             _ if status.is_client_error() => {
-                let what = ["What was sent cannot be read as this page's form or address. Nothing was changed."];
+                let what = [
+                    "What was sent cannot be read as this page's form or address. Nothing was changed.",
+                ];
                 let next = ["Go back, load the page again, and fill it in once more."];
-                Self::new(status, "This cannot be read", &what, &next).with_link("/", "Start page")
+                Self::new(status, "This cannot be read", &what, &next).with_start_page()
             }
             _ => Self { status, ..Self::internal() },
         }
@@ -161,20 +176,25 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::NotFound => Self::not_found(),
             ServiceError::NotForRole => {
-                let what = ["Operators run the system and see no footage. Nothing was shown, and the attempt is recorded."];
-                let next = ["If you work with footage, ask for an account as an investigator: nobody has both."];
+                let what = [
+                    "Operators run the system and see no footage. Nothing was shown, and the attempt is recorded.",
+                ];
+                let next = [
+                    "If you work with footage, ask for an account as an investigator: nobody has both.",
+                ];
                 Self::new(StatusCode::FORBIDDEN, "Not for operators", &what, &next)
-                    .with_link("/", "Start page")
+                    .with_start_page()
             }
             ServiceError::Malformed(malformed) => {
                 let what = [malformed.to_string()];
                 let next = ["Go back and correct it. Nothing was changed."];
-                let problem =
-                    Self::new(StatusCode::BAD_REQUEST, "This cannot be read", &[], &next);
+                let problem = Self::new(StatusCode::BAD_REQUEST, "This cannot be read", &[], &next);
                 Self { what: what.into(), ..problem }
             }
             ServiceError::Conflict { why, .. } => {
-                let next = ["Go back, load the page again, and look at what stands now. Nothing was changed."];
+                let next = [
+                    "Go back, load the page again, and look at what stands now. Nothing was changed.",
+                ];
                 let problem =
                     Self::new(StatusCode::CONFLICT, "This does not fit what stands", &[], &next);
                 Self { what: vec![why], ..problem }
@@ -223,7 +243,9 @@ impl From<SignInError> for Problem {
         let ask = "Ask an operator of this system for a new link.";
         match error {
             SignInError::Unknown => {
-                let what = ["Nobody has this link. It may be mistyped or cut short, or a newer one was made for you."];
+                let what = [
+                    "Nobody has this link. It may be mistyped or cut short, or a newer one was made for you.",
+                ];
                 Self::new(
                     StatusCode::NOT_FOUND,
                     "This sign-in link is not known",
@@ -243,7 +265,7 @@ impl From<SignInError> for Problem {
                     ask,
                 ];
                 Self::new(StatusCode::GONE, "This sign-in link was used already", &what, &next)
-                    .with_link("/", "Start page")
+                    .with_start_page()
             }
             SignInError::TooMany(error) => Self::too_many(error),
             SignInError::Ledger(error) => ServiceError::CannotRecord(error).into(),

@@ -1,18 +1,17 @@
 //! Signing in with a one-time link, and out. Looking at a link burns nothing: a person presses a button.
 
-use std::net::SocketAddr;
-
 use askama::Template;
-use axum::extract::{ConnectInfo, Form, Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Form, Path, State};
+use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::Pages;
 use super::frame::{Frame, Section};
 use super::problem::Problem;
-use super::visit::{Answer, COOKIE, Visitor, page as rendered};
-use super::Pages;
-use crate::access::{Role, SESSION_LIFE, SignInError};
+use super::visit::{Answer, Visitor, page as rendered};
+use crate::access::{Role, SignInError};
+use crate::door;
 
 #[derive(Template)]
 #[template(path = "pages/sign-in.html")]
@@ -39,10 +38,10 @@ pub(super) struct SignOut {
 /// The page with the button.
 pub(super) async fn page(
     State(pages): State<Pages>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    extensions: Extensions,
     Path(token): Path<String>,
 ) -> Answer {
-    let person = pages.service.access().look_at_link(&token, &peer.ip().to_string()).await?;
+    let person = pages.service.access().look_at_link(&token, &door::address(&extensions)).await?;
     let role = match person.role {
         Role::Operator => "an operator: you see devices, states and counts, and no footage",
         Role::Investigator => "an investigator",
@@ -62,18 +61,18 @@ pub(super) async fn page(
 /// The button.
 pub(super) async fn redeem(
     State(pages): State<Pages>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    extensions: Extensions,
     visitor: Option<Visitor>,
     Path(token): Path<String>,
 ) -> Answer {
-    let signed_in = match pages.service.access().redeem(&token, &peer.ip().to_string()).await {
+    let signed_in = match pages.service.access().redeem(&token, &door::address(&extensions)).await {
         Ok(signed_in) => signed_in,
         // The button was pressed twice: the first time it worked.
         Err(SignInError::Used) if visitor.is_some() => return Ok(Redirect::to("/").into_response()),
         Err(error) => return Err(error.into()),
     };
-    let cookie = cookie(signed_in.reveal(), SESSION_LIFE.as_secs(), pages.tls);
-    with_cookie(Redirect::to("/").into_response(), &cookie)
+    let cookie = door::set_cookie(signed_in.reveal(), pages.tls);
+    Ok(with_cookie(Redirect::to("/").into_response(), cookie))
 }
 
 /// Ends the session, here and on the server.
@@ -89,16 +88,10 @@ pub(super) async fn sign_out(
     }
     let frame = Frame::new(&pages.force, None, Section::None);
     let response = rendered(StatusCode::OK, &SignedOutPage { frame })?;
-    with_cookie(response, &cookie("", 0, pages.tls))
+    Ok(with_cookie(response, door::clear_cookie(pages.tls)))
 }
 
-fn cookie(token: &str, seconds: u64, tls: bool) -> String {
-    let secure = if tls { "; Secure" } else { "" };
-    format!("{COOKIE}={token}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}")
-}
-
-fn with_cookie(mut response: Response, cookie: &str) -> Answer {
-    let value = HeaderValue::from_str(cookie).map_err(|_| Problem::internal())?;
-    response.headers_mut().insert(header::SET_COOKIE, value);
-    Ok(response)
+fn with_cookie(mut response: Response, cookie: HeaderValue) -> Response {
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
 }

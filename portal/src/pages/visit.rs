@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
@@ -11,9 +11,7 @@ use super::Pages;
 use super::frame::{Frame, Section};
 use super::problem::{self, Problem};
 use crate::access::{Person, Session};
-
-/// The session's cookie.
-pub(super) const COOKIE: &str = "exhibit_session";
+use crate::door;
 
 /// What a handler answers with.
 pub(super) type Answer = Result<Response, Problem>;
@@ -61,8 +59,7 @@ pub(super) async fn recognise(
         Ok(session) => session,
         Err(problem) => return problem.render(&Frame::new(&pages.force, None, Section::None)),
     };
-    let visitor =
-        session.clone().map(|session| Visitor { session, force: pages.force.clone() });
+    let visitor = session.clone().map(|session| Visitor { session, force: pages.force.clone() });
     request.extensions_mut().insert(visitor);
     let response = next.run(request).await;
     let frame = Frame::new(&pages.force, session.as_ref(), Section::None);
@@ -70,19 +67,13 @@ pub(super) async fn recognise(
 }
 
 async fn find(pages: &Pages, headers: &HeaderMap) -> Result<Option<Session>, Problem> {
-    let Some(token) = cookie(headers) else { return Ok(None) };
+    let Some(token) = door::cookie_token(headers) else { return Ok(None) };
     let access = pages.service.access();
     let session = access.session(token).await.map_err(|error| Problem::from_access(&error))?;
     if let Some(session) = &session {
         access.count_request(&session.person).map_err(Problem::too_many)?;
     }
     Ok(session)
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let headers = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = headers.flat_map(|header| header.split(';'));
-    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
 impl<S: Sync> FromRequestParts<S> for Visitor {
@@ -102,24 +93,5 @@ impl<S: Sync> axum::extract::OptionalFromRequestParts<S> for Visitor {
         _: &S,
     ) -> Result<Option<Self>, std::convert::Infallible> {
         Ok(parts.extensions.get::<Option<Self>>().cloned().flatten())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn the_session_is_found_among_cookies() {
-        let find = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::COOKIE, HeaderValue::from_static(text));
-            cookie(&headers).map(str::to_owned)
-        };
-        assert_eq!(find("a=b; exhibit_session=abc; c=d").as_deref(), Some("abc"));
-        assert_eq!(find("exhibit_sessions=abc"), None);
-        assert_eq!(find("xexhibit_session=abc"), None);
     }
 }

@@ -293,6 +293,16 @@ impl Service {
         })
     }
 
+    /// What devices are called: for lists, and to choose from.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotForRole`] for operators, who have [`Service::overview`]; others.
+    pub async fn device_names(&self, person: &Person) -> Result<Vec<DeviceName>, ServiceError> {
+        self.investigators_only(person).await?;
+        let devices = self.records().devices().await?;
+        Ok(devices.into_iter().map(|d| DeviceName { device: d.device, name: d.name }).collect())
+    }
+
     /// An id that is none: the same answer as for one that nobody has.
     ///
     /// # Errors

@@ -232,6 +232,13 @@ pub struct BundleView {
     pub kept_until: Timestamp,
 }
 
+/// What a device is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceName {
+    pub device: chain_of_custody::ids::DeviceId,
+    pub name: String,
+}
+
 /// What an operator sees: devices, states, counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Overview {
