@@ -95,6 +95,13 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A sentence that begins with a capital letter.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + characters.as_str()
+}
+
 /// A mark beside a name: its words say it, its colour only repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tag {

@@ -197,7 +197,7 @@ impl CasePage {
             members: members.collect(),
             members_action: format!("/cases/{case}/members"),
             number: String::new(),
-            events: events.events.iter().map(EventRow::new).collect(),
+            events: events.events.iter().map(|event| EventRow::new(event, &[])).collect(),
             more_events: more
                 .map(|after| format!("/cases/{case}?events_after={}#continuity", after.0)),
             key: RequestKey::fresh().as_str().to_owned(),

@@ -17,7 +17,7 @@ use crate::service::{
     Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, RequestKey,
     ServiceError,
 };
-use crate::words::{Recorded, Tag, UkTime, length, size};
+use crate::words::{Recorded, Tag, UkTime, capitalised, length, size};
 
 /// Longer texts get a box of their own, which can be scrolled.
 const LONG_CHARS: usize = 300;
@@ -34,6 +34,7 @@ struct ItemPage {
     no_player: &'static str,
     original: Original,
     recorded: Option<Recorded>,
+    recorded_by: &'static str,
     received: UkTime,
     known: Vec<KnownRow>,
     receipt: Receipt,
@@ -54,6 +55,7 @@ struct Player {
     source: String,
     poster: Option<String>,
     length: String,
+    is_original: bool,
 }
 
 struct Original {
@@ -185,6 +187,7 @@ impl ItemPage {
         let item = summary.item;
         let media = |kind| format!("/media/{item}/{kind}");
         let length = summary.duration_us.map(length).unwrap_or_default();
+        let (recorded, recorded_by) = recorded(detail);
         Self {
             frame,
             errors: Vec::new(),
@@ -195,6 +198,7 @@ impl ItemPage {
                 source: media("proxy"),
                 poster: summary.has_poster.then(|| media("poster")),
                 length,
+                is_original: detail.derivatives.iter().any(is_original),
             }),
             no_player: no_player(detail),
             original: Original {
@@ -202,7 +206,8 @@ impl ItemPage {
                 size: size(summary.size_bytes),
                 offered: summary.state != "disposed",
             },
-            recorded: Recorded::from_claim(&summary.captured_claimed),
+            recorded,
+            recorded_by,
             received: summary.received_at.into(),
             known: detail.known.iter().map(KnownRow::new).collect(),
             receipt: Receipt::new(detail),
@@ -210,7 +215,7 @@ impl ItemPage {
             derivatives: detail.derivatives.iter().map(Made::new).collect(),
             no_derivatives: no_derivatives(detail),
             failures: detail.failures.iter().map(failure).collect(),
-            events: events.events.iter().map(EventRow::new).collect(),
+            events: events.events.iter().map(|event| EventRow::new(event, devices)).collect(),
             more_events: events
                 .next_after
                 .map(|after| format!("/items/{item}?events_after={}#continuity", after.0)),
@@ -228,6 +233,20 @@ impl ItemPage {
             key: RequestKey::fresh().as_str().to_owned(),
         }
     }
+}
+
+/// What a device said of the recording when it sent it, or else what stands in the file itself.
+fn recorded(detail: &ItemDetail) -> (Option<Recorded>, &'static str) {
+    if let Some(recorded) = Recorded::from_claim(&detail.summary.captured_claimed) {
+        return (Some(recorded), "The camera says so; nobody has compared its clock.");
+    }
+    let mut probes = detail.derivatives.iter().filter_map(|d| d.media["created-claimed"].as_str());
+    let recorded = probes.next().and_then(Recorded::from_claim);
+    (recorded, "So it stands in the file; nobody has compared the camera’s clock.")
+}
+
+fn is_original(derivative: &Derivative) -> bool {
+    derivative.kind == "proxy" && derivative.recipe["outcome"] == "original-is-proxy"
 }
 
 fn warnings(detail: &ItemDetail) -> Vec<String> {
@@ -277,7 +296,7 @@ fn facts(detail: &ItemDetail, devices: &[DeviceName]) -> Vec<Fact> {
     };
     let text = |name, value| Fact { name, value, code: false };
     let code = |name, value| Fact { name, value, code: true };
-    vec![
+    let mut facts = vec![
         text("Name as given", given(&summary.name)),
         text("Size", format!("{} ({} bytes)", size(summary.size_bytes), summary.size_bytes)),
         code("SHA-256", detail.digests.sha256.to_string()),
@@ -285,18 +304,22 @@ fn facts(detail: &ItemDetail, devices: &[DeviceName]) -> Vec<Fact> {
         text("Came from", source(&summary.device, devices)),
         text("Camera, as claimed", given(&summary.camera)),
         text("Recording, as claimed", given(&summary.recording)),
-        text("Disclosure", disclosure(&summary.disclosure_status).to_owned()),
         code("Item", summary.item.to_string()),
-    ]
+    ];
+    // What nobody has assessed stands under what is not known.
+    if let Some(said) = disclosure(&summary.disclosure_status) {
+        facts.push(text("Disclosure", said.to_owned()));
+    }
+    facts
 }
 
-fn disclosure(status: &str) -> &'static str {
+fn disclosure(status: &str) -> Option<&'static str> {
     match status {
-        "served" => "served as evidence",
-        "unused" => "unused material",
-        "unused-sensitive" => "unused material, sensitive",
-        "restricted" => "restricted",
-        _ => "not assessed yet",
+        "served" => Some("served as evidence"),
+        "unused" => Some("unused material"),
+        "unused-sensitive" => Some("unused material, sensitive"),
+        "restricted" => Some("restricted"),
+        _ => None,
     }
 }
 
@@ -341,7 +364,8 @@ impl KnownRow {
             "state" => "State",
             "fault" => "Storage",
             "receipt" => "What the receipt rests on",
-            "derivatives" => "Viewing copy",
+            "viewing-copy" => "Viewing copy",
+            "disclosure" => "Disclosure",
             _ => "Also",
         };
         let mark = match known.standing {
@@ -393,11 +417,12 @@ impl Made {
 }
 
 impl EventRow {
-    pub(super) fn new(event: &EventInWords) -> Self {
+    pub(super) fn new(event: &EventInWords, devices: &[DeviceName]) -> Self {
+        let device = event.by.strip_prefix("device:").map(|device| source(device, devices));
         Self {
             at: event.at.into(),
-            says: event.says.clone(),
-            who: event.who.clone(),
+            says: capitalised(&event.says),
+            who: device.unwrap_or_else(|| event.who.clone()),
             entry: event.leaf_index.0,
             published: event.published,
         }
