@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::portal::bundle::Maker;
+use ::portal::pages::Pages;
 use ::portal::service::Service;
 use axum::Router;
 use chain_of_custody::ids::DeviceId;
@@ -65,6 +66,13 @@ impl App {
         ::portal::public::routes(public)
             .merge(ways_in)
             .merge(::portal::api::routes(self.parts.service.clone(), receipts))
+            .merge(::portal::pages::routes(self.pages()))
+    }
+
+    fn pages(&self) -> Pages {
+        let Config { force, server, .. } = &self.parts.config;
+        let service = self.parts.service.clone();
+        Pages { service, force: force.name.clone(), tls: server.behind_proxy }
     }
 
     /// Resolves when the ledger can write no more in this process.

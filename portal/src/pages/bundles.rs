@@ -1,12 +1,10 @@
 //! Making a bundle of a case, and downloading it.
 
 use askama::Template;
-use axum::body::Body;
 use axum::extract::{Form, Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
 use chain_of_custody::ids::ItemId;
-use tokio_util::io::ReaderStream;
 
 use super::Pages;
 use super::case::case_named;
@@ -14,11 +12,9 @@ use super::cases::FieldError;
 use super::frame::{Frame, Section};
 use super::items::title;
 use super::visit::{Answer, Visitor, page as rendered};
+use crate::api::file_reply;
 use crate::bundle::{Authorisation, MAX_TEXT_CHARS, Purpose};
 use crate::service::{BundleOrder, CaseDetail, LinkedItem, OrderedItem, RequestKey, ServiceError};
-
-/// Bytes of a bundle that are read at once.
-const PIECE_BYTES: usize = 256 * 1024;
 
 #[derive(Template)]
 #[template(path = "pages/bundle.html")]
@@ -123,13 +119,7 @@ pub(super) async fn download(
         return Ok(pages.service.no_such_thing(visitor.person()).await?);
     };
     let (view, file) = pages.service.bundle_file(visitor.person(), bundle).await?;
-    let said = [
-        (header::CONTENT_TYPE, "application/zip".to_owned()),
-        (header::CONTENT_LENGTH, view.size_bytes.to_string()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.zip\"", view.name)),
-    ];
-    let body = Body::from_stream(ReaderStream::with_capacity(file, PIECE_BYTES));
-    Ok((said, body).into_response())
+    Ok(file_reply(&view, file))
 }
 
 fn needs_authorisation(reasons: Vec<String>) -> Vec<FieldError> {
