@@ -152,22 +152,42 @@ impl SignedCheckpoint {
                 key.key_type() == KeyType::CosignatureV1 && key.is_named_by(line)
             };
             for key in witnesses.iter().filter(known) {
-                let bad = NoteError::BadSignature { key: key.name().clone() };
-                let cosignature = Cosignature::parse(line).map_err(|_| bad.clone())?;
-                let message = Cosignature::message(cosignature.time_unix_s, self.note.text());
-                if !key.verifies(&message, &cosignature.signature) {
-                    return Err(bad);
-                }
+                let bad = || NoteError::BadSignature { key: key.name().clone() };
+                let time_unix_s = self.cosigned_at(line, key).ok_or_else(bad)?;
                 match found.iter_mut().find(|c| c.witness == *key) {
-                    Some(seen) => seen.time_unix_s = seen.time_unix_s.max(cosignature.time_unix_s),
-                    None => found.push(VerifiedCosignature {
-                        witness: key.clone(),
-                        time_unix_s: cosignature.time_unix_s,
-                    }),
+                    Some(seen) => seen.time_unix_s = seen.time_unix_s.max(time_unix_s),
+                    None => found.push(VerifiedCosignature { witness: key.clone(), time_unix_s }),
                 }
             }
         }
         Ok(found)
+    }
+
+    /// When the log witness `key` cosigned, if `line` is a cosignature of exactly this checkpoint by it.
+    pub fn cosigned_at(&self, line: &SignatureLine, key: &VerifierKey) -> Option<u64> {
+        let cosignature = Cosignature::parse(line).ok()?;
+        let message = Cosignature::message(cosignature.time_unix_s, self.note.text());
+        let by_key = key.key_type() == KeyType::CosignatureV1 && key.is_named_by(line);
+        (by_key && key.verifies(&message, &cosignature.signature))
+            .then_some(cosignature.time_unix_s)
+    }
+
+    /// Adds a cosignature that was checked, in place of an earlier one of the same key.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is no cosignature, or the note has as many signatures as it may have.
+    pub fn set_cosignature(&mut self, line: SignatureLine) -> Result<(), Malformed> {
+        Cosignature::parse(&line)?;
+        self.note.remove_signatures(|old| old.name == line.name && old.key_id == line.key_id);
+        self.note.push_signature(line)
+    }
+
+    /// The same checkpoint with the signatures of the log alone.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let mut bare = self.clone();
+        bare.note.remove_signatures(|line| line.name.as_str() != self.checkpoint.origin.as_str());
+        bare
     }
 
     /// Adds a cosignature line as a log witness returned it. Its form is checked, not its signature.

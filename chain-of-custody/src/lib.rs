@@ -19,6 +19,7 @@ pub mod entry;
 pub mod event;
 pub mod heads;
 pub mod ids;
+pub mod log_witness;
 pub mod malformed;
 pub mod manifest;
 pub mod merkle;

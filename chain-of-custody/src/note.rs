@@ -423,6 +423,10 @@ impl SignedNote {
         Ok(Verified { text: &self.text, signed_by })
     }
 
+    pub(crate) fn remove_signatures(&mut self, unwanted: impl Fn(&SignatureLine) -> bool) {
+        self.signatures.retain(|line| !unwanted(line));
+    }
+
     pub(crate) fn push_signature(&mut self, line: SignatureLine) -> Result<(), Malformed> {
         if self.signatures.len() >= MAX_SIGNATURES {
             return Err(Malformed::new(NOTE, "too many signatures"));

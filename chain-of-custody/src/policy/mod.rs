@@ -22,6 +22,8 @@ pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 pub const MAX_DEFINITIONS: usize = 64;
 
 const POLICY: &str = "policy file";
+/// What a policy of ours calls the group of its log witnesses.
+const ALL_WITNESSES: &str = "log-witnesses";
 
 /// A name inside a policy file: any bytes but white space and control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +111,30 @@ impl Policy {
         Self::parse(format!("log {key}\nquorum none\n").as_bytes())
     }
 
+    /// A policy that trusts one log and lists log witnesses under the names of their keys, `quorum` of which must
+    /// confirm a checkpoint; 0 asks for none.
+    ///
+    /// # Errors
+    /// [`Malformed`]: two of one name, a key of another type, a quorum above their number.
+    pub fn of_force(
+        log: &VerifierKey,
+        witnesses: &[VerifierKey],
+        quorum: usize,
+    ) -> Result<Self, Malformed> {
+        let mut text = format!("log {log}\n");
+        let mut names = String::new();
+        for key in witnesses {
+            let name = key.name();
+            text += &format!("witness {name} {key}\n");
+            names += &format!(" {name}");
+        }
+        text += &match quorum {
+            0 => "quorum none\n".to_owned(),
+            _ => format!("group {ALL_WITNESSES} {quorum}{names}\nquorum {ALL_WITNESSES}\n"),
+        };
+        Self::parse(text.as_bytes())
+    }
+
     /// The file as it was read, byte for byte.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -132,7 +158,23 @@ impl Policy {
     }
 
     /// Decides whether a checkpoint counts, and says what that rests on.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`].
     pub fn accept(&self, signed: &SignedCheckpoint) -> Result<AcceptedCheckpoint, PolicyRefusal> {
+        let weighed = self.weigh(signed)?;
+        let (confirmed, known) =
+            (weighed.rests_on.cosigned.len(), weighed.rests_on.known_witnesses);
+        let met = self.is_met(&weighed.rests_on.cosigned);
+        met.then_some(weighed).ok_or(PolicyRefusal::QuorumNotMet { confirmed, known })
+    }
+
+    /// The same without the quorum: who asks only whether the force stands by it, and says what that rests on. A dock
+    /// agent does, and the force of its own ledger: a log witness that is away holds nothing back.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`], never `QuorumNotMet`.
+    pub fn weigh(&self, signed: &SignedCheckpoint) -> Result<AcceptedCheckpoint, PolicyRefusal> {
         let logs: Vec<_> = self.logs.iter().map(|log| log.key.clone()).collect();
         let witnesses: Vec<_> = self.witnesses.iter().map(|witness| witness.key.clone()).collect();
         let verified = signed.verify(&logs, &witnesses).map_err(|error| match error {
@@ -144,11 +186,8 @@ impl Policy {
             .iter()
             .filter_map(|cosignature| self.cosigned_by(cosignature))
             .collect();
-        let known = self.witnesses.len();
-        if !self.is_met(&cosigned) {
-            return Err(PolicyRefusal::QuorumNotMet { confirmed: cosigned.len(), known });
-        }
-        let rests_on = RestsOn { origin_keys: verified.log_keys, cosigned, known_witnesses: known };
+        let known_witnesses = self.witnesses.len();
+        let rests_on = RestsOn { origin_keys: verified.log_keys, cosigned, known_witnesses };
         Ok(AcceptedCheckpoint { checkpoint: verified.checkpoint, rests_on })
     }
 

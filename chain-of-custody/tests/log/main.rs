@@ -3,6 +3,7 @@
 
 mod common;
 mod cost;
+mod log_witness;
 mod malformed;
 mod never_panics;
 mod oracles;

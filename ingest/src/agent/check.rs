@@ -74,7 +74,7 @@ pub fn check_receipt(
         Ok(receipt) => receipt,
         Err(error) => return Err(quarantine_notice(bytes).unwrap_or(error.into())),
     };
-    let verified = receipt.verify(policy)?;
+    let verified = receipt.verify_by_log(policy)?;
     let duplicate = check_act(&verified)?;
     check_ours(&verified, expected)?;
     Ok(Proven {

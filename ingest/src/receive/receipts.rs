@@ -69,7 +69,7 @@ impl Receiver {
     fn proof(&self, placed: &Placed) -> Result<Receipt, ReceiveError> {
         let internal = |e: &dyn std::fmt::Display| ReceiveError::Internal(format!("receipt: {e}"));
         let receipt = placed.receipt().map_err(|e| internal(&e))?;
-        receipt.verify(self.policy()).map_err(|e| internal(&e))?;
+        receipt.verify_by_log(self.policy()).map_err(|e| internal(&e))?;
         Ok(receipt)
     }
 

@@ -153,7 +153,7 @@ impl Maker {
         export: &Placed,
     ) -> Result<Made, BundleError> {
         let checkpoint = self.ledger.latest();
-        let rests_on = self.policy.accept(&checkpoint).map_err(|refusal| {
+        let rests_on = self.policy.weigh(&checkpoint).map_err(|refusal| {
             BundleError::Record(format!("the policy does not accept our own ledger: {refusal}"))
         })?;
         let chains = self.chains(request, held, &checkpoint).await?;
