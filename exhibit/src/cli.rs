@@ -225,6 +225,36 @@ pub(crate) enum Ledger {
         #[arg(value_name = "INDEX")]
         index: u64,
     },
+    /// Run a log witness: for somebody outside the force, on another machine; it cosigns only one history of a ledger.
+    #[command(
+        after_help = "Example:\n  exhibit ledger witness --store /var/lib/log-witness --name witness.example \\\n    --log 'ledger.essex.example+c6fae00a+AZfycR5v…' --listen 127.0.0.1:8090\n  exhibit ledger witness --store /var/lib/log-witness --refused"
+    )]
+    Witness(LogWitness),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogWitness {
+    /// Its folder: key, what it cosigned last, what it refused. Never inside a ledger's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Its name, when it begins; stands in each cosignature.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The key of a log to watch, as the force's policy file has it after the word log; repeat for more.
+    #[arg(long = "log", value_name = "VKEY")]
+    pub(crate) logs: Vec<String>,
+    /// Address and port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) listen: String,
+    /// A proxy in front speaks TLS; the address may leave loopback.
+    #[arg(long)]
+    pub(crate) behind_proxy: bool,
+    /// A file with the passphrase that opens its key; without it the key lies unencrypted.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// List the requests that were refused as evidence, and end: 1 when there are any.
+    #[arg(long)]
+    pub(crate) refused: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -122,6 +123,16 @@ pub(crate) async fn serve(
         tracing::warn!(
             "stopped while requests were under way; they go on at their last acknowledged offset"
         );
+    }
+}
+
+/// Resolves when SIGTERM or SIGINT comes.
+pub(crate) async fn asked_to_stop() {
+    let mut term = signal(SignalKind::terminate()).expect("SIGTERM can be watched");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be watched");
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

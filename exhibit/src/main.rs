@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod control;
 mod http;
+mod log_witness;
 mod logging;
 mod terminal;
 

@@ -6,6 +6,8 @@
 //! The one invariant to keep: a key file is read only if nobody but its owner can, and lies unencrypted only where that
 //! was asked for by name.
 
+mod log_witness;
+
 use std::env;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,6 +23,8 @@ use chain_of_custody::malformed::Malformed;
 use chain_of_custody::note::SigningKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
+
+pub use log_witness::{create_log_witness_key, open_log_witness_key};
 
 use crate::objects::Kek;
 
@@ -76,9 +80,12 @@ pub enum Role {
     Receipt,
     /// Signs bundles.
     Bundle,
+    /// Cosigns checkpoints of others; never in a force's folder of keys.
+    LogWitness,
 }
 
 impl Role {
+    /// The roles of a force, in the order of [`Keys::seeds`].
     const ALL: [Self; 4] = [Self::Force, Self::Log, Self::Receipt, Self::Bundle];
 
     /// The name in the key file and of it.
@@ -88,6 +95,7 @@ impl Role {
             Self::Log => "log",
             Self::Receipt => "receipt",
             Self::Bundle => "bundle",
+            Self::LogWitness => "log-witness",
         }
     }
 
@@ -177,13 +185,14 @@ impl Keys {
         Kek::new(self.seed(Role::Force).clone())
     }
 
-    /// The signing key of a role under the name that its notes carry. The force key signs nothing, so that its role
-    /// gives `None`.
+    /// The signing key of a role under the name that its notes carry. `None` for the force's key, which signs nothing,
+    /// and for a log witness's, which no force holds.
     ///
     /// # Errors
     /// [`Malformed`] when the name is no name of a key.
     pub fn signing_key(&self, role: Role, name: &str) -> Option<Result<SigningKey, Malformed>> {
-        (role != Role::Force).then(|| SigningKey::from_seed(name, **self.seed(role)))
+        let signs = !matches!(role, Role::Force | Role::LogWitness);
+        signs.then(|| SigningKey::from_seed(name, **self.seed(role)))
     }
 
     fn seed(&self, role: Role) -> &Zeroizing<[u8; 32]> {

@@ -4,6 +4,7 @@ mod answers;
 mod demo;
 mod dock;
 pub(crate) mod people;
+mod log_witness;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 .advice("write: exhibit verify PATH --policy FILE"));
         }
         Command::Demo(args) => return block_on(demo::run(args, cli.json)),
+        Command::Ledger(cli::Ledger::Witness(args)) => {
+            return block_on(log_witness::run(args, cli.json));
+        }
         Command::Dock(cli::Dock::Push(args)) => return block_on(dock::push(args, cli.json)),
         Command::Serve(args) => {
             let flags =
@@ -184,6 +188,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
         Command::Demo(_)
         | Command::Serve(_)
         | Command::Dock(_)
+        | Command::Ledger(cli::Ledger::Witness(_))
         | Command::Ingest(_)
         | Command::Verify
         | Command::Config(_) => unreachable!("handled before the folder's holder is asked"),

@@ -4,8 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::app::App;
 use crate::config::Config;
 use crate::control::{ControlServer, DataLock, Failure};
@@ -40,7 +38,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
 
     let stop = async {
         tokio::select! {
-            () = asked_to_stop() => tracing::info!("asked to stop"),
+            () = http::asked_to_stop() => tracing::info!("asked to stop"),
             () = app.ledger_stopped() => tracing::error!("the ledger has stopped"),
         }
         readiness.set(false);
@@ -55,13 +53,4 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
             .advice("nothing acknowledged is lost; start again, recovery runs first"));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn asked_to_stop() {
-    let mut term = signal(SignalKind::terminate()).expect("SIGTERM can be watched");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be watched");
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -1,0 +1,60 @@
+//! `exhibit ledger witness`: what is typed, and what is listed.
+
+use std::process::ExitCode;
+
+use chain_of_custody::note::VerifierKey;
+use serde_json::json;
+use storage::keys::{Passphrase, Protection};
+
+use crate::cli::LogWitness;
+use crate::control::Failure;
+use crate::log_witness::{self, Options};
+use crate::{config, logging, terminal};
+
+/// Runs a log witness, or lists what it refused.
+pub(super) async fn run(args: &LogWitness, as_json: bool) -> Result<ExitCode, Failure> {
+    if args.refused {
+        return list(args, as_json);
+    }
+    logging::start(&config::Log::default())?;
+    log_witness::run(options(args)?).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(args: &LogWitness) -> Result<Options, Failure> {
+    let key = |text: &String| {
+        VerifierKey::parse(text).map_err(|e| Failure::new("usage", format!("--log {text}: {e}")))
+    };
+    let protection = match &args.passphrase_file {
+        None => Protection::Unencrypted,
+        Some(file) => Passphrase::from_file(file)
+            .map(Protection::Passphrase)
+            .map_err(|e| Failure::new("keys", e.to_string()))?,
+    };
+    Ok(Options {
+        store: args.store.clone(),
+        name: args.name.clone(),
+        protection,
+        logs: args.logs.iter().map(key).collect::<Result<_, _>>()?,
+        listen: args.listen.clone(),
+        behind_proxy: args.behind_proxy,
+    })
+}
+
+fn list(args: &LogWitness, as_json: bool) -> Result<ExitCode, Failure> {
+    let refused = log_witness::refused(&args.store)?;
+    if as_json {
+        terminal::answer(&json!({"refused": refused}));
+    } else {
+        for request in &refused {
+            terminal::line(&format!(
+                "{}  refused {}  held {}",
+                request.time_unix_s,
+                request.request.display(),
+                request.held.display()
+            ));
+        }
+        terminal::line(&format!("{} refused as evidence", refused.len()));
+    }
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
