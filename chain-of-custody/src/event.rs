@@ -68,6 +68,7 @@ event_kinds! {
     OpeningErased = "opening.erased",
     // system
     LedgerOpened = "ledger.opened",
+    LedgerRecovered = "ledger.recovered",
     KeyPublished = "key.published",
     KeyRotated = "key.rotated",
     CheckpointTimestamped = "checkpoint.timestamped",

@@ -225,6 +225,18 @@ pub(crate) enum Ledger {
         #[arg(value_name = "INDEX")]
         index: u64,
     },
+    /// Confirm this ledger although a log witness knows a larger one, after a restore from which nothing newer is left.
+    #[command(
+        after_help = "Example:\n  exhibit ledger recover --data /var/lib/exhibit --size 4711 --reason 'disk lost, backup of Sunday restored'"
+    )]
+    Recover {
+        /// The largest size known outside, as the refusal to start names it.
+        #[arg(long, value_name = "N")]
+        size: u64,
+        /// Why; recorded.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Run a log witness: for somebody outside the force, on another machine; it cosigns only one history of a ledger.
     #[command(
         after_help = "Example:\n  exhibit ledger witness --store /var/lib/log-witness --name witness.example \\\n    --log 'ledger.essex.example+c6fae00a+AZfycR5v…' --listen 127.0.0.1:8090\n  exhibit ledger witness --store /var/lib/log-witness --refused"

@@ -3,10 +3,14 @@
 //! Every key has a default, a meaning and a line in `exhibit config explain`. A key that does not exist is an error
 //! that names the nearest one: a misspelt limit must not silently be no limit.
 
+mod ledger;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub(crate) use ledger::{ConfiguredWitness, Ledger};
 
 /// The file's name inside the data folder.
 pub(crate) const FILE_NAME: &str = "exhibit.toml";
@@ -37,6 +41,7 @@ fn nearest_hint(nearest: &Option<String>) -> String {
 #[serde(default)]
 pub(crate) struct Config {
     pub(crate) force: Force,
+    pub(crate) ledger: Ledger,
     pub(crate) server: Server,
     pub(crate) storage: Storage,
     pub(crate) keys: Keys,
@@ -154,6 +159,11 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "the ledger's origin, e.g. ledger.essex.example; fixed once the ledger is open",
     ),
     ("force.contact", "whom to tell when something does not match"),
+    (
+        "ledger.witnesses",
+        "log witnesses that are asked for cosignatures, \"VKEY URL\" each; the policy file names them by their keys' names",
+    ),
+    ("ledger.quorum", "how many of them a verifier asks for, as the policy file says; 0: none"),
     ("server.listen", "address and port; loopback unless server.behind_proxy is true"),
     (
         "server.behind_proxy",
@@ -228,6 +238,13 @@ impl Config {
         if !self.keys.passphrase_file.is_empty() && !self.keys.passphrase_credential.is_empty() {
             return wrong("keys.passphrase_credential", "set only one source of the passphrase");
         }
+        let witnesses = match self.ledger.log_witnesses() {
+            Ok(witnesses) => witnesses.len(),
+            Err(message) => return wrong("ledger.witnesses", &message),
+        };
+        if self.ledger.quorum as usize > witnesses {
+            return wrong("ledger.quorum", "more than there are log witnesses");
+        }
         Ok(())
     }
 }
@@ -284,6 +301,11 @@ fn set(table: &mut Table, full: &str, text: &str, origin: &str) -> Result<(), Co
     let value = match &defaults[section][key] {
         Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
         Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| bad("true or false"))?),
+        // A list is written with commas between.
+        Value::Array(_) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
+        }
         _ => Value::String(text.to_owned()),
     };
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));

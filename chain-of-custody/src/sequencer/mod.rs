@@ -392,6 +392,7 @@ impl Found {
         if published < self.recorded {
             return Err(CannotRecover::StoreBehind { recorded: self.recorded, published });
         }
+        // Compared without signatures: what is published may have been cosigned since.
         if published == at && shown != signed {
             return Err(CannotRecover::Forked { size: at });
         }

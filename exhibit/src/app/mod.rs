@@ -5,6 +5,7 @@
 mod answers;
 mod bundles;
 mod keys;
+mod log_witnesses;
 mod open;
 mod people;
 mod portal;
@@ -29,6 +30,7 @@ use transcode::jobs::{JobOptions, Jobs};
 use transcode::supervise::{Allowance, Supervisor};
 
 use self::keys::RoleKeys;
+pub(crate) use self::log_witnesses::Recovery;
 use self::open::failed;
 use crate::config::Config;
 use crate::control::{Actor, DataLock, Failure, ProgressSender, Request};
@@ -127,9 +129,7 @@ impl App {
                 self.search(text, device, limit, after).await
             }
             Request::BundleCreate(bundle) => self.create_bundle(bundle, &actor).await,
-            Request::LedgerCheckpoint => {
-                Ok(json!({"checkpoint": self.parts.ledger.latest().to_string()}))
-            }
+            Request::LedgerCheckpoint => Ok(log_witnesses::checkpoint(&self.parts.ledger)),
             Request::LedgerAudit => self.audit().await,
             Request::LedgerExport { output } => self.export(&output).await,
             Request::LedgerProve { index } => self.prove(index).await,

@@ -20,6 +20,7 @@ use storage::objects::ObjectStore;
 use storage::records::Records;
 
 use super::keys::{RoleKeys, SharedSigner};
+use super::log_witnesses::{self, Recovery};
 use super::{App, Parts};
 use crate::config::{self, Config};
 use crate::control::{DataLock, Failure};
@@ -32,6 +33,16 @@ impl App {
         data: &Path,
         config: &Config,
         lock: DataLock,
+    ) -> Result<Self, Failure> {
+        Self::open_recovering(data, config, lock, None).await
+    }
+
+    /// The same for a person who says that a larger ledger is known outside.
+    pub(crate) async fn open_recovering(
+        data: &Path,
+        config: &Config,
+        lock: DataLock,
+        recovery: Option<&Recovery>,
     ) -> Result<Self, Failure> {
         let origin = origin(&config.force.ledger)?;
         let keys = RoleKeys::open(&data.join("keys"), &config.keys, &origin)?;
@@ -49,11 +60,14 @@ impl App {
             signer: Arc::clone(&keys.log),
             clock: Arc::clone(&clock),
         };
-        let ledger = Ledger::open(records.clone(), objects.clone(), options)
+        let (witnesses, witness_keys) = log_witnesses::configured(&config.ledger, recovery)?;
+        let ledger = Ledger::open_witnessed(records.clone(), objects.clone(), options, witnesses)
             .await
-            .map_err(|e| failed("ledger", &e))?;
+            .map_err(|e| log_witnesses::not_opened(&e))?;
         publish_receipt_key(&ledger, &keys).await?;
-        let policy = Policy::of_log(&keys.log.vkey()).map_err(|e| failed("policy", &e))?;
+        let quorum = config.ledger.quorum as usize;
+        let policy = Policy::of_force(&keys.log.vkey(), &witness_keys, quorum)
+            .map_err(|e| failed("policy", &e))?;
         let receiver = Receiver::new(receive::Parts {
             records: records.clone(),
             objects: objects.clone(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{self, Command};
-use crate::terminal::{exact, line, size};
+use crate::terminal::{exact, line, note, size};
 
 /// The answer for programs: the whole value, except where one text is what was asked for.
 pub(super) fn as_json(command: &Command, answer: &Value) -> Value {
@@ -18,12 +18,14 @@ pub(super) fn as_json(command: &Command, answer: &Value) -> Value {
     }
 }
 
-/// 0 unless the answer itself is a bad one: an audit that does not match (1) or cannot tell (2).
+/// 0 unless the answer itself is a bad one: an audit that does not match (1) or cannot tell (2); another history of
+/// the ledger known outside (1).
 pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
     match (command, answer["result"].as_str()) {
         (Command::Ledger(cli::Ledger::Audit), Some("match")) => ExitCode::SUCCESS,
         (Command::Ledger(cli::Ledger::Audit), Some("mismatch")) => ExitCode::from(1),
         (Command::Ledger(cli::Ledger::Audit), _) => ExitCode::from(2),
+        (Command::Ledger(cli::Ledger::Checkpoint), _) if other_history(answer) => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
 }
@@ -34,7 +36,7 @@ pub(super) fn print(command: &Command, answer: &Value) {
         Command::Show(_) => print_item(answer),
         Command::Search(_) => print_items(answer),
         Command::Bundle(_) => print_bundle(answer),
-        Command::Ledger(cli::Ledger::Checkpoint) => exact(text(answer, "checkpoint")),
+        Command::Ledger(cli::Ledger::Checkpoint) => print_checkpoint(answer),
         Command::Ledger(cli::Ledger::Prove { .. }) => exact(text(answer, "proof")),
         Command::Ledger(cli::Ledger::Audit) => print_audit(answer),
         Command::Ledger(cli::Ledger::Export { .. }) => line(&format!(
@@ -82,6 +84,30 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The checkpoint for programs; on standard error what is wrong with the log witnesses.
+fn print_checkpoint(answer: &Value) {
+    exact(text(answer, "checkpoint"));
+    for witness in list(answer, "log_witnesses") {
+        let trouble = &witness["trouble"];
+        if trouble.is_object() {
+            let (name, reason) = (text(witness, "name"), text(trouble, "reason"));
+            let what = match trouble["other_history"].as_bool() {
+                Some(true) => "KNOWS ANOTHER HISTORY of this ledger",
+                _ => "has not cosigned it",
+            };
+            note(&format!(
+                "log witness {name} {what}: {reason} (since {})",
+                text(trouble, "since")
+            ));
+        }
+    }
+}
+
+fn other_history(answer: &Value) -> bool {
+    let knows = |witness: &Value| witness["trouble"]["other_history"].as_bool() == Some(true);
+    list(answer, "log_witnesses").iter().any(knows)
 }
 
 fn print_item(item: &Value) {

@@ -5,6 +5,7 @@ mod demo;
 mod dock;
 pub(crate) mod people;
 mod log_witness;
+mod recover;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let data = data_folder(&cli)?;
     let config = configuration(&cli, &data, &[])?;
+    if let Command::Ledger(cli::Ledger::Recover { size, reason }) = &cli.command {
+        quiet_logging();
+        return block_on(recover::run(&data, &config, *size, reason, cli.json));
+    }
     if let Command::Config(command) = &cli.command {
         return Ok(show_configuration(command, &config, cli.json));
     }
@@ -188,7 +193,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
         Command::Demo(_)
         | Command::Serve(_)
         | Command::Dock(_)
-        | Command::Ledger(cli::Ledger::Witness(_))
+        | Command::Ledger(cli::Ledger::Witness(_) | cli::Ledger::Recover { .. })
         | Command::Ingest(_)
         | Command::Verify
         | Command::Config(_) => unreachable!("handled before the folder's holder is asked"),

@@ -167,11 +167,7 @@ fn create(folder: &Path, name: Option<&str>, protection: &Protection) -> Result<
     write(folder, VKEY, format!("{}\n", key.vkey()).as_bytes()).map_err(|e| failed(folder, &e))
 }
 
-fn key(
-    folder: &Path,
-    name: Option<&str>,
-    protection: &Protection,
-) -> Result<SigningKey, Failure> {
+fn key(folder: &Path, name: Option<&str>, protection: &Protection) -> Result<SigningKey, Failure> {
     let path = folder.join(VKEY);
     let text = fs::read_to_string(&path).map_err(|e| failed(&path, &e))?;
     let vkey = VerifierKey::parse(text.trim_end()).map_err(|e| failed(&path, &e))?;
@@ -191,7 +187,9 @@ fn lost(folder: &Path) -> Failure {
         .advice("restore all of it, or retire this log witness and begin a new one elsewhere")
 }
 
-fn read_held(folder: &Path) -> Result<HashMap<String, SignedCheckpoint>, Box<dyn std::error::Error>> {
+fn read_held(
+    folder: &Path,
+) -> Result<HashMap<String, SignedCheckpoint>, Box<dyn std::error::Error>> {
     let mut held = HashMap::new();
     for entry in fs::read_dir(folder.join(LOGS))? {
         let path = entry?.path();

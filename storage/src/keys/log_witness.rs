@@ -34,9 +34,7 @@ pub fn create_log_witness_key(folder: &Path, protection: &Protection) -> Result<
         return Err(KeyError::io(&path)(io::ErrorKind::AlreadyExists.into()));
     }
     let mut seed = Zeroizing::new([0; 32]);
-    SystemRandom::new()
-        .fill(seed.as_mut_slice())
-        .expect("the kernel's random numbers are seeded");
+    SystemRandom::new().fill(seed.as_mut_slice()).expect("the kernel's random numbers are seeded");
     let bytes = encode(Role::LogWitness, &seed, protection, &path)?;
     let waiting = path.with_extension("new");
     // What a crash left here was nobody's key.

@@ -3,6 +3,7 @@
 //! docs/formats/store-layout.md has the names.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chain_of_custody::checkpoint::{Origin, SignedCheckpoint};
@@ -13,6 +14,7 @@ use chain_of_custody::sequencer::{FileClass, FileWrite, decode_openings, opening
 use chain_of_custody::tile::{
     TILE_WIDTH, TileKind, TilePath, decode_entries, new_bundles, new_tiles,
 };
+use tokio::sync::Mutex;
 
 use super::{LedgerError, malformed};
 use crate::objects::{NewFile, ObjectStore, StoreError};
@@ -26,6 +28,8 @@ const MAX_WIDENINGS: usize = 4;
 pub(super) struct LedgerFiles {
     objects: ObjectStore,
     origin: Origin,
+    /// Held while the checkpoint is replaced: the sequencer publishes new ones, cosignatures come for older ones.
+    publishing: Arc<Mutex<()>>,
 }
 
 /// Why the published checkpoint was not replaced.
@@ -39,7 +43,7 @@ pub(super) enum PublishError {
 
 impl LedgerFiles {
     pub(super) fn new(objects: ObjectStore, origin: Origin) -> Self {
-        Self { objects, origin }
+        Self { objects, origin, publishing: Arc::default() }
     }
 
     /// Step 2: all files, each durable; what is there with the same bytes is done.
@@ -57,6 +61,7 @@ impl LedgerFiles {
 
     /// Step 4: in one step, and never by an older one.
     pub(super) async fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        let _one_at_a_time = self.publishing.lock().await;
         if let Some(shown) = self.checkpoint().await? {
             let (shown, new) = (shown.unverified(), checkpoint.unverified());
             if shown.size > new.size || (shown.size == new.size && shown != new) {

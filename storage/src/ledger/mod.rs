@@ -8,6 +8,7 @@
 //! its checkpoint is published (I1, I2). A [`Recorded`] is durable in the database, and proves nothing to others yet.
 
 mod audit;
+mod cosign;
 mod export;
 mod files;
 mod follow;
@@ -23,14 +24,18 @@ use chain_of_custody::command::{Command, Refusal};
 use chain_of_custody::entry::Opening;
 use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::malformed::Malformed;
-use chain_of_custody::merkle::{InclusionProof, leaf_hash};
+use chain_of_custody::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
 use chain_of_custody::note::{Signer, VerifierKey};
 use chain_of_custody::receipt::{Receipt, ReceiptError};
 use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
-use chain_of_custody::tile::TileHashes;
+use chain_of_custody::tile::{TileHashes, TilePath};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
+pub use cosign::{
+    COSIGNATURE_PATIENCE, LastCosignature, LogWitness, LogWitnessState, LogWitnesses,
+    MAX_LOG_WITNESSES, Trouble,
+};
 pub use follow::{Followed, Follower};
 pub use rebuild::rebuild_from_store;
 
@@ -66,6 +71,12 @@ pub enum LedgerError {
     /// Database and store contradict each other: a person decides.
     #[error(transparent)]
     CannotRecover(#[from] CannotRecover),
+    /// Somebody outside knows another history of this ledger: a person decides.
+    #[error(
+        "the log witness {witness} cosigned {known} entries of this ledger, and {ours} are published here: an older copy \
+         was put back, or the log key signs elsewhere. Nothing will be signed. Restore a newer copy"
+    )]
+    HeadNotConfirmed { witness: String, known: TreeSize, ours: TreeSize },
     /// The signing key is not that of this ledger, or its published checkpoint is by another key.
     #[error("the published checkpoint of {origin} is not signed by this log key")]
     OtherKey { origin: String },
@@ -145,6 +156,7 @@ pub struct Ledger {
     requests: mpsc::Sender<Request>,
     reader: Reader,
     stopped: watch::Receiver<Option<String>>,
+    cosigning: Option<Arc<cosign::Shared>>,
 }
 
 /// What reading needs: shared by the ledger, its task and its followers.
@@ -169,7 +181,26 @@ impl Ledger {
         objects: ObjectStore,
         options: LedgerOptions,
     ) -> Result<Self, LedgerError> {
-        open::open(records, objects, options).await
+        open::open(records, objects, options, LogWitnesses::default()).await
+    }
+
+    /// The same with log witnesses: none of them may know more than is published here, and each is asked to cosign what
+    /// is published from now on.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`], and [`LedgerError::HeadNotConfirmed`].
+    pub async fn open_witnessed(
+        records: Records,
+        objects: ObjectStore,
+        options: LedgerOptions,
+        witnesses: LogWitnesses,
+    ) -> Result<Self, LedgerError> {
+        open::open(records, objects, options, witnesses).await
+    }
+
+    /// How it stands with each configured log witness.
+    pub fn log_witnesses(&self) -> Vec<LogWitnessState> {
+        self.cosigning.as_ref().map_or_else(Vec::new, |cosigning| cosigning.states())
     }
 
     /// Asks for an act; returns once its entry is under a published checkpoint.
@@ -329,20 +360,47 @@ impl Reader {
         })
     }
 
-    /// Tiles are asked for one after the other, on a thread where waiting is allowed.
     async fn prove(&self, index: LeafIndex, size: TreeSize) -> Result<InclusionProof, LedgerError> {
+        self.prove_from_tiles(size, index, move |hashes| {
+            InclusionProof::generate(index, size, hashes).map_err(|e| e.to_string())
+        })
+        .await
+    }
+
+    /// That the tree of `new` entries begins with that of `old`.
+    async fn prove_growth(
+        &self,
+        old: TreeSize,
+        new: TreeSize,
+    ) -> Result<ConsistencyProof, LedgerError> {
+        self.prove_from_tiles(new, LeafIndex(old.0), move |hashes| {
+            ConsistencyProof::generate(old, new, hashes).map_err(|e| e.to_string())
+        })
+        .await
+    }
+
+    /// Tiles are asked for one after the other, on a thread where waiting is allowed.
+    async fn prove_from_tiles<P: Send + 'static>(
+        &self,
+        size: TreeSize,
+        about: LeafIndex,
+        generate: impl FnOnce(&mut TileHashes<FetchTile>) -> Result<P, String> + Send + 'static,
+    ) -> Result<P, LedgerError> {
         let (files, runtime) = (self.files.clone(), tokio::runtime::Handle::current());
         let work = move || {
-            let mut hashes = TileHashes::new(size, |path| runtime.block_on(files.hash_tile(path)));
-            InclusionProof::generate(index, size, &mut hashes)
+            let fetch: FetchTile = Box::new(move |path| runtime.block_on(files.hash_tile(path)));
+            generate(&mut TileHashes::new(size, fetch))
         };
         let proof = tokio::task::spawn_blocking(work).await;
         proof.map_err(|_| LedgerError::Closed)?.map_err(|error| {
-            tracing::error!(entry = index.0, "a proof cannot be made: {error}");
-            LedgerError::Damaged(index)
+            tracing::error!(entry = about.0, "a proof cannot be made: {error}");
+            LedgerError::Damaged(about)
         })
     }
 }
+
+/// Reads one stored tile of hashes.
+type FetchTile = Box<dyn FnMut(&TilePath) -> Result<Vec<u8>, LedgerError> + Send>;
 
 fn malformed(path: &str, error: Malformed) -> LedgerError {
     LedgerError::Malformed { path: path.to_owned(), reason: error.to_string() }

@@ -1,6 +1,7 @@
 //! Opening a ledger: what database and store say, the recovery of what a crash left, and the first entries.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::{Command, Guard};
@@ -12,10 +13,13 @@ use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TileReadError};
 use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 
+use super::cosign::{self, Cosigning};
 use super::files::LedgerFiles;
 use super::jump::ClockWatch;
 use super::task::Task;
 use super::{Ledger, LedgerError, LedgerOptions, QUEUE, Reader, SubmitError};
+use super::task::{Showing, Task};
+use super::{Ledger, LedgerError, LedgerOptions, LogWitnesses, QUEUE, Reader, SubmitError};
 use crate::objects::{ObjectStore, StoreError};
 use crate::records::{LedgerState, Records, RecordsError, StoredEntry};
 
@@ -23,9 +27,11 @@ pub(super) async fn open(
     records: Records,
     objects: ObjectStore,
     options: LedgerOptions,
+    witnesses: LogWitnesses,
 ) -> Result<Ledger, LedgerError> {
     let files = LedgerFiles::new(objects, options.origin.clone());
     let (machine, effects) = recover(&records, &files, &options).await?;
+    cosign::confirm_head(&witnesses, machine.published(), &records, &options).await?;
     let first_time = machine.published().is_none();
     let clock = ClockWatch::after(records.newest_time().await?);
     let mut task = Task::new(machine, records.clone(), files.clone(), options.clone(), clock);
@@ -40,11 +46,15 @@ pub(super) async fn open(
     let latest = task.machine.published().cloned();
     let latest = latest.ok_or_else(|| LedgerError::Stopped("nothing is published".to_owned()))?;
     let (requests, waiting) = mpsc::channel(QUEUE);
-    let (publisher, published) = watch::channel(latest);
+    let (publisher, published) = watch::channel(latest.clone());
+    let publisher = Arc::new(publisher);
     let log_key = options.signer.vkey();
     let reader = Reader { records, files, published, log_key };
-    tokio::spawn(task.run(waiting, publisher, reader.clone()));
-    Ok(Ledger { requests, reader, stopped })
+    let cosigning = Cosigning::begin(&witnesses, latest, &publisher, reader.clone(), options);
+    let shared = cosigning.as_ref().map(Cosigning::shared);
+    let showing = Showing { publisher, reader: reader.clone(), cosigning };
+    tokio::spawn(task.run(waiting, showing));
+    Ok(Ledger { requests, reader, stopped, cosigning: shared })
 }
 
 /// Takes the ledger over and finds out at which step it stands.

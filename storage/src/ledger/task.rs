@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::cosign::Cosigning;
 use super::files::LedgerFiles;
 use super::jump::{self, ClockWatch};
 use super::{LedgerOptions, Placed, Reader, Recorded, SubmitError};
@@ -66,14 +67,42 @@ pub(super) struct Task {
     next_ticket: u64,
     /// Why the machine stands still, once it does.
     stopped: watch::Sender<Option<String>>,
-    /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
-    readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
+    /// Once others can read.
+    showing: Option<Showing>,
     /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
     /// while it was under way.
     expected: usize,
     clock: ClockWatch,
     /// Clearing away what the last batch made superfluous.
     clearing: Option<JoinHandle<()>>,
+}
+
+/// What others see of the ledger.
+#[derive(Debug)]
+pub(super) struct Showing {
+    /// Where they learn of a new checkpoint.
+    pub(super) publisher: Arc<watch::Sender<SignedCheckpoint>>,
+    /// What repeats are answered from.
+    pub(super) reader: Reader,
+    /// Who is asked for cosignatures, if anybody is configured.
+    pub(super) cosigning: Option<Cosigning>,
+}
+
+impl Showing {
+    /// Shows a checkpoint that stands, with the cosignatures that came at once; one that is shown already stays as it is.
+    async fn show(&self, checkpoint: SignedCheckpoint) -> SignedCheckpoint {
+        let size = checkpoint.unverified().size;
+        if self.publisher.borrow().unverified().size >= size {
+            return checkpoint;
+        }
+        match &self.cosigning {
+            Some(cosigning) => cosigning.gather(&checkpoint).await,
+            None => {
+                self.publisher.send_replace(checkpoint.clone());
+                checkpoint
+            }
+        }
+    }
 }
 
 impl Task {
@@ -92,7 +121,7 @@ impl Task {
             waiters: HashMap::new(),
             next_ticket: 0,
             stopped: watch::Sender::new(None),
-            readers: None,
+            showing: None,
             expected: 0,
             clock,
             clearing: None,
@@ -105,13 +134,8 @@ impl Task {
     }
 
     /// Serves requests until it is closed or nobody can ask any more.
-    pub(super) async fn run(
-        mut self,
-        mut requests: mpsc::Receiver<Request>,
-        publisher: watch::Sender<SignedCheckpoint>,
-        reader: Reader,
-    ) {
-        self.readers = Some((publisher, reader));
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, showing: Showing) {
+        self.showing = Some(showing);
         while let Some(request) = requests.recv().await {
             let closing = self.gather(request, &mut requests).await;
             self.begin().await;
@@ -232,7 +256,12 @@ impl Task {
             }
             Effect::Publish { checkpoint } => Some(self.publish(&checkpoint).await),
             Effect::RecordPublished { epoch, size } => Some(self.record(epoch, size).await),
-            told => {
+            mut told => {
+                if let Effect::Answer { checkpoint: Some(checkpoint), .. } = &mut told
+                    && let Some(showing) = &self.showing
+                {
+                    *checkpoint = showing.show(checkpoint.clone()).await;
+                }
                 let grown = match &told {
                     Effect::Answer { grown, .. } => grown.clone(),
                     _ => None,
@@ -344,9 +373,6 @@ impl Task {
     fn tell(&mut self, effect: Effect) {
         match effect {
             Effect::Answer { decisions, grown, checkpoint } => {
-                if let (Some((publisher, _)), Some(checkpoint)) = (&self.readers, &checkpoint) {
-                    publisher.send_replace(checkpoint.clone());
-                }
                 self.expected = decisions.len() + self.machine.waiting();
                 for (ticket, decision) in decisions {
                     self.answer(ticket, decision, grown.as_deref(), checkpoint.as_ref());
@@ -414,8 +440,8 @@ impl Task {
         reply: oneshot::Sender<Result<Placed, SubmitError>>,
         index: LeafIndex,
     ) {
-        let Some((_, reader)) = &self.readers else { return };
-        let reader = reader.clone();
+        let Some(showing) = &self.showing else { return };
+        let reader = showing.reader.clone();
         tokio::spawn(async move {
             let stopped = |e: super::LedgerError| SubmitError::Stopped { reason: e.to_string() };
             // Whoever asked may have left.

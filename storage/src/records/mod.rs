@@ -17,6 +17,7 @@ mod made_bundles;
 mod migrate;
 mod people;
 mod rebuild;
+mod recovered;
 mod sql;
 mod tokens;
 mod uploads;
@@ -38,6 +39,7 @@ pub use jobs::{JobAttempt, JobRow, NewJob};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
+pub use recovered::KNOWN_SIZE;
 pub use tokens::TokenOwner;
 pub use uploads::{
     ByteAccount, Moved, NewUpload, Outcome, UploadEnding, UploadRow, UploadShape, UploadState,
