@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod footage;
+pub mod log_witness;
 pub mod persistent;
 pub mod programs;
 pub mod seeded;
@@ -16,6 +17,7 @@ pub mod server;
 pub mod tus;
 pub mod workspace;
 
+pub use log_witness::LogWitness;
 pub use programs::Answer;
 pub use server::Server;
 pub use workspace::Workspace;
