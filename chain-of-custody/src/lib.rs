@@ -29,6 +29,7 @@ pub mod proof;
 pub mod receipt;
 pub mod report;
 pub mod sequencer;
+pub mod slip;
 mod statement;
 pub mod tile;
 pub mod time;

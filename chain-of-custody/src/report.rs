@@ -171,6 +171,10 @@ codes! {
     HeadsDiffer = "heads-differ" Mismatch "the completeness statement is for another ledger or checkpoint",
     Gap = "gap" Mismatch "the completeness statement counts an entry that is not here",
     OutboardUnusable = "outboard-unusable" Mismatch "the list of group values does not add up to the recorded digest",
+    SlipMalformed = "slip-malformed" CannotTell "the slip is not of its form",
+    SlipUntrusted = "slip-untrusted" CannotTell "no key of the policy signed the slip",
+    SlipUnproved = "slip-unproved" CannotTell "what is here does not show whether the ledger begins with the entries of the slip",
+    SlipContradicted = "slip-contradicted" Mismatch "the ledger does not begin with the entries that the slip shows",
     // The files
     FootageDiffers = "footage-differs" Mismatch "the file is not what the force recorded as received",
     FootageUnrecorded = "footage-unrecorded" CannotTell "no entry here says what the force received as this file",
@@ -236,6 +240,7 @@ pub enum Check {
     Hash,
     Receipt,
     Inclusion,
+    Consistency,
     Derivative,
     Gap,
     WithheldField,
@@ -243,10 +248,11 @@ pub enum Check {
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Hash,
         Self::Receipt,
         Self::Inclusion,
+        Self::Consistency,
         Self::Derivative,
         Self::Gap,
         Self::WithheldField,
@@ -258,6 +264,7 @@ impl Check {
             Self::Hash => "hash",
             Self::Receipt => "receipt",
             Self::Inclusion => "inclusion",
+            Self::Consistency => "consistency",
             Self::Derivative => "derivative",
             Self::Gap => "gap",
             Self::WithheldField => "withheld field",
@@ -277,6 +284,9 @@ impl Check {
             }
             Self::Inclusion => {
                 "This entry is in the ledger at the position given. It does not show that the entry is true."
+            }
+            Self::Consistency => {
+                "The later ledger contains the earlier one unaltered. It says nothing about acts never entered."
             }
             Self::Derivative => {
                 "This copy is recorded as made from that original by this recipe. It was not made again here to compare."

@@ -225,6 +225,11 @@ pub(crate) enum Ledger {
         #[arg(value_name = "INDEX")]
         index: u64,
     },
+    /// One page with the checkpoint, as text and as a code, for somebody outside to keep.
+    #[command(
+        after_help = "Example:\n  exhibit ledger slip --data /var/lib/exhibit | lp\n\nLater: exhibit-verify LEDGER-FOLDER --since SLIP --policy POLICY"
+    )]
+    Slip,
     /// Confirm this ledger although a log witness knows a larger one, after a restore from which nothing newer is left.
     #[command(
         after_help = "Example:\n  exhibit ledger recover --data /var/lib/exhibit --size 4711 --reason 'disk lost, backup of Sunday restored'"

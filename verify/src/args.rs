@@ -9,6 +9,7 @@ Examples:
   exhibit-verify bundle.zip --policy force-policy.txt
   exhibit-verify bundle-folder --fingerprint '1f2e3d4c-…'
   exhibit-verify receipt.tlog-proof --file clip.mp4 --policy force-policy.txt
+  exhibit-verify ledger-folder --since slip.txt --policy force-policy.txt
 
 Exit codes: 0 match, 1 mismatch, 2 cannot tell, 64 wrong command line.
 Get the policy or its fingerprint from the force itself, never from the bundle you check.";
@@ -24,7 +25,7 @@ pub(crate) struct CommandLine {
 /// What to check, and against whom.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
-    /// A bundle (folder or ZIP), or a receipt (.tlog-proof)
+    /// A bundle (folder or ZIP), a receipt (.tlog-proof), or with --since a ledger as files
     pub path: PathBuf,
     /// The force's policy file, obtained apart from the bundle
     #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
@@ -35,6 +36,9 @@ pub struct VerifyArgs {
     /// With a receipt: the file it is for
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// A slip kept from earlier: whether the ledger here still begins with the entries it shows
+    #[arg(long, value_name = "SLIP", conflicts_with = "file")]
+    pub since: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

@@ -1,4 +1,4 @@
-//! The stand-alone checker: reads a folder, a ZIP or a single receipt, hashes what it finds, and prints the report.
+//! The stand-alone checker: reads a folder, a ZIP, a single receipt or a ledger's files, hashes what it finds, and prints the report.
 //!
 //! Here: files, ZIPs, hashing and words. Not here: any decision. What a finding means and what counts as a match is
 //! `chain_of_custody::bundle`, a pure function that somebody else may call with the same facts.
@@ -8,6 +8,7 @@ mod args;
 mod folder;
 mod gather;
 mod hash;
+mod ledger;
 mod limits;
 mod locate;
 mod print;
@@ -74,14 +75,23 @@ pub fn report(args: &VerifyArgs) -> Result<Report, String> {
 fn check(args: &VerifyArgs) -> Result<Report, Usage> {
     let trust = trust(args)?;
     let path = &args.path;
+    let slip = args.since.as_deref().map(read_slip).transpose()?;
+    let slip = slip.as_deref();
     if path.is_dir() {
-        return Ok(check_bundle(folder::read(path), &trust));
+        return match slip {
+            Some(slip) if ledger::looks_like_one(path) => ledger::check(path, slip, &trust),
+            _ => Ok(check_bundle(folder::read(path), slip, &trust)),
+        };
     }
     if !path.is_file() {
         return Err(Usage(format!("there is no file or folder {}", path.display())));
     }
     if zip::looks_like_one(path) {
-        return Ok(check_bundle(zip::read(path), &trust));
+        return Ok(check_bundle(zip::read(path), slip, &trust));
+    }
+    if slip.is_some() {
+        let text = "--since needs a ledger as files, or a bundle: a receipt does not show what came before it";
+        return Err(Usage(text.to_owned()));
     }
     check_receipt(path, args.file.as_deref(), &trust)
 }
@@ -99,9 +109,16 @@ fn trust(args: &VerifyArgs) -> Result<Trust, Usage> {
     Ok(Trust::Fingerprint(fingerprint))
 }
 
-fn check_bundle(gathered: gather::Gathered, trust: &Trust) -> Report {
+fn check_bundle(gathered: gather::Gathered, slip: Option<&[u8]>, trust: &Trust) -> Report {
     let facts = hash::facts(&gathered);
-    bundle::check(&facts, trust, &mut |suspect| locate::first_difference(&gathered, suspect))
+    bundle::check_since(&facts, trust, slip, &mut |suspect| {
+        locate::first_difference(&gathered, suspect)
+    })
+}
+
+fn read_slip(path: &Path) -> Result<Vec<u8>, Usage> {
+    limits::read_small(path)
+        .map_err(|error| Usage(format!("cannot read the slip {}: {error}", path.display())))
 }
 
 fn check_receipt(path: &Path, file: Option<&Path>, trust: &Trust) -> Result<Report, Usage> {

@@ -50,7 +50,9 @@ pub(crate) fn text(report: &Report, explain: bool) -> String {
         let _ = writeln!(out, "  [{}: {}] {}", finding.class, finding.code, finding.message);
     }
     let _ = writeln!(out, "\nThis rests on {}.", rests_on(report));
-    let _ = writeln!(out, "\n{}", meaning(report.result));
+    if report.files.iter().any(|file| file.class != Class::Record) || report.files.is_empty() {
+        let _ = writeln!(out, "\n{}", meaning(report.result));
+    }
     if explain {
         out.push_str(&explanations(report));
     }
@@ -67,6 +69,11 @@ fn words(result: Outcome) -> &'static str {
 }
 
 fn headline(report: &Report) -> String {
+    if let [only] = report.files.as_slice()
+        && only.class == Class::Record
+    {
+        return of_a_ledger(only.result).to_owned();
+    }
     let footage: Vec<_> = report.files.iter().filter(|file| file.class == Class::Footage).collect();
     let matching = footage.iter().filter(|file| file.result == Outcome::Match).count();
     let of_footage = format!("{matching} of {} files of footage match.", footage.len());
@@ -76,6 +83,17 @@ fn headline(report: &Report) -> String {
         Outcome::CannotTell => {
             format!("CANNOT BE CHECKED. {of_footage} Something needed is missing.")
         }
+    }
+}
+
+/// A ledger held against a slip: there are no files of footage to count.
+fn of_a_ledger(result: Outcome) -> &'static str {
+    match result {
+        Outcome::Match => "MATCH. The ledger here begins with the entries that the slip shows.",
+        Outcome::Mismatch => {
+            "DOES NOT MATCH. The ledger here does not begin with the entries that the slip shows."
+        }
+        Outcome::CannotTell => "CANNOT BE CHECKED. Something needed is missing.",
     }
 }
 

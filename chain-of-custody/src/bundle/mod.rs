@@ -14,6 +14,7 @@ pub mod lists;
 mod receipts;
 mod record;
 mod roots;
+mod since;
 pub mod sshsig;
 mod trust;
 mod write;
@@ -25,6 +26,7 @@ pub use export::{PUBLIC_KEY, PUBLIC_ROLE};
 pub use items::{BundleItem, BundleItems, DerivativeFile};
 pub use receipts::{ReceiptFile, check_receipt};
 pub use record::{entry_line, openings_line, proof_path};
+pub use since::check_ledger;
 pub use trust::Trust;
 pub use write::{Contents, ContentsError, DisclosedEntry, PayloadFile, payload_manifest, seal};
 
@@ -82,6 +84,16 @@ pub type Locate<'a> = dyn FnMut(&Suspect<'_>) -> Located + 'a;
 
 /// Checks a bundle. The result is the same for whoever repeats it with the same facts and the same trust.
 pub fn check(facts: &Facts, trust: &Trust, locate: &mut Locate<'_>) -> Report {
+    check_since(facts, trust, None, locate)
+}
+
+/// The same, and whether the bundle's ledger contradicts a slip that the reader kept.
+pub fn check_since(
+    facts: &Facts,
+    trust: &Trust,
+    slip: Option<&[u8]>,
+    locate: &mut Locate<'_>,
+) -> Report {
     let mut notes = Notes::default();
     facts.findings.iter().for_each(|finding| notes.add(finding.clone()));
     let files = Files::new(&facts.files);
@@ -92,6 +104,9 @@ pub fn check(facts: &Facts, trust: &Trust, locate: &mut Locate<'_>) -> Report {
     let policy = trust::resolve(trust, files.content(layout::POLICY), &mut notes);
     let mut roots = Roots::default();
     let record = record::read(&files, policy.as_ref(), &mut roots, &mut notes);
+    if let (Some(slip), Some(checkpoint)) = (slip, files.content(layout::CHECKPOINT)) {
+        since::check(checkpoint, slip, policy.as_ref(), &mut notes);
+    }
     let items = items::read(&files, &mut notes);
     files::check(&files, &lists, &items, &record, &mut notes, locate);
     receipts::check(&files, &items, &record, policy.as_ref(), &mut roots, &mut notes);

@@ -37,6 +37,7 @@ pub(super) fn print(command: &Command, answer: &Value) {
         Command::Search(_) => print_items(answer),
         Command::Bundle(_) => print_bundle(answer),
         Command::Ledger(cli::Ledger::Checkpoint) => print_checkpoint(answer),
+        Command::Ledger(cli::Ledger::Slip) => exact(&super::slip::page(text(answer, "checkpoint"))),
         Command::Ledger(cli::Ledger::Prove { .. }) => exact(text(answer, "proof")),
         Command::Ledger(cli::Ledger::Audit) => print_audit(answer),
         Command::Ledger(cli::Ledger::Export { .. }) => line(&format!(

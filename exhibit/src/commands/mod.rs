@@ -7,6 +7,7 @@ pub(crate) mod people;
 mod log_witness;
 mod recover;
 mod serve;
+mod slip;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -175,7 +176,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
                 output: absolute(&args.output)?,
             })
         }
-        Command::Ledger(cli::Ledger::Checkpoint) => Request::LedgerCheckpoint,
+        Command::Ledger(cli::Ledger::Checkpoint | cli::Ledger::Slip) => Request::LedgerCheckpoint,
         Command::Ledger(cli::Ledger::Audit) => Request::LedgerAudit,
         Command::Ledger(cli::Ledger::Export { output }) => {
             Request::LedgerExport { output: absolute(output)? }

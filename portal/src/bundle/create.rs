@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chain_of_custody::bundle::{
     BUNDLE_KEY_ROLE, BundleItems, Contents, DisclosedEntry, PUBLIC_KEY, PUBLIC_ROLE, PayloadFile,
@@ -32,6 +33,9 @@ use super::plan::bundle_name;
 use super::request::{BundleError, BundleRequest};
 use crate::random_salt;
 use crate::words::{UkTime, length, size};
+
+/// How long a hand-over waits for the policy's quorum of log witnesses. Without it the bundle leaves all the same, and says so.
+const QUORUM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who hands over, as the page says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +156,7 @@ impl Maker {
         key_entry: LeafIndex,
         export: &Placed,
     ) -> Result<Made, BundleError> {
-        let checkpoint = self.ledger.latest();
+        let checkpoint = self.ledger.latest_accepted(&self.policy, QUORUM_PATIENCE).await;
         let rests_on = self.policy.weigh(&checkpoint).map_err(|refusal| {
             BundleError::Record(format!("the policy does not accept our own ledger: {refusal}"))
         })?;

@@ -18,6 +18,7 @@ mod rebuild;
 mod task;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chain_of_custody::checkpoint::{Origin, SignedCheckpoint};
 use chain_of_custody::command::{Command, Refusal};
@@ -26,6 +27,7 @@ use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::malformed::Malformed;
 use chain_of_custody::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
 use chain_of_custody::note::{Signer, VerifierKey};
+use chain_of_custody::policy::Policy;
 use chain_of_custody::receipt::{Receipt, ReceiptError};
 use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
 use chain_of_custody::tile::{TileHashes, TilePath};
@@ -235,6 +237,17 @@ impl Ledger {
     /// The newest published checkpoint.
     pub fn latest(&self) -> SignedCheckpoint {
         self.reader.latest()
+    }
+
+    /// The newest published checkpoint once `policy` accepts it, its quorum included; after `patience` the newest, whatever
+    /// it rests on.
+    pub async fn latest_accepted(&self, policy: &Policy, patience: Duration) -> SignedCheckpoint {
+        let mut published = self.reader.published.clone();
+        let accepted = published.wait_for(|newest| policy.accept(newest).is_ok());
+        match tokio::time::timeout(patience, accepted).await {
+            Ok(Ok(accepted)) => accepted.clone(),
+            _ => self.latest(),
+        }
     }
 
     /// The entry at an index with a proof under the newest checkpoint: a receipt, again.

@@ -3,6 +3,7 @@
 
 mod footage;
 mod forgery;
+mod outsider;
 mod programs;
 
 use std::path::{Path, PathBuf};
@@ -107,14 +108,19 @@ impl Story {
 async fn tell(story: &mut Story, place: &Place, files: &[PathBuf]) -> Result<(), Failure> {
     let programs = Programs::new(&place.path.join("data"))?;
     std::fs::create_dir_all(&programs.data).map_err(|e| broken("the data folder", &e))?;
-    write_configuration(&programs.data)?;
+    write_configuration(&programs.data, "")?;
+    let alone = programs.expect(&["keys", "publish"]).await?;
+    let outsider = outsider::start(&programs, &place.path.join("log-witness"), &alone).await?;
+    write_configuration(&programs.data, &outsider.setting)?;
+    story.say("log witness", &format!("{}, a process with its own key and store", outsider.url));
     let (mut server, address) = programs.serve("127.0.0.1:0").await?;
     story.say("server", &format!("http://{address}, its keys unencrypted by name: a demo's"));
 
     let policy = place.path.join("force.policy");
     let published = programs.expect(&["keys", "publish"]).await?;
     std::fs::write(&policy, text(&published, "policy")).map_err(|e| broken("the policy", &e))?;
-    story.say("policy", &format!("fingerprint {}", text(&published, "fingerprint")));
+    let fingerprint = text(&published, "fingerprint");
+    story.say("policy", &format!("fingerprint {fingerprint}, a quorum of 1 of 1 log witnesses"));
 
     let enrolled = programs.expect(&["device", "enrol", "--name", "Demo dock"]).await?;
     let token = place.path.join("dock.token");
@@ -135,8 +141,11 @@ async fn tell(story: &mut Story, place: &Place, files: &[PathBuf]) -> Result<(),
     stop(server).await
 }
 
-fn write_configuration(data: &Path) -> Result<(), Failure> {
-    let text = "[force]\nname = \"Demo Constabulary\"\nledger = \"ledger.demo.invalid\"\ncontact = \"the demo's evidence desk\"\n";
+fn write_configuration(data: &Path, log_witness: &str) -> Result<(), Failure> {
+    let mut text = "[force]\nname = \"Demo Constabulary\"\nledger = \"ledger.demo.invalid\"\ncontact = \"the demo's evidence desk\"\n".to_owned();
+    if !log_witness.is_empty() {
+        text += &format!("[ledger]\nwitnesses = [\"{log_witness}\"]\nquorum = 1\n");
+    }
     std::fs::write(data.join(crate::config::FILE_NAME), text)
         .map_err(|e| broken("exhibit.toml", &e))
 }
@@ -269,6 +278,8 @@ async fn bundle(
     let checked = verify(programs, &genuine, policy).await?;
     story.expect(checked.0 == Some(0), &format!("the genuine bundle: {}", checked.1))?;
     story.say("check", &format!("genuine bundle: {}", text(&checked.1, "result")));
+    let rests_on: Vec<&str> = list(&checked.1, "rests_on").iter().filter_map(Value::as_str).collect();
+    story.say("rests on", &rests_on.join("; "));
 
     let forged = place.path.join("forged");
     let victim = forgery::forge(&genuine, &forged).map_err(|e| broken("forging a copy", &e))?;

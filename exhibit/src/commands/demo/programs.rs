@@ -27,11 +27,17 @@ impl Programs {
 
     /// A command of `exhibit` on the demo's data folder.
     pub(super) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.exhibit);
-        command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+        let mut command = self.plain(args);
         if !matches!(args.first(), Some(&"dock" | &"verify")) {
             command.arg("--data").arg(&self.data);
         }
+        command
+    }
+
+    /// A command of `exhibit` that is about no data folder.
+    pub(super) fn plain(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.exhibit);
+        command.args(args).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 
