@@ -3,8 +3,8 @@
 mod answers;
 mod demo;
 mod dock;
-pub(crate) mod people;
 mod log_witness;
+pub(crate) mod people;
 mod recover;
 mod serve;
 mod slip;

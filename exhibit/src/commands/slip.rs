@@ -66,7 +66,8 @@ mod tests {
     fn the_code_holds_the_checkpoint() {
         let page = page(&signed().to_string());
         let code = page.split("-----END CHECKPOINT-----\n").nth(1).unwrap();
-        let rows: Vec<Vec<bool>> = code.lines().filter(|line| !line.is_empty()).flat_map(rows).collect();
+        let rows: Vec<Vec<bool>> =
+            code.lines().filter(|line| !line.is_empty()).flat_map(rows).collect();
         let (width, height) = (rows[0].len() * SCALE, rows.len() * SCALE);
         let dark = |x: usize, y: usize| rows[y / SCALE].get(x / SCALE).is_some_and(|dark| *dark);
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
@@ -79,7 +80,8 @@ mod tests {
 
     fn rows(line: &str) -> [Vec<bool>; 2] {
         let half = |upper: bool| {
-            let dark = move |c: char| c == '\u{2588}' || c == if upper { '\u{2580}' } else { '\u{2584}' };
+            let dark =
+                move |c: char| c == '\u{2588}' || c == if upper { '\u{2580}' } else { '\u{2584}' };
             line.chars().map(dark).collect()
         };
         [half(true), half(false)]

@@ -16,8 +16,6 @@ use tokio::sync::{mpsc, watch};
 use super::cosign::{self, Cosigning};
 use super::files::LedgerFiles;
 use super::jump::ClockWatch;
-use super::task::Task;
-use super::{Ledger, LedgerError, LedgerOptions, QUEUE, Reader, SubmitError};
 use super::task::{Showing, Task};
 use super::{Ledger, LedgerError, LedgerOptions, LogWitnesses, QUEUE, Reader, SubmitError};
 use crate::objects::{ObjectStore, StoreError};

@@ -278,7 +278,8 @@ async fn bundle(
     let checked = verify(programs, &genuine, policy).await?;
     story.expect(checked.0 == Some(0), &format!("the genuine bundle: {}", checked.1))?;
     story.say("check", &format!("genuine bundle: {}", text(&checked.1, "result")));
-    let rests_on: Vec<&str> = list(&checked.1, "rests_on").iter().filter_map(Value::as_str).collect();
+    let rests_on: Vec<&str> =
+        list(&checked.1, "rests_on").iter().filter_map(Value::as_str).collect();
     story.say("rests on", &rests_on.join("; "));
 
     let forged = place.path.join("forged");
