@@ -11,8 +11,10 @@ mod items;
 mod problem;
 mod sessions;
 
+use std::net::SocketAddr;
+
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::response::Response;
 use axum::routing::{any, get};
 use tower::ServiceExt as _;
@@ -72,8 +74,15 @@ fn described() -> OpenApiRouter<Api> {
 }
 
 impl Api {
+    /// As it came in: what our own routing has noted in it would confuse the other door's.
     async fn to_device_door(&self, request: Request) -> Response {
-        match self.devices.clone().oneshot(request).await {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.remove::<ConnectInfo<SocketAddr>>();
+        parts.extensions.clear();
+        if let Some(peer) = peer {
+            parts.extensions.insert(peer);
+        }
+        match self.devices.clone().oneshot(Request::from_parts(parts, body)).await {
             Ok(reply) => reply,
             Err(never) => match never {},
         }

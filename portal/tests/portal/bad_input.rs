@@ -190,6 +190,13 @@ async fn pages_of_a_list_leave_nothing_out_and_repeat_nothing() {
     }
     items.reverse();
     assert_eq!(seen, items);
+    for beyond in ["9223372036854775807", "9223372036854775808", "18446744073709551615"] {
+        let page = house.get(&who, &format!("/api/v1/items?after={beyond}")).await.json();
+        assert_eq!(page["items"].as_array().unwrap().len(), 7, "behind the newest");
+        let events = format!("/api/v1/items/{}/events?after={beyond}", items[0]);
+        let page = house.get(&who, &events).await.json();
+        assert!(page["events"].as_array().unwrap().is_empty());
+    }
 }
 
 /// Percent-encoded.

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::items::{ITEM_COLUMNS, Search, item_record, like_pattern, timestamp};
 use super::people::{UserRecord, user_record};
 use super::sql::{self, Value};
-use super::{ItemRecord, MAX_SEARCH_LIMIT, Records, RecordsError, from_db, to_db};
+use super::{ItemRecord, MAX_SEARCH_LIMIT, Records, RecordsError, from_db, position_to_db};
 
 /// Cases in one answer at most.
 pub const MAX_CASES: u32 = 500;
@@ -80,7 +80,7 @@ impl Records {
         let mut values: Vec<Value> = vec![
             self.force().into(),
             user.to_string().into(),
-            search.after.map_or(i64::MAX, |index| to_db(index.0)).into(),
+            search.after.map_or(i64::MAX, position_to_db).into(),
             i64::from(limit).into(),
         ];
         // Only what was asked for: each condition that is there is paid for with every row.

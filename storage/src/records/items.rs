@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::batch::parse_openings;
-use super::{Records, RecordsError, from_db, sql, to_db};
+use super::{Records, RecordsError, from_db, position_to_db, sql, to_db};
 
 /// Items in one answer at most.
 pub const MAX_SEARCH_LIMIT: u32 = 1_000;
@@ -231,7 +231,7 @@ impl Records {
         let query = sqlx::query(AssertSqlSafe(text))
             .bind(self.force())
             .bind(subject.to_string())
-            .bind(after.map_or(-1, |index| to_db(index.0)))
+            .bind(after.map_or(-1, position_to_db))
             .bind(i64::from(limit));
         query.fetch_all(self.pool()).await?.iter().map(event_record).collect()
     }
@@ -317,7 +317,7 @@ impl Records {
         );
         let query = sqlx::query(AssertSqlSafe(text))
             .bind(self.force())
-            .bind(search.after.map_or(i64::MAX, |index| to_db(index.0)))
+            .bind(search.after.map_or(i64::MAX, position_to_db))
             .bind(search.device.map(|id| id.to_string()).unwrap_or_default())
             .bind(search.from.map_or(i64::MIN, Timestamp::unix_millis))
             .bind(search.to.map_or(i64::MAX, Timestamp::unix_millis))

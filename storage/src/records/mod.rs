@@ -25,6 +25,7 @@ mod uploads;
 use std::path::Path;
 use std::time::Duration;
 
+use chain_of_custody::ids::LeafIndex;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool};
 
@@ -174,6 +175,11 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
 /// Sizes, indexes and counts fit: nothing reaches 2⁶³.
 pub(crate) fn to_db(value: u64) -> i64 {
     i64::try_from(value).expect("no index, size or count of ours reaches 2^63")
+}
+
+/// A position as somebody sent it: one that no ledger reaches stands behind all of them.
+pub(crate) fn position_to_db(index: LeafIndex) -> i64 {
+    i64::try_from(index.0).unwrap_or(i64::MAX)
 }
 
 /// The reverse of [`to_db`], for a column that holds no negative value.
