@@ -39,6 +39,7 @@ const ITEMS: Table = Table {
         "disclosure_status",
         "restricted",
         "fault",
+        "search",
     ],
     // A second item.received for one item is an entry, but changes nothing that is held.
     on_conflict: "ON CONFLICT (force, item) DO NOTHING",
@@ -237,7 +238,14 @@ impl Event<'_> {
             status.into(),
             i64::from(self.text(field::RESTRICTED) == "true").into(),
             "".into(),
+            self.search_text().into(),
         ])
+    }
+
+    /// What a search looks through.
+    fn search_text(&self) -> String {
+        let (name, camera) = (self.text(field::NAME), self.known(field::CAMERA));
+        format!("{name} {camera} {}", self.known(field::RECORDING)).to_lowercase()
     }
 
     fn duplicate_row(&self) -> Option<Vec<Value>> {

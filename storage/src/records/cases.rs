@@ -23,10 +23,11 @@ const VISIBLE: &str = "(NOT EXISTS (SELECT 1 FROM case_items c WHERE c.force = i
     WHERE c.force = i.force AND c.item = i.item AND m.user_id = $2)) \
     AND (i.restricted = 0 OR EXISTS (SELECT 1 FROM item_viewers v \
     WHERE v.force = i.force AND v.item = i.item AND v.user_id = $2))";
-const CONTAINS: &str = "(LOWER(i.name) LIKE $? ESCAPE '!' OR LOWER(i.camera) LIKE $? ESCAPE '!' \
-    OR LOWER(i.recording) LIKE $? ESCAPE '!')";
-const IN_CASE: &str = "EXISTS (SELECT 1 FROM case_items f WHERE f.force = i.force \
-    AND f.item = i.item AND f.case_id = $?)";
+/// The two parts of [`VISIBLE`] as lists read them: `cases` says where to look, and is not trusted for the answer.
+const IN_NO_CASE: &str = "items i WHERE i.force = $1 AND i.cases = 0";
+const IN_THEIR_CASES: &str = "(SELECT DISTINCT c.item FROM case_members m \
+    CROSS JOIN case_items c WHERE m.force = $1 AND m.user_id = $2 AND c.force = m.force AND c.case_id = m.case_id $CASE) t \
+    CROSS JOIN items i WHERE i.force = $1 AND i.item = t.item";
 const CASE_COLUMNS: &str =
     "k.case_id, k.leaf_index, k.reference, k.title, k.opened_by, k.opened_at_ms";
 
@@ -100,17 +101,26 @@ impl Records {
             also("i.received_at_ms < $?", to.unix_millis().into());
         }
         if let Some(text) = search.text.as_deref().filter(|text| !text.is_empty()) {
-            also(CONTAINS, like_pattern(text).into());
+            also("i.search LIKE $? ESCAPE '!'", like_pattern(text).into());
         }
+        // In two parts, each of which reads what it gives and little more: what is in no case, and what is in theirs.
+        let mut found = Vec::new();
+        if case.is_none() {
+            let text = page_of(IN_NO_CASE, &conditions);
+            found = sql::fetch(self.pool(), text, values.clone()).await?;
+        }
+        let mut theirs = IN_THEIR_CASES.to_owned();
         if let Some(case) = case {
-            also(IN_CASE, case.to_string().into());
+            values.push(case.to_string().into());
+            theirs = theirs.replace("$CASE", &format!("AND m.case_id = ${}", values.len()));
         }
-        let text = format!(
-            "SELECT {} FROM items i WHERE i.force = $1 AND i.leaf_index < $3 AND {VISIBLE}{conditions} \
-             ORDER BY i.leaf_index DESC LIMIT $4",
-            item_columns()
-        );
-        sql::fetch(self.pool(), text, values).await?.iter().map(item_record).collect()
+        let text = page_of(&theirs.replace("$CASE", ""), &conditions);
+        found.extend(sql::fetch(self.pool(), text, values).await?);
+        let mut items: Vec<ItemRecord> = found.iter().map(item_record).collect::<Result<_, _>>()?;
+        items.sort_by_key(|record| std::cmp::Reverse(record.leaf_index));
+        items.dedup_by_key(|record| record.leaf_index);
+        items.truncate(limit as usize);
+        Ok(items)
     }
 
     /// One item, if this investigator may see it.
@@ -260,6 +270,14 @@ impl Records {
             faults: number(3)?,
         })
     }
+}
+
+fn page_of(part: &str, conditions: &str) -> String {
+    format!(
+        "SELECT {} FROM {part} AND i.leaf_index < $3{conditions} AND {VISIBLE} \
+         ORDER BY i.leaf_index DESC LIMIT $4",
+        item_columns()
+    )
 }
 
 fn item_columns() -> String {

@@ -312,8 +312,7 @@ impl Records {
         let text = format!(
             "SELECT {ITEM_COLUMNS} FROM items WHERE force = $1 AND leaf_index < $2 \
              AND ($3 = '' OR device = $3) AND received_at_ms >= $4 AND received_at_ms < $5 \
-             AND (LOWER(name) LIKE $6 ESCAPE '!' OR LOWER(camera) LIKE $6 ESCAPE '!' \
-             OR LOWER(recording) LIKE $6 ESCAPE '!') ORDER BY leaf_index DESC LIMIT $7"
+             AND search LIKE $6 ESCAPE '!' ORDER BY leaf_index DESC LIMIT $7"
         );
         let query = sqlx::query(AssertSqlSafe(text))
             .bind(self.force())

@@ -41,6 +41,9 @@ const REMOVE_USER: &str = "UPDATE users SET removed_at_ms = $3 \
 const REMOVE_MEMBER: &str =
     "DELETE FROM case_members WHERE force = $1 AND case_id = $2 AND user_id = $3";
 const REMOVE_ITEM: &str = "DELETE FROM case_items WHERE force = $1 AND case_id = $2 AND item = $3";
+const COUNT_CASES: &str = "UPDATE items SET cases = \
+    (SELECT COUNT(*) FROM case_items c WHERE c.force = $1 AND c.item = $2) \
+    WHERE force = $1 AND item = $2 AND leaf_index < $3";
 const REMOVE_VIEWER: &str =
     "DELETE FROM item_viewers WHERE force = $1 AND item = $2 AND user_id = $3";
 
@@ -48,8 +51,8 @@ impl Event<'_> {
     pub(super) fn access_changes(&self) -> Vec<Change> {
         let what = match self.entry().kind {
             EventKind::CaseOpened => self.case_opened(),
-            EventKind::ItemLinked => self.item_linked().into_iter().collect(),
-            EventKind::ItemUnlinked => self.item_unlinked().into_iter().collect(),
+            EventKind::ItemLinked => self.item_linked().unwrap_or_default(),
+            EventKind::ItemUnlinked => self.item_unlinked().unwrap_or_default(),
             _ => self.access_changed().into_iter().collect(),
         };
         what.into_iter().map(|what| Change { leaf: self.leaf(), what }).collect()
@@ -73,16 +76,21 @@ impl Event<'_> {
         changes
     }
 
-    fn item_linked(&self) -> Option<What> {
+    fn item_linked(&self) -> Option<Vec<What>> {
         let (case, item) = self.case_and_item()?;
         let reference = self.text(field::EXHIBIT_REFERENCE);
-        let row = vec![case.into(), item.into(), self.leaf().into(), reference.into()];
-        Some(What::Row { table: CASE_ITEMS, row })
+        let row = vec![case.into(), item.clone().into(), self.leaf().into(), reference.into()];
+        Some(vec![What::Row { table: CASE_ITEMS, row }, self.count_cases(item)])
     }
 
-    fn item_unlinked(&self) -> Option<What> {
+    fn item_unlinked(&self) -> Option<Vec<What>> {
         let (case, item) = self.case_and_item()?;
-        Some(statement(REMOVE_ITEM, [case.into(), item.into()]))
+        let gone = statement(REMOVE_ITEM, [case.into(), item.clone().into()]);
+        Some(vec![gone, self.count_cases(item)])
+    }
+
+    fn count_cases(&self, item: String) -> What {
+        statement(COUNT_CASES, [item.into(), self.leaf().into()])
     }
 
     fn access_changed(&self) -> Option<What> {
