@@ -5,9 +5,11 @@
 //!
 //! The one invariant to keep: what was acknowledged is durable here, and reads back as it was written or is an error.
 
+pub mod backup;
 pub mod clock;
 pub mod failpoint;
 pub mod keys;
 pub mod ledger;
 pub mod objects;
 pub mod records;
+pub mod scrub;

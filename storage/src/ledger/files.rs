@@ -25,7 +25,7 @@ const MAX_WIDENINGS: usize = 4;
 
 /// Where one ledger's files lie. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct LedgerFiles {
+pub(crate) struct LedgerFiles {
     objects: ObjectStore,
     origin: Origin,
     /// Held while the checkpoint is replaced: the sequencer publishes new ones, cosignatures come for older ones.
@@ -42,7 +42,7 @@ pub(super) enum PublishError {
 }
 
 impl LedgerFiles {
-    pub(super) fn new(objects: ObjectStore, origin: Origin) -> Self {
+    pub(crate) fn new(objects: ObjectStore, origin: Origin) -> Self {
         Self { objects, origin, publishing: Arc::default() }
     }
 
@@ -75,7 +75,7 @@ impl LedgerFiles {
     }
 
     /// The checkpoint that is published, if any.
-    pub(super) async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+    pub(crate) async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
         let name = self.name(FileClass::Hashes, CHECKPOINT);
         let bytes = match self.objects.get(&name).await {
             Err(StoreError::NotFound { .. }) => return Ok(None),
@@ -85,14 +85,14 @@ impl LedgerFiles {
     }
 
     /// A tile of hashes; where only the full one is left, its beginning.
-    pub(super) async fn hash_tile(&self, path: &TilePath) -> Result<Vec<u8>, LedgerError> {
+    pub(crate) async fn hash_tile(&self, path: &TilePath) -> Result<Vec<u8>, LedgerError> {
         let mut bytes = self.tile(path).await?.to_vec();
         bytes.truncate(usize::from(path.width()) * HASH_BYTES);
         Ok(bytes)
     }
 
     /// The entries of a bundle, at most as many as `path` says.
-    pub(super) async fn entries(&self, path: &TilePath) -> Result<Vec<Vec<u8>>, LedgerError> {
+    pub(crate) async fn entries(&self, path: &TilePath) -> Result<Vec<Vec<u8>>, LedgerError> {
         let bytes = self.tile(path).await?;
         let entries = decode_entries(&bytes).map_err(|e| malformed(&path.to_string(), e))?;
         let width = usize::from(path.width());
@@ -100,7 +100,7 @@ impl LedgerFiles {
     }
 
     /// The openings of a bundle's entries, of one class.
-    pub(super) async fn openings(
+    pub(crate) async fn openings(
         &self,
         class: FileClass,
         bundle: &TilePath,

@@ -9,6 +9,7 @@
 
 mod audit;
 mod cosign;
+mod copy;
 mod export;
 mod files;
 mod follow;
@@ -33,6 +34,7 @@ use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
 use chain_of_custody::tile::{TileHashes, TilePath};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use copy::{copy_ledger, published_in};
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
 pub use cosign::{
     COSIGNATURE_PATIENCE, LastCosignature, LogWitness, LogWitnessState, LogWitnesses,
@@ -44,7 +46,7 @@ pub use rebuild::rebuild_from_store;
 use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
 use crate::records::{Records, RecordsError};
-use files::LedgerFiles;
+pub(crate) use files::LedgerFiles;
 use task::{Reply, Request};
 
 /// What a ledger needs to be opened.

@@ -91,6 +91,11 @@ impl RealDisk {
         Ok(Self { read_back })
     }
 
+    /// For a store that is only read: what is written would be read back after dropping cached pages.
+    pub(crate) fn without_probe() -> Self {
+        Self { read_back: ReadBack::DroppedCache }
+    }
+
     pub(crate) fn how(&self) -> ReadBack {
         self.read_back
     }

@@ -70,6 +70,20 @@ impl StoreError {
         matches!(self, Self::Device { .. } | Self::ReadBack { .. })
     }
 
+    /// The file concerned, where one is.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::NotFound { path }
+            | Self::AlreadyExists { path }
+            | Self::KeyGone { path }
+            | Self::WrongKey { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Device { path, .. }
+            | Self::ReadBack { path } => Some(path),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

@@ -12,6 +12,7 @@
 mod blocking;
 mod complete;
 mod compose;
+mod copy;
 mod disk;
 mod error;
 mod folder;
@@ -30,6 +31,7 @@ mod upload;
 mod writer;
 
 pub use compose::Composed;
+pub use copy::Copied;
 pub use disk::{Crc64, ReadBack};
 pub use error::{Damage, StoreError};
 pub use kek::Kek;

@@ -53,7 +53,7 @@ impl ObjectStore {
     }
 }
 
-fn open(shared: &Shared, object: &StoredObject) -> Result<VerifiedObject, StoreError> {
+pub(crate) fn open(shared: &Shared, object: &StoredObject) -> Result<VerifiedObject, StoreError> {
     let path = shared.file(object.name.as_str());
     let source = Source::of_parts(shared, &object.parts)?;
     source.check_lengths()?;

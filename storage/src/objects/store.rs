@@ -86,6 +86,16 @@ impl ObjectStore {
         self.shared.read_back
     }
 
+    /// The force's key that it is opened with.
+    pub fn kek(&self) -> Kek {
+        self.shared.kek.clone()
+    }
+
+    /// Whether `path` lies in this store.
+    pub(crate) fn contains(&self, path: &Path) -> bool {
+        path.starts_with(&self.shared.root)
+    }
+
     /// Room for ordinary users on the file system.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "uploads", include_str!("../../migrations/0002_uploads.sql")),
     (3, "jobs", include_str!("../../migrations/0003_jobs.sql")),
     (4, "people_and_cases", include_str!("../../migrations/0004_people_and_cases.sql")),
+    (6, "keeping", include_str!("../../migrations/0006_keeping.sql")),
     (7, "find_quickly", include_str!("../../migrations/0007_find_quickly.sql")),
 ];
 

@@ -14,10 +14,12 @@ mod devices;
 mod items;
 mod jobs;
 mod made_bundles;
+mod keeping;
 mod migrate;
 mod people;
 mod rebuild;
 mod recovered;
+mod snapshot;
 mod sql;
 mod tokens;
 mod uploads;
@@ -39,6 +41,7 @@ pub use items::{
 pub use jobs::{JobAttempt, JobRow, NewJob};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
+pub use keeping::{BackupRow, Counts, DeviceSeen, ScrubRow};
 pub use rebuild::{StoredEntry, Table};
 pub use recovered::KNOWN_SIZE;
 pub use tokens::TokenOwner;
@@ -99,12 +102,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn sqlite(path: &Path, force: &str) -> Result<Self, RecordsError> {
-        let mut url = String::from("sqlite://");
-        for byte in path.as_os_str().as_encoded_bytes() {
-            let plain = byte.is_ascii_alphanumeric() || b"/-._~".contains(byte);
-            if plain { url.push(char::from(*byte)) } else { url += &format!("%{byte:02X}") }
-        }
-        Self::connect(&(url + "?mode=rwc"), force).await
+        Self::connect(&sqlite_url(path, "rwc"), force).await
     }
 
     /// Opens the database at `url`: `sqlite://PATH?mode=rwc` or `postgres://…`.
@@ -170,6 +168,15 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
     };
     sqlx::raw_sql(text).execute(connection).await?;
     Ok(())
+}
+
+fn sqlite_url(path: &Path, mode: &str) -> String {
+    let mut url = String::from("sqlite://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"/-._~".contains(byte);
+        if plain { url.push(char::from(*byte)) } else { url += &format!("%{byte:02X}") }
+    }
+    format!("{url}?mode={mode}")
 }
 
 /// Sizes, indexes and counts fit: nothing reaches 2⁶³.
