@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Settings and what they do.
     #[command(subcommand)]
     Config(Config),
+    /// Backup, restore, scrub, status, doctor: for who keeps the system.
+    #[command(flatten)]
+    Keep(crate::commands::keep::Keep),
 }
 
 #[derive(Debug, Args)]

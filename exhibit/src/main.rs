@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod http;
 mod log_witness;
+mod keeping;
 mod logging;
 mod terminal;
 

@@ -70,6 +70,13 @@ impl Bar {
         Self(bar)
     }
 
+    /// Counts steps in place of bytes.
+    pub(crate) fn counting(quiet: bool) -> Self {
+        let bar = Self::new(quiet);
+        bar.0.set_style(counting_style());
+        bar
+    }
+
     pub(crate) fn show(&self, step: &Progress) {
         self.0.set_length(step.total_bytes);
         self.0.set_position(step.done_bytes);
@@ -89,6 +96,11 @@ pub(crate) fn bar_style() -> ProgressStyle {
         "{msg:30!} {wide_bar} {bytes:>10}/{total_bytes:<10} {binary_bytes_per_sec:>12} {eta:>4}",
     )
     .expect("the template is valid")
+}
+
+fn counting_style() -> ProgressStyle {
+    ProgressStyle::with_template("{msg:30!} {wide_bar} {pos:>10}/{len:<10} {eta:>4}")
+        .expect("the template is valid")
 }
 
 #[cfg(test)]

@@ -180,6 +180,14 @@ impl Keys {
         Ok(Self { seeds: [force?, log?, receipt?, bundle?] })
     }
 
+    /// Opens the force's key and no other: for who reads and never signs.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the file and what to do.
+    pub fn open_force_key(folder: &Path, protection: &Protection) -> Result<Kek, KeyError> {
+        Ok(Kek::new(open(Role::Force, folder, protection)?))
+    }
+
     /// The force key, for the object store.
     pub fn kek(&self) -> Kek {
         Kek::new(self.seed(Role::Force).clone())

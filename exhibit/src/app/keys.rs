@@ -43,6 +43,12 @@ impl RoleKeys {
             unencrypted: matches!(protection, Protection::Unencrypted),
         })
     }
+
+    /// The force's key alone, which signs nothing.
+    pub(crate) fn force_key(folder: &Path, config: &config::Keys) -> Result<Kek, Failure> {
+        let protection = protection(config).map_err(|e| failed(&e))?;
+        Keys::open_force_key(folder, &protection).map_err(|e| failed(&e))
+    }
 }
 
 fn protection(config: &config::Keys) -> Result<Protection, KeyError> {

@@ -4,21 +4,22 @@
 
 mod answers;
 mod bundles;
-mod keys;
+pub(crate) mod keep;
+pub(crate) mod keys;
 mod log_witnesses;
-mod open;
+pub(crate) mod open;
 mod people;
 mod portal;
 mod reading;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::portal::bundle::Maker;
 use ::portal::pages::Pages;
 use ::portal::service::Service;
 use axum::Router;
-use chain_of_custody::ids::DeviceId;
+use chain_of_custody::ids::{DeviceId, TreeSize};
 use chain_of_custody::policy::Policy;
 use ingest::receive::{Claims, Receiver, Source};
 use serde_json::{Value, json};
@@ -54,6 +55,12 @@ struct Parts {
     receiver: Receiver,
     maker: Maker,
     service: Service,
+    /// The data folder.
+    data: PathBuf,
+    /// `exhibit.toml` as it was when this began, for backups.
+    settings: String,
+    /// Held while a scrub runs.
+    scrubbing: tokio::sync::Mutex<()>,
     _lock: DataLock,
 }
 
@@ -135,6 +142,14 @@ impl App {
             Request::LedgerProve { index } => self.prove(index).await,
             Request::KeysPublish => Ok(self.published_policy()),
             Request::People(request) => self.people(request, &actor).await,
+            Request::Live => Ok(serde_json::to_value(self.live()).expect("it is plain data")),
+            Request::Backup { to, read_again, anew } => {
+                self.backup(&to, read_again, anew, progress).await
+            }
+            Request::BackupRead { folder, entries, faults } => {
+                self.note_backup(&folder, TreeSize(entries), faults, true).await
+            }
+            Request::Scrub { full_speed } => self.scrub(&actor, full_speed, progress).await,
         }
     }
 

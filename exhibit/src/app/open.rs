@@ -24,6 +24,7 @@ use super::log_witnesses::{self, Recovery};
 use super::{App, Parts};
 use crate::config::{self, Config};
 use crate::control::{DataLock, Failure};
+use crate::keeping::restored::Restored;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -44,6 +45,10 @@ impl App {
         lock: DataLock,
         recovery: Option<&Recovery>,
     ) -> Result<Self, Failure> {
+        if let Some(restored) = Restored::read(data)? {
+            let confirmed = recovery.is_some_and(|recovery| recovery.known.0 >= restored.entries);
+            confirmed.then_some(()).ok_or_else(|| restored.refusal())?;
+        }
         let origin = origin(&config.force.ledger)?;
         let keys = RoleKeys::open(&data.join("keys"), &config.keys, &origin)?;
         if keys.unencrypted {
@@ -104,6 +109,9 @@ impl App {
             receiver,
             maker,
             service,
+            data: data.to_owned(),
+            settings: std::fs::read_to_string(data.join(config::FILE_NAME)).unwrap_or_default(),
+            scrubbing: tokio::sync::Mutex::new(()),
             _lock: lock,
         };
         Ok(Self { parts: Arc::new(parts) })
@@ -118,7 +126,7 @@ impl App {
     }
 }
 
-fn origin(text: &str) -> Result<Origin, Failure> {
+pub(crate) fn origin(text: &str) -> Result<Origin, Failure> {
     Origin::new(text).map_err(|e| {
         Failure::new("configuration", format!("setting force.ledger: {e}"))
             .advice("for example: ledger.essex.example")
@@ -198,7 +206,7 @@ pub(super) fn random_salt() -> Salt {
 }
 
 /// An error of a room, as a person reads it.
-pub(super) fn failed(room: &str, error: &dyn std::error::Error) -> Failure {
+pub(crate) fn failed(room: &str, error: &dyn std::error::Error) -> Failure {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

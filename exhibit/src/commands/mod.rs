@@ -6,6 +6,7 @@ mod dock;
 mod log_witness;
 pub(crate) mod people;
 mod recover;
+pub(crate) mod keep;
 mod serve;
 mod slip;
 
@@ -38,6 +39,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let config = configuration(&cli, &data, &flags)?;
             return block_on(serve::run(&data, config));
         }
+        Command::Keep(command) if command.is_about_this_program() => {
+            return Ok(keep::about_this_program(command));
+        }
         _ => {}
     }
     let data = data_folder(&cli)?;
@@ -50,6 +54,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         return Ok(show_configuration(command, &config, cli.json));
     }
     quiet_logging();
+    if let Command::Keep(command) = &cli.command {
+        return block_on(keep::run(command, &data, &config, cli.json));
+    }
     block_on(ask(&cli, &data, &config))
 }
 
@@ -197,7 +204,8 @@ fn request(command: &Command) -> Result<Request, Failure> {
         | Command::Ledger(cli::Ledger::Witness(_) | cli::Ledger::Recover { .. })
         | Command::Ingest(_)
         | Command::Verify
-        | Command::Config(_) => unreachable!("handled before the folder's holder is asked"),
+        | Command::Config(_)
+        | Command::Keep(_) => unreachable!("handled before the folder's holder is asked"),
     })
 }
 

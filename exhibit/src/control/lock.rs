@@ -38,6 +38,14 @@ impl DataLock {
     }
 }
 
+impl DataLock {
+    /// Whether a process holds the lock of `data`, without making or keeping anything.
+    pub(crate) fn is_held(data: &Path) -> bool {
+        let file = File::open(data.join(LOCK_NAME));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
 fn create_private_folder(data: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);

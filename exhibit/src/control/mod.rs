@@ -22,7 +22,26 @@ use crate::app::App;
 use crate::config::Config;
 
 /// The socket's name in the data folder.
-const SOCKET_NAME: &str = "exhibit.sock";
+pub(crate) const SOCKET_NAME: &str = "exhibit.sock";
+
+/// Whether a process holds the folder. Nothing is made or changed.
+pub(crate) fn is_held(data: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(data.join(SOCKET_NAME)).is_ok()
+        || DataLock::is_held(data)
+}
+
+/// Asks the process that holds the folder, and waits no longer than `patience`.
+pub(crate) async fn ask(
+    data: &Path,
+    request: Request,
+    patience: std::time::Duration,
+) -> Result<Value, Failure> {
+    let (socket, mut nobody) = (data.join(SOCKET_NAME), |_| ());
+    let asked = tokio::time::timeout(patience, client::ask(&socket, request, &mut nobody)).await;
+    asked.unwrap_or_else(|_| {
+        Err(Failure::new("server-unreachable", format!("no answer within {patience:?}")))
+    })
+}
 
 /// Carries out `request`: by the process that holds the folder, or here when nobody does.
 pub(crate) async fn perform(

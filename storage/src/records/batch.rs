@@ -193,7 +193,7 @@ impl Records {
     }
 
     /// Entries `from..to` with their openings, in order. Fails unless all of them are there.
-    pub(crate) async fn entries(
+    pub async fn entries(
         &self,
         from: TreeSize,
         to: TreeSize,

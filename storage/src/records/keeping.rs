@@ -1,6 +1,6 @@
 //! What `status`, backup and scrub ask and remember. Counts and times only; nothing here is a record.
 
-use chain_of_custody::ids::TreeSize;
+use chain_of_custody::ids::{TreeSize, UploadId};
 use chain_of_custody::time::Timestamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -194,6 +194,16 @@ impl Records {
             })
         };
         rows.iter().map(seen).collect()
+    }
+
+    /// Whether a row of this upload is there.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn upload_is_known(&self, upload: UploadId) -> Result<bool, RecordsError> {
+        let text = "SELECT 1 FROM uploads WHERE force = $1 AND upload = $2";
+        let row = sqlx::query(text).bind(self.force()).bind(upload.to_string());
+        Ok(row.fetch_optional(self.pool()).await?.is_some())
     }
 
     /// Counts for `status`; `recent_bytes` since `since`.

@@ -19,6 +19,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \
     (number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL)";
 
+/// Number and name of each.
+pub(super) fn known() -> Vec<(i64, &'static str)> {
+    MIGRATIONS.iter().map(|(number, name, _)| (*number, *name)).collect()
+}
+
 /// Brings the schema to this version.
 ///
 /// # Errors

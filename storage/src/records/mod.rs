@@ -146,6 +146,11 @@ impl Records {
         self.dialect
     }
 
+    /// The migrations this version knows, by number and name.
+    pub fn known_migrations() -> Vec<(i64, &'static str)> {
+        migrate::known()
+    }
+
     /// Whether the database answers now.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Making the records again from entries and openings alone (I12), and comparing two databases row by row.
 
 use chain_of_custody::checkpoint::SignedCheckpoint;
+use chain_of_custody::digest::Sha256;
 use chain_of_custody::entry::{Entry, Opening};
 use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::sequencer::PlacedEntry;
+use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Connection, Row};
 
@@ -122,6 +124,23 @@ impl Records {
         let query = sqlx::query(AssertSqlSafe(text)).bind(self.force());
         let rows = query.fetch_all(self.pool()).await?;
         Ok(rows.iter().map(row_text).collect())
+    }
+
+    /// SHA-256 over every row of a table of kind *records*, in an order of its own: two databases compared without
+    /// holding either.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn digest(&self, table: Table) -> Result<Sha256, RecordsError> {
+        let text =
+            format!("SELECT * FROM {} WHERE force = $1 ORDER BY {}", table.name, table.order);
+        let mut rows = sqlx::query(AssertSqlSafe(text)).bind(self.force()).fetch(self.pool());
+        let mut hasher: sha2::Sha256 = sha2::Digest::new();
+        while let Some(row) = rows.try_next().await? {
+            sha2::Digest::update(&mut hasher, row_text(&row));
+            sha2::Digest::update(&mut hasher, "\n");
+        }
+        Ok(Sha256(sha2::Digest::finalize(hasher).into()))
     }
 
     async fn rebuild_batch(

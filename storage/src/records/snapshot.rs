@@ -29,10 +29,18 @@ impl Records {
     /// # Errors
     /// [`RecordsError::Database`].
     pub async fn read_only(path: &Path, force: &str) -> Result<Self, RecordsError> {
+        Self::as_it_is(&sqlite_url(path, "ro"), force).await
+    }
+
+    /// Opens the database at `url` without bringing its schema to this version.
+    ///
+    /// # Errors
+    /// [`RecordsError::Database`].
+    pub async fn as_it_is(url: &str, force: &str) -> Result<Self, RecordsError> {
         sqlx::any::install_default_drivers();
-        let url = sqlite_url(path, "ro");
-        let pool = AnyPoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect(&url);
-        Ok(Self { pool: pool.await?, force: force.to_owned(), dialect: Dialect::Sqlite })
+        let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        let pool = AnyPoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect(url);
+        Ok(Self { pool: pool.await?, force: force.to_owned(), dialect })
     }
 
     /// The newest checkpoint that was signed, whether it is published or not.

@@ -6,6 +6,7 @@
 //! The one invariant to keep (I18): the list follows from hash tiles, entries, evidential openings and object store alone.
 //! No database is asked.
 
+mod orphans;
 mod walk;
 
 use chain_of_custody::ids::{ItemId, LeafIndex};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::objects::{StoreError, StoredObject};
 
+pub use orphans::{absent, orphans};
 pub use walk::Walk;
 pub(crate) use walk::held_by;
 

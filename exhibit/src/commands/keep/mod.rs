@@ -1,0 +1,169 @@
+//! Commands for who keeps the system: status, doctor, backup and the way back, scrub, upgrade, man pages.
+
+mod about;
+mod backup;
+mod doctor;
+mod drill;
+mod restore;
+mod status;
+mod upgrade;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::control::{Failure, Request};
+use crate::terminal;
+
+/// What people type.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keep {
+    /// How the system is, on one screen.
+    #[command(
+        after_help = "Exit codes, as monitoring plugins have them: 0 well, 1 warning, 2 critical, 3 not known.\n\nExample:\n  exhibit status --data /var/lib/exhibit"
+    )]
+    Status {
+        /// Print the alert rules for Prometheus that go with it.
+        #[arg(long)]
+        alert_rules: bool,
+    },
+    /// Look for what is wrong, and say how to mend each.
+    #[command(
+        after_help = "Changes nothing. Exit codes: 0 nothing found, 1 something.\n\nExample:\n  exhibit doctor --data /var/lib/exhibit"
+    )]
+    Doctor,
+    /// Copy everything that is new since the last backup, compared on the way. Never the keys.
+    #[command(
+        after_help = "Works while the server runs. The folder must be there: a disk that is not mounted must not be taken for an empty one.\n\nExample:\n  exhibit backup --data /var/lib/exhibit --to /mnt/backup/exhibit"
+    )]
+    Backup {
+        /// The backup's folder: empty at first, the same one from then on.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Read every byte that is in the backup already, not only look for it.
+        #[arg(long)]
+        reread: bool,
+        /// Begin anew in an empty folder that was backed up to before.
+        #[arg(long)]
+        anew: bool,
+    },
+    /// Make a new data folder from a backup. Its keys must be there already; see `exhibit keys recover`.
+    #[command(
+        after_help = "The restored ledger signs nothing before its head is confirmed: exhibit ledger recover.\n\nExample:\n  exhibit keys recover --data /srv/exhibit --from keys.age --identity officer.key\n  exhibit restore --data /srv/exhibit --from /mnt/backup/exhibit"
+    )]
+    Restore {
+        /// The backup's folder.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
+    /// Prove that a backup can be restored: restore it aside, read all of it, compare, and throw it away.
+    #[command(
+        after_help = "Uses the force's key to read, a throw-away key and ledger name to sign: it cannot sign for the real ledger.\n\nExample:\n  exhibit restore-drill --data /var/lib/exhibit --from /mnt/backup/exhibit --into /mnt/scratch"
+    )]
+    RestoreDrill {
+        /// The backup's folder.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// A folder with room for all of it; a temporary one otherwise.
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+    /// Read everything that is held again, and list exactly what is missing or damaged.
+    #[command(
+        after_help = "Goes on where an interrupted one ended. Exit codes: 0 all is as it was received, 1 something is not.\n\nExample:\n  exhibit scrub --data /var/lib/exhibit"
+    )]
+    Scrub {
+        /// Do not rest between reads. Uploads come first otherwise.
+        #[arg(long)]
+        full_speed: bool,
+    },
+    /// Whether this version fits the data.
+    #[command(subcommand)]
+    Upgrade(Upgrade),
+    /// Write the man pages.
+    Man {
+        /// The folder they go to.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Print what a shell needs to complete our commands.
+    #[command(after_help = "Example:\n  exhibit completions bash > /etc/bash_completion.d/exhibit")]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Upgrade {
+    /// Try this version's migrations and formats on a copy of the database. Changes nothing.
+    Check,
+}
+
+impl Keep {
+    /// Whether it needs no data folder.
+    pub(crate) fn is_about_this_program(&self) -> bool {
+        matches!(
+            self,
+            Self::Man { .. } | Self::Completions { .. } | Self::Status { alert_rules: true }
+        )
+    }
+}
+
+/// Man pages, completions, alert rules.
+pub(crate) fn about_this_program(command: &Keep) -> ExitCode {
+    about::print(command)
+}
+
+/// The others.
+pub(crate) async fn run(
+    command: &Keep,
+    data: &Path,
+    config: &Config,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    match command {
+        Keep::Status { .. } => status::run(data, config, as_json).await,
+        Keep::Doctor => doctor::run(data, config, as_json).await,
+        Keep::Backup { to, reread, anew } => {
+            let request =
+                Request::Backup { to: super::absolute(to)?, read_again: *reread, anew: *anew };
+            let answer = ask(data, config, request, as_json).await?;
+            Ok(backup::print(&answer, as_json))
+        }
+        Keep::Restore { from } => restore::run(data, config, &super::absolute(from)?, as_json).await,
+        Keep::RestoreDrill { from, into } => {
+            drill::run(data, config, &super::absolute(from)?, into.as_deref(), as_json).await
+        }
+        Keep::Scrub { full_speed } => {
+            let request = Request::Scrub { full_speed: *full_speed };
+            let answer = ask(data, config, request, as_json).await?;
+            Ok(backup::print_scrub(&answer, as_json))
+        }
+        Keep::Upgrade(Upgrade::Check) => upgrade::check(data, config, as_json).await,
+        Keep::Man { .. } | Keep::Completions { .. } => Ok(about::print(command)),
+    }
+}
+
+async fn ask(
+    data: &Path,
+    config: &Config,
+    request: Request,
+    quiet: bool,
+) -> Result<Value, Failure> {
+    refuse_new_folder(data)?;
+    let bar = terminal::Bar::counting(quiet);
+    crate::control::perform(data, config, request, &mut |step| bar.show(&step)).await
+}
+
+/// Keeping a folder that is none yet would make one.
+fn refuse_new_folder(data: &Path) -> Result<(), Failure> {
+    if data.join("keys").is_dir() {
+        return Ok(());
+    }
+    Err(Failure::new("data-folder", format!("{} is no data folder of ours", data.display()))
+        .advice("check --data; exhibit serve makes a new one"))
+}
