@@ -66,6 +66,7 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     pub(crate) behind_proxy: bool,
     pub(crate) stop_timeout_s: u64,
+    pub(crate) metrics_token_file: String,
 }
 
 /// Where things rest.
@@ -123,7 +124,12 @@ impl Default for Force {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".into(), behind_proxy: false, stop_timeout_s: 30 }
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            behind_proxy: false,
+            stop_timeout_s: 30,
+            metrics_token_file: String::new(),
+        }
     }
 }
 
@@ -170,6 +176,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "true when a proxy in front speaks TLS and this address may leave loopback",
     ),
     ("server.stop_timeout_s", "how long a stop waits for requests that are under way"),
+    (
+        "server.metrics_token_file",
+        "file with the token for /metrics; empty: answered to this machine only, and not behind a proxy",
+    ),
     ("storage.kind", "where objects rest: folder"),
     ("storage.database", "empty: SQLite in the data folder; or a postgres:// URL"),
     (

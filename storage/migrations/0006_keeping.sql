@@ -27,3 +27,5 @@ CREATE TABLE scrubs (
 
 -- How much came in lately, and so how long the disk lasts, without going through all items.
 CREATE INDEX items_by_time ON items (force, received_at_ms, size_bytes);
+CREATE INDEX items_faulty ON items (force) WHERE fault <> '';
+CREATE INDEX items_in_quarantine ON items (force) WHERE state = 'quarantined';

@@ -1,8 +1,15 @@
 //! What keeping asks of whoever holds the data folder: backups, the scrub, how it is.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use axum::{Extension, Router};
 use chain_of_custody::command::{Command, Guard};
+use chain_of_custody::digest::Sha256;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{ItemId, TreeSize};
 use serde_json::{Value, json};
@@ -11,9 +18,10 @@ use storage::records::ScrubRow;
 use storage::scrub::{FaultCode, Finding, Held, Walk};
 
 use super::open::{failed, new_event, random_salt};
-use super::App;
+use super::{App, Parts};
+use crate::config;
 use crate::control::{Actor, Failure, ProgressSender};
-use crate::keeping::Live;
+use crate::keeping::{Live, Look, alerts, measure};
 
 /// The database's copy during a backup, in the data folder.
 pub(crate) const SCRATCH: &str = "records.backup";
@@ -32,6 +40,34 @@ impl App {
             cosigned_unix_s: None,
             log_witnesses: 0,
         }
+    }
+
+    /// `/metrics`, for who may ask: see [`may_ask`].
+    pub(super) fn metrics(&self) -> Router {
+        let app = self.clone();
+        Router::new().route(
+            "/metrics",
+            get(move |Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>, headers: HeaderMap| {
+                let app = app.clone();
+                async move {
+                    if !may_ask(&app.parts.config.server, peer, &headers) {
+                        return StatusCode::NOT_FOUND.into_response();
+                    }
+                    let Parts { data, config, records, .. } = &*app.parts;
+                    let look = Look::from_inside(data, config, app.live(), records.clone());
+                    match measure(&look).await {
+                        Ok(measured) => {
+                            let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
+                            ([kind], alerts::metrics(&measured)).into_response()
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "metrics");
+                            StatusCode::SERVICE_UNAVAILABLE.into_response()
+                        }
+                    }
+                }
+            }),
+        )
     }
 
     /// Brings the backup in `to` up to this moment.
@@ -194,6 +230,19 @@ impl App {
         let found = storage::scrub::orphans(&self.parts.objects, &self.parts.records).await;
         found.map_err(|e| failed("storage", &e))
     }
+}
+
+/// Programs on this machine, unless a proxy stands in front: then everybody seems to be on this machine, and only who
+/// has the token may ask. Counts and ages are no secret of anybody's, but how a force's disk fills is none of a stranger's business.
+fn may_ask(config: &config::Server, peer: SocketAddr, headers: &HeaderMap) -> bool {
+    if peer.ip().is_loopback() && !config.behind_proxy {
+        return true;
+    }
+    let token = std::fs::read_to_string(&config.metrics_token_file).unwrap_or_default();
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let same = Sha256::of(token.trim().as_bytes()) == Sha256::of(sent.as_bytes());
+    !token.trim().is_empty() && same
 }
 
 fn about(kind: EventKind, item: ItemId, by: &Actor) -> Command {

@@ -76,6 +76,7 @@ impl App {
             .merge(ways_in)
             .merge(::portal::api::routes(self.parts.service.clone(), receipts))
             .merge(::portal::pages::routes(self.pages()))
+            .merge(self.metrics())
     }
 
     fn pages(&self) -> Pages {

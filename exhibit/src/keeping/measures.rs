@@ -3,7 +3,7 @@
 //! A measure has one name everywhere, and its alarm is a bound written once.
 
 use serde::Serialize;
-use storage::records::{BackupRow, Counts, DeviceSeen, Records, RecordsError, ScrubRow};
+use storage::records::{BackupRow, DeviceSeen, Records, RecordsError, ScrubRow, Standing};
 
 use super::look::{Look, Server};
 
@@ -66,7 +66,7 @@ pub(crate) struct Measured {
 /// Everything that the measures are computed from.
 pub(crate) struct Facts<'a> {
     look: &'a Look,
-    counts: Counts,
+    counts: Standing,
     devices: Vec<DeviceSeen>,
     backups: Vec<BackupRow>,
     scrub: ScrubRow,
@@ -346,7 +346,7 @@ impl<'a> Facts<'a> {
             .expect("two weeks ago is a year that RFC 3339 can write");
         Ok(Self {
             look,
-            counts: records.counts(since).await?,
+            counts: records.standing(since).await?,
             devices: records.devices_seen().await?,
             backups: records.backups().await?,
             scrub: records.scrub().await?,
@@ -356,7 +356,7 @@ impl<'a> Facts<'a> {
 
     fn unknown(look: &'a Look) -> Self {
         let (devices, backups) = (Vec::new(), Vec::new());
-        Self { look, counts: Counts::default(), devices, backups, scrub: ScrubRow::default(), known: false }
+        Self { look, counts: Standing::default(), devices, backups, scrub: ScrubRow::default(), known: false }
     }
 
     fn seconds_since(&self, at_ms: Option<i64>) -> Option<f64> {

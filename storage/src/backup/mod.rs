@@ -27,7 +27,7 @@ use crate::scrub::Finding;
 
 pub use check::{Checked, check};
 pub use folder::{BackupFolder, MANIFEST};
-pub use restore::{Restored, restore};
+pub use restore::{Restored, refuse_occupied, restore};
 pub use take::{Source, Taken, take};
 
 /// Objects copied or read at once.

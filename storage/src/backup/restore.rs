@@ -43,11 +43,7 @@ pub async fn restore(
 ) -> Result<Restored, BackupError> {
     let manifest = folder.manifest();
     let manifest = manifest.ok_or_else(|| BackupError::Nothing { path: folder.path.clone() })?;
-    for path in [objects_path, records_path] {
-        if path.exists() {
-            return Err(BackupError::NotEmpty { path: path.to_owned() });
-        }
-    }
+    refuse_occupied(objects_path, records_path)?;
     let target = ObjectStore::open(objects_path, folder.store.kek())?;
     let named = |error: BackupError| error.named(objects_path);
     let mut restored = Restored {
@@ -71,6 +67,15 @@ pub async fn restore(
     let synced = fs::File::open(above).and_then(|folder| folder.sync_all());
     synced.map_err(BackupError::io(above))?;
     Ok(restored)
+}
+
+/// Whether a restore may go there: nothing is put over anything.
+///
+/// # Errors
+/// [`BackupError::NotEmpty`].
+pub fn refuse_occupied(objects_path: &Path, records_path: &Path) -> Result<(), BackupError> {
+    let occupied = [objects_path, records_path].into_iter().find(|path| path.exists());
+    occupied.map_or(Ok(()), |path| Err(BackupError::NotEmpty { path: path.to_owned() }))
 }
 
 async fn bring_objects(

@@ -60,7 +60,9 @@ pub async fn copy_ledger(
             CannotRecover::DatabaseBehind { published, database: head.size }.into()
         }
     })?;
-    target.clear_superseded(since, head.size).await;
+    if since < head.size {
+        target.clear_superseded(since, head.size).await;
+    }
     Ok(())
 }
 

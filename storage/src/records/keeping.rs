@@ -44,7 +44,7 @@ pub struct DeviceSeen {
 
 /// Counts for one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct Standing {
     pub items: u64,
     pub quarantined_items: u64,
     /// Items with a storage fault that stands.
@@ -210,14 +210,14 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn counts(&self, since: Timestamp) -> Result<Counts, RecordsError> {
+    pub async fn standing(&self, since: Timestamp) -> Result<Standing, RecordsError> {
         let open = "state IN ('receiving', 'finishing')";
         let one = |text: String| async move {
             let row = sqlx::query(sqlx::AssertSqlSafe(text)).bind(self.force());
             row.fetch_one(self.pool()).await
         };
         let number = |row: AnyRow| -> Result<u64, RecordsError> {
-            from_db(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0), "counts")
+            from_db(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0), "standing")
         };
         let count = |table: &str, condition: &str| {
             one(format!("SELECT COUNT(*) FROM {table} WHERE force = $1 AND {condition}"))
@@ -232,7 +232,7 @@ impl Records {
             Some(row) => (from_db(row.try_get(0)?, "sequencer")?, from_db(row.try_get(1)?, "sequencer")?),
             None => (0, 0),
         };
-        Ok(Counts {
+        Ok(Standing {
             items: number(count("items", "1 = 1").await?)?,
             quarantined_items: number(count("items", "state = 'quarantined'").await?)?,
             faulty_items: number(count("items", "fault <> ''").await?)?,

@@ -41,7 +41,7 @@ pub use items::{
 pub use jobs::{JobAttempt, JobRow, NewJob};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
-pub use keeping::{BackupRow, Counts, DeviceSeen, ScrubRow};
+pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub use rebuild::{StoredEntry, Table};
 pub use recovered::KNOWN_SIZE;
 pub use tokens::TokenOwner;

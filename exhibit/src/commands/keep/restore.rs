@@ -44,6 +44,7 @@ pub(super) async fn run(
         bar.show(&Progress { what: what.into(), done_bytes, total_bytes });
     };
     let (objects, records) = (data.join("objects"), data.join("records.sqlite"));
+    backup::refuse_occupied(&objects, &records).map_err(|e| backup_failure(&e))?;
     // Before the database has its name: whatever happens then, nothing is signed unconfirmed.
     let checkpoint = manifest.checkpoint().map_err(|e| backup_failure(&e))?;
     let head = checkpoint.unverified();
