@@ -27,6 +27,10 @@ pub(crate) enum Request {
     LedgerExport { output: PathBuf },
     LedgerProve { index: u64 },
     KeysPublish,
+    Live,
+    Backup { to: PathBuf, read_again: bool, anew: bool },
+    BackupRead { folder: String, entries: u64, faults: u64 },
+    Scrub { full_speed: bool },
     People(PeopleRequest),
 }
 
@@ -42,10 +46,6 @@ pub(crate) enum PeopleRequest {
     CaseNew { reference: String, title: String, members: Vec<String> },
     CaseAdd { case: String, items: Vec<String>, references: Vec<String>, members: Vec<String> },
     CaseList,
-    Live,
-    Backup { to: PathBuf, read_again: bool, anew: bool },
-    BackupRead { folder: String, entries: u64, faults: u64 },
-    Scrub { full_speed: bool },
 }
 
 /// A bundle for somebody.
