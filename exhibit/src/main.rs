@@ -9,8 +9,8 @@ mod commands;
 mod config;
 mod control;
 mod http;
-mod log_witness;
 mod keeping;
+mod log_witness;
 mod logging;
 mod terminal;
 

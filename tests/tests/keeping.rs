@@ -72,11 +72,19 @@ fn what_was_destroyed_comes_back_and_audits_clean() {
     let later: Vec<Vec<u8>> = (0..2).map(|_| seeded.bytes(100_000)).collect();
     ingest(&workspace, &later, 3);
     let second = back_up(&workspace, &backup);
-    assert_eq!((&second["copied_objects"], &second["checked_objects"]), (&2.into(), &3.into()), "{second}");
+    assert_eq!(
+        (&second["copied_objects"], &second["checked_objects"]),
+        (&2.into(), &3.into()),
+        "{second}"
+    );
     assert!(server.stop().success());
     back_up(&workspace, &backup);
     let third = back_up(&workspace, &backup);
-    assert_eq!((&third["unchanged"], &third["copied_objects"]), (&true.into(), &0.into()), "{third}");
+    assert_eq!(
+        (&third["unchanged"], &third["copied_objects"]),
+        (&true.into(), &0.into()),
+        "{third}"
+    );
 
     // No key is in it, whatever its name.
     let seed = fs::read(workspace.in_data("keys/log.key")).expect("the log key");
@@ -127,7 +135,11 @@ fn a_drill_proves_a_backup_and_signs_for_nobody() {
     let scratch = into.display().to_string();
     let arguments = ["restore-drill", "--from", &from, "--into", &scratch];
     let drilled = workspace.exhibit(&arguments).ok().json();
-    assert_eq!((&drilled["good"], &drilled["records_compared"]), (&true.into(), &true.into()), "{drilled}");
+    assert_eq!(
+        (&drilled["good"], &drilled["records_compared"]),
+        (&true.into(), &true.into()),
+        "{drilled}"
+    );
     assert_eq!(drilled["signed_as"], "restore-drill.invalid");
     assert!(files_in(&into).is_empty(), "the drill cleans up");
     assert_eq!(files_in(&workspace.data()).len(), before, "nothing new in the data folder");
@@ -150,7 +162,8 @@ fn a_drill_proves_a_backup_and_signs_for_nobody() {
 }
 
 #[test]
-fn a_folder_that_is_gone_altered_full_or_another_ledgers_is_said_and_the_backup_before_stays_good() {
+fn a_folder_that_is_gone_altered_full_or_another_ledgers_is_said_and_the_backup_before_stays_good()
+{
     let (workspace, backup, _) = a_system();
     let to = backup.display().to_string();
     let refused = |workspace: &Workspace, words: &str| {
@@ -171,7 +184,8 @@ fn a_folder_that_is_gone_altered_full_or_another_ledgers_is_said_and_the_backup_
     // Another ledger's.
     let other = Workspace::new();
     fs::create_dir(other.data()).expect("a folder");
-    fs::write(other.in_data("exhibit.toml"), "[force]\nledger = \"ledger.other.example\"\n").expect("written");
+    fs::write(other.in_data("exhibit.toml"), "[force]\nledger = \"ledger.other.example\"\n")
+        .expect("written");
     ingest(&other, &[vec![1; 10]], 0);
     refused(&other, "another ledger");
 
@@ -216,10 +230,19 @@ fn a_folder_that_is_gone_altered_full_or_another_ledgers_is_said_and_the_backup_
     let good = fs::read(damaged).expect("read");
     flip(damaged);
     let answer = workspace.exhibit(&["backup", "--to", &to]);
-    assert_eq!((answer.code, answer.json()["faults"].as_array().map(Vec::len)), (Some(1), Some(1)), "{}", answer.text());
+    assert_eq!(
+        (answer.code, answer.json()["faults"].as_array().map(Vec::len)),
+        (Some(1), Some(1)),
+        "{}",
+        answer.text()
+    );
     fs::write(damaged, good).expect("put back");
     let healed = back_up(&workspace, &backup);
-    assert_eq!((&healed["copied_objects"], healed["faults"].as_array().map(Vec::len)), (&1.into(), Some(0)), "{healed}");
+    assert_eq!(
+        (&healed["copied_objects"], healed["faults"].as_array().map(Vec::len)),
+        (&1.into(), Some(0)),
+        "{healed}"
+    );
     let scratch = workspace.path("").display().to_string();
     workspace.exhibit(&["restore-drill", "--from", &to, "--into", &scratch]).ok();
 }
@@ -236,7 +259,8 @@ fn a_full_disk_leaves_the_backup_before_good() {
     assert_eq!(full.code, Some(1), "{}", full.text());
     assert!(full.stderr.contains("is full"), "{}", full.stderr);
     let scratch = workspace.path("").display().to_string();
-    let drilled = workspace.exhibit(&["restore-drill", "--from", &to, "--into", &scratch]).ok().json();
+    let drilled =
+        workspace.exhibit(&["restore-drill", "--from", &to, "--into", &scratch]).ok().json();
     assert_eq!(drilled["objects"], 3, "the one before: {drilled}");
 }
 
@@ -247,17 +271,29 @@ fn a_restore_wants_its_keys_and_an_empty_folder() {
     let from = backup.display().to_string();
     let empty = workspace.path("empty");
     let without = exhibit(&empty, &["restore", "--from", &from]);
-    assert!(without.code == Some(1) && without.stderr.contains("keys recover"), "{}", without.stderr);
+    assert!(
+        without.code == Some(1) && without.stderr.contains("keys recover"),
+        "{}",
+        without.stderr
+    );
 
     // Another force's keys open nothing.
     let other = Workspace::new();
     ingest(&other, &[vec![1; 10]], 0);
     let strange = with_keys(&other, "strange");
     let strangers = exhibit(&strange, &["restore", "--from", &from]);
-    assert!(strangers.code == Some(1) && strangers.stderr.contains("another force's key"), "{}", strangers.stderr);
+    assert!(
+        strangers.code == Some(1) && strangers.stderr.contains("another force's key"),
+        "{}",
+        strangers.stderr
+    );
 
     let occupied = exhibit(&workspace.data(), &["restore", "--from", &from]);
-    assert!(occupied.code == Some(1) && occupied.stderr.contains("not empty"), "{}", occupied.stderr);
+    assert!(
+        occupied.code == Some(1) && occupied.stderr.contains("not empty"),
+        "{}",
+        occupied.stderr
+    );
     audit::ledger_is_clean(&workspace);
 }
 
@@ -267,7 +303,8 @@ fn the_scrub_lists_exactly_what_is_missing_or_damaged_and_records_it_once() {
     back_up(&workspace, &backup);
     let clean = workspace.exhibit(&["scrub", "--full-speed"]).ok().json();
     assert_eq!((&clean["result"], &clean["objects"]), (&"match".into(), &3.into()), "{clean}");
-    let items: Vec<Value> = clips.iter().map(|clip| audit::is_stored_once(&workspace, clip)).collect();
+    let items: Vec<Value> =
+        clips.iter().map(|clip| audit::is_stored_once(&workspace, clip)).collect();
     let id = |at: usize| items[at]["item"].as_str().expect("an id").to_owned();
     let originals = workspace.in_data("objects/originals");
     flip(&originals.join(id(0)));
@@ -286,7 +323,9 @@ fn the_scrub_lists_exactly_what_is_missing_or_damaged_and_records_it_once() {
         .as_array()
         .expect("findings")
         .iter()
-        .map(|f| (f["code"].as_str().expect("code").into(), f["item"].as_str().expect("item").into()))
+        .map(|f| {
+            (f["code"].as_str().expect("code").into(), f["item"].as_str().expect("item").into())
+        })
         .collect();
     listed.sort();
     let expected = [("damaged", id(0)), ("key-missing", id(2)), ("missing", id(1))];
@@ -338,7 +377,10 @@ fn what_status_says_is_what_prometheus_reads() {
     // Behind a proxy everybody is on this machine: then the token counts.
     let token = workspace.write("token", b"let-me-in\n");
     let token = token.display().to_string();
-    let behind = [("EXHIBIT__SERVER__BEHIND_PROXY", "true"), ("EXHIBIT__SERVER__METRICS_TOKEN_FILE", &*token)];
+    let behind = [
+        ("EXHIBIT__SERVER__BEHIND_PROXY", "true"),
+        ("EXHIBIT__SERVER__METRICS_TOKEN_FILE", &*token),
+    ];
     let server = Server::start_with(&workspace, &behind);
     assert_eq!(server.get("/metrics").map(|(code, _)| code), Some(404));
     let client = tokio::runtime::Runtime::new().expect("a runtime");

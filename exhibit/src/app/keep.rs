@@ -33,12 +33,18 @@ const LONGEST_REST: std::time::Duration = std::time::Duration::from_secs(5);
 impl App {
     /// What only this process knows.
     pub(crate) fn live(&self) -> Live {
+        let log_witnesses = self.parts.ledger.log_witnesses();
+        let newest = log_witnesses.iter().filter_map(|w| w.cosigned.map(|c| c.time_unix_s)).max();
         Live {
             stopped: self.parts.ledger.stop_reason(),
             resident_bytes: resident_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            cosigned_unix_s: None,
-            log_witnesses: 0,
+            cosigned_unix_s: newest.and_then(|at| i64::try_from(at).ok()),
+            log_witnesses: log_witnesses.len() as u64,
+            log_witness_troubles: log_witnesses
+                .into_iter()
+                .filter_map(|w| Some(format!("{}: {}", w.name, w.trouble?.reason)))
+                .collect(),
         }
     }
 
@@ -47,26 +53,29 @@ impl App {
         let app = self.clone();
         Router::new().route(
             "/metrics",
-            get(move |Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>, headers: HeaderMap| {
-                let app = app.clone();
-                async move {
-                    if !may_ask(&app.parts.config.server, peer, &headers) {
-                        return StatusCode::NOT_FOUND.into_response();
-                    }
-                    let Parts { data, config, records, .. } = &*app.parts;
-                    let look = Look::from_inside(data, config, app.live(), records.clone());
-                    match measure(&look).await {
-                        Ok(measured) => {
-                            let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
-                            ([kind], alerts::metrics(&measured)).into_response()
+            get(
+                move |Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+                      headers: HeaderMap| {
+                    let app = app.clone();
+                    async move {
+                        if !may_ask(&app.parts.config.server, peer, &headers) {
+                            return StatusCode::NOT_FOUND.into_response();
                         }
-                        Err(error) => {
-                            tracing::error!(%error, "metrics");
-                            StatusCode::SERVICE_UNAVAILABLE.into_response()
+                        let Parts { data, config, records, .. } = &*app.parts;
+                        let look = Look::from_inside(data, config, app.live(), records.clone());
+                        match measure(&look).await {
+                            Ok(measured) => {
+                                let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
+                                ([kind], alerts::metrics(&measured)).into_response()
+                            }
+                            Err(error) => {
+                                tracing::error!(%error, "metrics");
+                                StatusCode::SERVICE_UNAVAILABLE.into_response()
+                            }
                         }
                     }
-                }
-            }),
+                },
+            ),
         )
     }
 
@@ -129,14 +138,16 @@ impl App {
         progress: ProgressSender,
     ) -> Result<Value, Failure> {
         let _one_at_a_time = self.parts.scrubbing.try_lock().map_err(|_| {
-            Failure::new("scrub", "a scrub is under way").advice("exhibit status shows the last one")
+            Failure::new("scrub", "a scrub is under way")
+                .advice("exhibit status shows the last one")
         })?;
         let records = &self.parts.records;
         let cannot = |e: storage::records::RecordsError| failed("records", &e);
         let mut state = records.scrub().await.map_err(cannot)?;
         if state.started_at_ms.is_none() {
             let now = self.parts.clock.now().unix_millis();
-            state = ScrubRow { started_at_ms: Some(now), next_leaf: 0, findings: Vec::new(), ..state };
+            state =
+                ScrubRow { started_at_ms: Some(now), next_leaf: 0, findings: Vec::new(), ..state };
         }
         let resumed_at = state.next_leaf;
         let origin = self.parts.ledger.latest().unverified().origin.clone();

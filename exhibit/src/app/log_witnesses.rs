@@ -30,6 +30,8 @@ pub(crate) struct Recovery {
     /// The largest size known outside.
     pub(crate) known: TreeSize,
     pub(crate) reason: String,
+    /// The folder was restored from a backup: its head is confirmed also where nothing is missing.
+    pub(crate) restored: bool,
 }
 
 /// The configured log witnesses and their keys.
@@ -73,7 +75,7 @@ impl App {
         actor: &Actor,
     ) -> Result<Value, Failure> {
         let published = self.parts.ledger.latest().unverified().size;
-        if recovery.known <= published {
+        if recovery.known <= published && !recovery.restored {
             let text = format!("{published} entries are published here: nothing is missing");
             return Err(Failure::new("ledger", text)
                 .advice("--size is the largest size that was ever seen"));

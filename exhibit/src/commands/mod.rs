@@ -3,10 +3,10 @@
 mod answers;
 mod demo;
 mod dock;
+pub(crate) mod keep;
 mod log_witness;
 pub(crate) mod people;
 mod recover;
-pub(crate) mod keep;
 mod serve;
 mod slip;
 

@@ -65,7 +65,12 @@ pub(crate) fn rules() -> String {
 fn alert_name(name: &str) -> String {
     let word = |w: &str| {
         let mut letters = w.chars();
-        letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+        letters
+            .next()
+            .map(|c| c.to_ascii_uppercase())
+            .into_iter()
+            .chain(letters)
+            .collect::<String>()
     };
     name.split('_').map(word).collect()
 }
@@ -77,7 +82,11 @@ mod tests {
     #[test]
     fn the_rules_that_are_shipped_are_those_of_the_table() {
         let shipped = include_str!("../../../deploy/exhibit.rules.yml");
-        assert_eq!(shipped, rules(), "run: exhibit status --alert-rules > deploy/exhibit.rules.yml");
+        assert_eq!(
+            shipped,
+            rules(),
+            "run: exhibit status --alert-rules > deploy/exhibit.rules.yml"
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Live {
     pub(crate) version: String,
     /// The log witness's newest cosignature, seconds since 1970; none while there is none.
     pub(crate) cosigned_unix_s: Option<i64>,
+    /// What is wrong with log witnesses, each with its name.
+    pub(crate) log_witness_troubles: Vec<String>,
     /// Log witnesses that are configured.
     pub(crate) log_witnesses: u64,
 }

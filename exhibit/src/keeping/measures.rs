@@ -23,8 +23,14 @@ const NOT_SEEN_DAYS: i64 = 3;
 pub(crate) enum Alarm {
     /// A number to know, never an alarm.
     None,
-    Above { warning: f64, critical: f64 },
-    Below { warning: f64, critical: f64 },
+    Above {
+        warning: f64,
+        critical: f64,
+    },
+    Below {
+        warning: f64,
+        critical: f64,
+    },
 }
 
 /// How bad it is. The order counts.
@@ -101,7 +107,9 @@ pub(crate) const MEASURES: &[Measure] = &[
         next: "compare with receipts or log witnesses outside, then: exhibit ledger recover (docs/operating.md)",
         value: |f| Some(f64::from(u8::from(f.look.restored.is_some()))),
         words: |f, _| match &f.look.restored {
-            Some(restored) => format!("restored at {} entries; nothing is signed", restored.entries),
+            Some(restored) => {
+                format!("restored at {} entries; nothing is signed", restored.entries)
+            }
             None => "no".into(),
         },
     },
@@ -112,9 +120,7 @@ pub(crate) const MEASURES: &[Measure] = &[
         alarm: ANY_IS_CRITICAL,
         next: "restart the server: recovery runs first, nothing acknowledged is lost",
         value: |f| Some(f64::from(u8::from(f.look.live()?.stopped.is_some()))),
-        words: |f, _| {
-            f.look.live().and_then(|l| l.stopped.clone()).unwrap_or_else(|| "no".into())
-        },
+        words: |f, _| f.look.live().and_then(|l| l.stopped.clone()).unwrap_or_else(|| "no".into()),
     },
     Measure {
         name: "exhibit_unpublished_seconds",
@@ -167,7 +173,11 @@ pub(crate) const MEASURES: &[Measure] = &[
         value: |f| f.days_left(),
         words: |f, days| {
             let free = crate::terminal::size(f.look.free_bytes().unwrap_or(0));
-            if days >= DAYS_LEFT_MAX { format!("ten years or more ({free} free)") } else { format!("{days:.0} days ({free} free)") }
+            if days >= DAYS_LEFT_MAX {
+                format!("ten years or more ({free} free)")
+            } else {
+                format!("{days:.0} days ({free} free)")
+            }
         },
     },
     Measure {
@@ -204,7 +214,11 @@ pub(crate) const MEASURES: &[Measure] = &[
         words: |f, _| {
             let missing: Vec<_> = f.not_seen().iter().take(3).map(|d| d.device.clone()).collect();
             let total = f.devices.len();
-            if missing.is_empty() { format!("none of {total}") } else { format!("{} of {total}: {}", f.not_seen().len(), missing.join(", ")) }
+            if missing.is_empty() {
+                format!("none of {total}")
+            } else {
+                format!("{} of {total}: {}", f.not_seen().len(), missing.join(", "))
+            }
         },
     },
     Measure {
@@ -218,7 +232,9 @@ pub(crate) const MEASURES: &[Measure] = &[
             f.known.then(|| f.seconds_since(newest).unwrap_or(0.0))
         },
         words: |f, seconds| match f.backups.first() {
-            Some(backup) => format!("{} ago, {} entries, {}", span(seconds), backup.entries, backup.folder),
+            Some(backup) => {
+                format!("{} ago, {} entries, {}", span(seconds), backup.entries, backup.folder)
+            }
             None => "never".into(),
         },
     },
@@ -262,7 +278,9 @@ pub(crate) const MEASURES: &[Measure] = &[
         alarm: Alarm::Below { warning: 1.0, critical: 0.0 },
         next: "set keys.passphrase_file or keys.passphrase_credential before the first start (docs/keys.md)",
         value: |f| keys_encrypted(f.look).map(|yes| f64::from(u8::from(yes))),
-        words: |_, yes| if yes == 1.0 { "encrypted".into() } else { "in plain text on this disk".into() },
+        words: |_, yes| {
+            if yes == 1.0 { "encrypted".into() } else { "in plain text on this disk".into() }
+        },
     },
     Measure {
         name: "exhibit_failed_jobs",
@@ -271,7 +289,12 @@ pub(crate) const MEASURES: &[Measure] = &[
         alarm: ANY,
         next: "journalctl -u exhibit says why; exhibit doctor checks the worker and the disk",
         value: |f| f.known.then_some(f.counts.troubled_jobs as f64),
-        words: |f, n| format!("{n} ({} waiting, {} items cannot be converted)", f.counts.waiting_jobs, f.counts.derivation_failures),
+        words: |f, n| {
+            format!(
+                "{n} ({} waiting, {} items cannot be converted)",
+                f.counts.waiting_jobs, f.counts.derivation_failures
+            )
+        },
     },
     Measure {
         name: "exhibit_quarantined_items",
@@ -318,7 +341,8 @@ impl Measure {
     fn at(&self, facts: &Facts<'_>) -> Measured {
         let value = (self.value)(facts);
         let level = value.map_or(Level::Ok, |value| self.alarm.level(value));
-        let words = value.map_or_else(|| "not known".to_owned(), |value| (self.words)(facts, value));
+        let words =
+            value.map_or_else(|| "not known".to_owned(), |value| (self.words)(facts, value));
         let next = (level > Level::Ok).then_some(self.next);
         Measured { name: self.name, title: self.title, value, level, words, next }
     }
@@ -356,7 +380,14 @@ impl<'a> Facts<'a> {
 
     fn unknown(look: &'a Look) -> Self {
         let (devices, backups) = (Vec::new(), Vec::new());
-        Self { look, counts: Standing::default(), devices, backups, scrub: ScrubRow::default(), known: false }
+        Self {
+            look,
+            counts: Standing::default(),
+            devices,
+            backups,
+            scrub: ScrubRow::default(),
+            known: false,
+        }
     }
 
     fn seconds_since(&self, at_ms: Option<i64>) -> Option<f64> {

@@ -66,7 +66,7 @@ impl Restored {
         );
         Failure::new("head-unconfirmed", text).advice(format!(
             "compare with the newest receipt, ledger slip or log witness outside; if none knows of more entries: \
-             exhibit ledger recover --size {}",
+             exhibit ledger recover --size {} --reason TEXT",
             self.entries
         ))
     }

@@ -26,10 +26,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// When it could not look; what is missing or damaged is in the findings.
-pub async fn check(
-    folder: &BackupFolder,
-    progress: Progress<'_>,
-) -> Result<Checked, BackupError> {
+pub async fn check(folder: &BackupFolder, progress: Progress<'_>) -> Result<Checked, BackupError> {
     let manifest = folder.manifest();
     let manifest = manifest.ok_or_else(|| BackupError::Nothing { path: folder.path.clone() })?;
     let looked = look(&folder.store, manifest, true, progress).await?;
@@ -80,7 +77,8 @@ pub(super) async fn look(
 /// it published.
 pub(super) async fn begin(store: &ObjectStore, manifest: &Manifest) -> Result<Walk, BackupError> {
     let altered = |what: String| BackupError::Altered { what };
-    let origin: Origin = manifest.origin.parse().map_err(|e| altered(format!("its manifest: {e}")))?;
+    let origin: Origin =
+        manifest.origin.parse().map_err(|e| altered(format!("its manifest: {e}")))?;
     let key: VerifierKey =
         manifest.log_key.parse().map_err(|e| altered(format!("its manifest: {e}")))?;
     let walk = Walk::begin(store, &origin, &key).await.map_err(|error| match error {

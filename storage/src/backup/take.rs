@@ -108,7 +108,9 @@ pub async fn take(
         if backup > ledger {
             return Err(BackupError::Ahead { backup, ledger });
         }
-        if backup == ledger && before.faults.is_empty() && before.log_key == source.log_key.to_string()
+        if backup == ledger
+            && before.faults.is_empty()
+            && before.log_key == source.log_key.to_string()
         {
             return Ok(taken);
         }
@@ -239,10 +241,7 @@ async fn keep_records(store: &ObjectStore, path: &Path) -> Result<StoredObject, 
 }
 
 /// Databases copied before, and what an interrupted backup left of one.
-async fn forget_other_records(
-    store: &ObjectStore,
-    kept: &StoredObject,
-) -> Result<(), BackupError> {
+async fn forget_other_records(store: &ObjectStore, kept: &StoredObject) -> Result<(), BackupError> {
     let ours = |name: &str| name.starts_with(kept.name.as_str());
     let others = store.scan(RECORDS).await?.into_iter().filter(|found| !ours(found.name.as_str()));
     for found in others {

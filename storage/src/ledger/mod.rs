@@ -8,8 +8,8 @@
 //! its checkpoint is published (I1, I2). A [`Recorded`] is durable in the database, and proves nothing to others yet.
 
 mod audit;
-mod cosign;
 mod copy;
+mod cosign;
 mod export;
 mod files;
 mod follow;
@@ -34,8 +34,8 @@ use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
 use chain_of_custody::tile::{TileHashes, TilePath};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use copy::{copy_ledger, published_in};
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
+pub use copy::{copy_ledger, published_in};
 pub use cosign::{
     COSIGNATURE_PATIENCE, LastCosignature, LogWitness, LogWitnessState, LogWitnesses,
     MAX_LOG_WITNESSES, Trouble,

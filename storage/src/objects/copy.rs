@@ -14,7 +14,7 @@ use futures_util::TryStreamExt as _;
 
 use super::blocking;
 use super::complete::outboard_file;
-use super::disk::{Crc64, RealDisk, ReadBack, rename_new, sync_folder, write_new};
+use super::disk::{Crc64, ReadBack, RealDisk, rename_new, sync_folder, write_new};
 use super::error::{Damage, StoreError};
 use super::kek::Kek;
 use super::plain::{read_small, temporary};

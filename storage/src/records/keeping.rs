@@ -130,10 +130,8 @@ impl Records {
         let row = sqlx::query(text).bind(self.force()).fetch_optional(self.pool()).await?;
         let Some(row) = row else { return Ok(ScrubRow::default()) };
         let findings = |text: String| {
-            serde_json::from_str(&text).map_err(|e| RecordsError::Corrupt {
-                table: "scrubs",
-                reason: e.to_string(),
-            })
+            serde_json::from_str(&text)
+                .map_err(|e| RecordsError::Corrupt { table: "scrubs", reason: e.to_string() })
         };
         Ok(ScrubRow {
             started_at_ms: row.try_get(0)?,
@@ -229,7 +227,9 @@ impl Records {
         let ledger = "SELECT size, published_size FROM sequencer WHERE force = $1";
         let ledger = sqlx::query(ledger).bind(self.force()).fetch_optional(self.pool()).await?;
         let (entries, published) = match ledger {
-            Some(row) => (from_db(row.try_get(0)?, "sequencer")?, from_db(row.try_get(1)?, "sequencer")?),
+            Some(row) => {
+                (from_db(row.try_get(0)?, "sequencer")?, from_db(row.try_get(1)?, "sequencer")?)
+            }
             None => (0, 0),
         };
         Ok(Standing {
@@ -247,11 +247,9 @@ impl Records {
             derivation_failures: number(count("derivation_failures", "1 = 1").await?)?,
             entries,
             unpublished_entries: entries.saturating_sub(published),
-            last_entry_ms: one(
-                "SELECT MAX(at_ms) FROM entries WHERE force = $1 AND leaf_index = \
+            last_entry_ms: one("SELECT MAX(at_ms) FROM entries WHERE force = $1 AND leaf_index = \
                  (SELECT MAX(leaf_index) FROM entries WHERE force = $1)"
-                    .to_owned(),
-            )
+                .to_owned())
             .await?
             .try_get(0)?,
             recent_bytes: number(one(recent).await?)?,

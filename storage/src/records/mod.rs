@@ -13,8 +13,8 @@ mod cases;
 mod devices;
 mod items;
 mod jobs;
-mod made_bundles;
 mod keeping;
+mod made_bundles;
 mod migrate;
 mod people;
 mod rebuild;
@@ -39,9 +39,9 @@ pub use items::{
     MAX_SEARCH_LIMIT, MadeOf, Search,
 };
 pub use jobs::{JobAttempt, JobRow, NewJob};
+pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
-pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub use rebuild::{StoredEntry, Table};
 pub use recovered::KNOWN_SIZE;
 pub use tokens::TokenOwner;

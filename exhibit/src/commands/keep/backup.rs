@@ -26,7 +26,9 @@ pub(super) fn print(answer: &Value, as_json: bool) -> ExitCode {
     }
     print_findings(faults);
     if !faults.is_empty() {
-        line("What is listed is damaged here and could not be copied; an earlier backup may have it.");
+        line(
+            "What is listed is damaged here and could not be copied; an earlier backup may have it.",
+        );
     }
     exit(faults)
 }
@@ -45,7 +47,9 @@ pub(super) fn print_scrub(answer: &Value, as_json: bool) -> ExitCode {
     line(&format!("{} objects of {} entries were read", answer["objects"], answer["entries"]));
     line(match findings.len() {
         0 => "all of them are as they were received",
-        _ => "what is listed above is not: it is recorded, and nothing of it is served (docs/operating.md says how to mend it)",
+        _ => {
+            "what is listed above is not: it is recorded, and nothing of it is served (docs/operating.md says how to mend it)"
+        }
     });
     exit(findings)
 }

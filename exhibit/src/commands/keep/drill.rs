@@ -50,7 +50,9 @@ pub(super) async fn run(
     let differing = compare_records(&scratch.0, &manifest, &ledger, &kek).await?;
     let signed = sign_apart(&scratch.0, &kek).await?;
     drop((bar, scratch));
-    let good = checked.findings.is_empty() && restored.faults.is_empty() && signed
+    let good = checked.findings.is_empty()
+        && restored.faults.is_empty()
+        && signed
         && differing.as_ref().is_none_or(Vec::is_empty);
     if good {
         remember(data, config, from, checked.entries.0).await;

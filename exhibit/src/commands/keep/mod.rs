@@ -134,7 +134,9 @@ pub(crate) async fn run(
             let answer = ask(data, config, request, as_json).await?;
             Ok(backup::print(&answer, as_json))
         }
-        Keep::Restore { from } => restore::run(data, config, &super::absolute(from)?, as_json).await,
+        Keep::Restore { from } => {
+            restore::run(data, config, &super::absolute(from)?, as_json).await
+        }
         Keep::RestoreDrill { from, into } => {
             drill::run(data, config, &super::absolute(from)?, into.as_deref(), as_json).await
         }

@@ -73,11 +73,17 @@ pub(super) async fn run(
         super::backup::print_findings(faults.as_array().map_or(&[], Vec::as_slice));
         line(&format!(
             "restored: {} entries, {} objects, {}",
-            restored.entries, restored.objects, size(restored.bytes)
+            restored.entries,
+            restored.objects,
+            size(restored.bytes)
         ));
         line("Nothing is signed yet. Compare with what others hold, then confirm:");
         line(&format!("  newest entry in the backup: {} of them", restored.entries));
-        line(&format!("  exhibit ledger recover --data {} --size {}", data.display(), restored.entries));
+        line(&format!(
+            "  exhibit ledger recover --data {} --size {} --reason TEXT",
+            data.display(),
+            restored.entries
+        ));
     }
     Ok(if restored.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

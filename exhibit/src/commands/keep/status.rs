@@ -21,7 +21,9 @@ pub(super) async fn run(data: &Path, config: &Config, as_json: bool) -> Result<E
     let worst = measured.iter().map(|m| m.level).max().unwrap_or(Level::Ok);
     let unknown = look.records().is_none();
     if as_json {
-        terminal::answer(&json!({"level": worst, "database_readable": !unknown, "measures": measured}));
+        terminal::answer(
+            &json!({"level": worst, "database_readable": !unknown, "measures": measured}),
+        );
     } else {
         print(&look, &measured, worst);
     }

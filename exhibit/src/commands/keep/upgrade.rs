@@ -36,8 +36,10 @@ pub(super) async fn check(
     let broken = |e: &dyn std::error::Error| failed("upgrade", e);
     let known = Records::known_migrations();
     let has = records.migrations().await.map_err(|e| broken(&e))?;
-    let newer: Vec<i64> = has.iter().copied().filter(|n| known.iter().all(|(k, _)| k != n)).collect();
-    let new: Vec<_> = known.iter().filter(|(n, _)| !has.contains(n)).map(|(_, name)| *name).collect();
+    let newer: Vec<i64> =
+        has.iter().copied().filter(|n| known.iter().all(|(k, _)| k != n)).collect();
+    let new: Vec<_> =
+        known.iter().filter(|(n, _)| !has.contains(n)).map(|(_, name)| *name).collect();
     let mut problems: Vec<String> = newer
         .iter()
         .map(|n| format!("the database has migration {n}, which this version does not know: it was made by a newer one"))
@@ -46,12 +48,15 @@ pub(super) async fn check(
         problems.extend(on_a_copy(data, config, records).await?);
     }
     if look.published.is_none() {
-        problems.push("the published checkpoint is missing or not in a form this version reads".into());
+        problems
+            .push("the published checkpoint is missing or not in a form this version reads".into());
     }
     let fits = problems.is_empty();
     if as_json {
         let version = env!("CARGO_PKG_VERSION");
-        terminal::answer(&json!({"fits": fits, "version": version, "migrations": new, "problems": problems}));
+        terminal::answer(
+            &json!({"fits": fits, "version": version, "migrations": new, "problems": problems}),
+        );
     } else {
         problems.iter().for_each(|problem| line(problem));
         line(&match new.len() {
@@ -68,7 +73,11 @@ pub(super) async fn check(
 }
 
 /// Migrates a copy of the database and compares what both have.
-async fn on_a_copy(data: &Path, config: &Config, records: &Records) -> Result<Vec<String>, Failure> {
+async fn on_a_copy(
+    data: &Path,
+    config: &Config,
+    records: &Records,
+) -> Result<Vec<String>, Failure> {
     let broken = |e: &dyn std::error::Error| failed("upgrade", e);
     let path = data.join(format!("{SCRATCH}.upgrade"));
     let _gone = CopyGone(&path);

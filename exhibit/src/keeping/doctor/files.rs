@@ -34,8 +34,13 @@ pub(super) fn key_files_are_private(look: &Look) -> Vec<Fault> {
 fn private(code: &'static str, path: &Path, mode: &str) -> Vec<Fault> {
     let open = fs::metadata(path).ok().filter(|found| found.mode() & OTHERS != 0);
     let fault = |found: Metadata| {
-        let what = format!("{} is open to others (mode {:03o})", path.display(), found.mode() & 0o777);
-        Fault::critical(code, what, format!("chmod {mode} {}; ask who has read it (docs/keys.md)", path.display()))
+        let what =
+            format!("{} is open to others (mode {:03o})", path.display(), found.mode() & 0o777);
+        Fault::critical(
+            code,
+            what,
+            format!("chmod {mode} {}; ask who has read it (docs/keys.md)", path.display()),
+        )
     };
     open.map(fault).into_iter().collect()
 }
@@ -50,7 +55,8 @@ pub(super) fn key_files_are_all_there(look: &Look) -> Vec<Fault> {
     let missing = KEY_FILES.iter().map(|name| folder.join(name)).filter(|path| !path.exists());
     let fault = |path: PathBuf| {
         let what = format!("{} is missing", path.display());
-        let fix = "bring it back from the escrow: exhibit keys recover; a new one would be another key";
+        let fix =
+            "bring it back from the escrow: exhibit keys recover; a new one would be another key";
         Fault::critical("keys-missing", what, fix)
     };
     missing.map(fault).collect()
@@ -69,7 +75,11 @@ pub(super) fn passphrase_file_is_usable(look: &Look) -> Vec<Fault> {
     match fs::metadata(path) {
         Err(error) => {
             let what = format!("the passphrase file {named} cannot be read: {error}");
-            vec![Fault::critical("passphrase-missing", what, "bring it back, or set keys.passphrase_file to where it is")]
+            vec![Fault::critical(
+                "passphrase-missing",
+                what,
+                "bring it back, or set keys.passphrase_file to where it is",
+            )]
         }
         Ok(_) => private("passphrase-readable", path, "600"),
     }
@@ -126,11 +136,23 @@ pub(super) fn configuration_is_not_for_everybody(look: &Look) -> Vec<Fault> {
 /// Every file belongs to whom the data folder belongs: a command that was run as root leaves others.
 pub(super) fn one_owner(look: &Look) -> Vec<Fault> {
     let Ok(owner) = fs::metadata(&look.data).map(|found| found.uid()) else { return Vec::new() };
-    let looked_at = ["", "keys", "objects", "objects/keys", "objects/uploads", "objects/originals", "objects/ledger"];
-    let mut foreign = looked_at.iter().flat_map(|folder| foreign_in(&look.data.join(folder), owner));
+    let looked_at = [
+        "",
+        "keys",
+        "objects",
+        "objects/keys",
+        "objects/uploads",
+        "objects/originals",
+        "objects/ledger",
+    ];
+    let mut foreign =
+        looked_at.iter().flat_map(|folder| foreign_in(&look.data.join(folder), owner));
     let Some(first) = foreign.next() else { return Vec::new() };
     let what = format!("{} belongs to another user than {}", first.display(), look.data.display());
-    let fix = format!("chown -R --reference={0} {0}; run commands as the service's user", look.data.display());
+    let fix = format!(
+        "chown -R --reference={0} {0}; run commands as the service's user",
+        look.data.display()
+    );
     vec![Fault::critical("wrong-owner", what, fix)]
 }
 
@@ -171,7 +193,8 @@ pub(super) fn nothing_was_set_aside(look: &Look) -> Vec<Fault> {
     if entries(&path).is_empty() {
         return Vec::new();
     }
-    let what = format!("{} holds files of the ledger that no published checkpoint covers", path.display());
+    let what =
+        format!("{} holds files of the ledger that no published checkpoint covers", path.display());
     let fix = "keep them: they say what was being written when the database was lost; move them to your notes of that day";
     vec![Fault::warning("files-set-aside", what, fix)]
 }

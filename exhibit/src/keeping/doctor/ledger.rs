@@ -18,18 +18,27 @@ const MAX_NAMED: usize = 5;
 const NEVER_SEEN_MS: i64 = 3 * 24 * 3600 * 1000;
 /// An upload's folder younger than this may be newer than our look at the database.
 const UPLOAD_AGE_S: u64 = 3600;
-const RUN_SCRUB: &str = "exhibit scrub lists all of it exactly; bring the files back from a backup (docs/operating.md)";
+const RUN_SCRUB: &str =
+    "exhibit scrub lists all of it exactly; bring the files back from a backup (docs/operating.md)";
 
 pub(super) async fn database(look: &Look) -> Vec<Fault> {
     let records = match &look.records {
         Some(Ok(records)) => records,
         Some(Err(error)) => {
             let what = format!("the database cannot be read: {error}");
-            return vec![Fault::critical("database-unreadable", what, "exhibit restore, or a rebuild from the object store (docs/operating.md)")];
+            return vec![Fault::critical(
+                "database-unreadable",
+                what,
+                "exhibit restore, or a rebuild from the object store (docs/operating.md)",
+            )];
         }
         None if look.published.is_some() => {
             let fix = "keep the folder as it is; restore a backup, or rebuild the records from the object store (docs/operating.md)";
-            return vec![Fault::critical("database-missing", "the ledger is here and its database is not", fix)];
+            return vec![Fault::critical(
+                "database-missing",
+                "the ledger is here and its database is not",
+                fix,
+            )];
         }
         None => return Vec::new(),
     };
@@ -39,7 +48,11 @@ pub(super) async fn database(look: &Look) -> Vec<Fault> {
             let known = Records::known_migrations();
             if has.iter().any(|number| known.iter().all(|(k, _)| k != number)) {
                 let what = "a newer version of Exhibit has been here: this one will not start";
-                faults.push(Fault::critical("database-newer", what, "install the newer version again"));
+                faults.push(Fault::critical(
+                    "database-newer",
+                    what,
+                    "install the newer version again",
+                ));
             }
         }
         Err(error) => faults.push(unreadable(&error.to_string())),
@@ -68,7 +81,8 @@ pub(super) async fn head(look: &Look) -> Vec<Fault> {
     let signed = signed.map(|c| c.unverified().clone());
     match (&look.published, signed) {
         (None, Some(signed)) => {
-            let what = format!("the checkpoint of {} entries is not in the object store", signed.size);
+            let what =
+                format!("the checkpoint of {} entries is not in the object store", signed.size);
             let fix = "start the server: it publishes the one that is signed; if it refuses, restore objects/ledger from a backup";
             vec![Fault::critical("checkpoint-missing", what, fix)]
         }
@@ -86,11 +100,20 @@ pub(super) async fn head(look: &Look) -> Vec<Fault> {
             let behind = shown.size < signed.size && look.live().is_none();
             let other = shown.size == signed.size && *shown != signed;
             if behind {
-                let what = format!("{} entries are signed and {} published", signed.size, shown.size);
-                vec![Fault::warning("checkpoint-unpublished", what, "start the server: recovery publishes it")]
+                let what =
+                    format!("{} entries are signed and {} published", signed.size, shown.size);
+                vec![Fault::warning(
+                    "checkpoint-unpublished",
+                    what,
+                    "start the server: recovery publishes it",
+                )]
             } else if other {
                 let what = format!("two checkpoints of {} entries differ", signed.size);
-                vec![Fault::critical("two-histories", what, "stop the server, keep everything, and call whoever audits the ledger")]
+                vec![Fault::critical(
+                    "two-histories",
+                    what,
+                    "stop the server, keep everything, and call whoever audits the ledger",
+                )]
             } else {
                 Vec::new()
             }
@@ -103,20 +126,27 @@ pub(super) async fn head(look: &Look) -> Vec<Fault> {
 pub(super) fn tiles(look: &Look) -> Vec<Fault> {
     let Some(shown) = look.published.as_ref().map(|c| c.unverified()) else { return Vec::new() };
     let folder = look.data.join("objects/ledger").join(shown.origin.as_str());
-    let paths = new_tiles(TreeSize(0), shown.size).into_iter().chain(new_bundles(TreeSize(0), shown.size));
+    let paths =
+        new_tiles(TreeSize(0), shown.size).into_iter().chain(new_bundles(TreeSize(0), shown.size));
     let missing: Vec<String> =
         paths.map(|path| path.to_string()).filter(|path| !stands(&folder, path)).collect();
     if let Some(first) = missing.first() {
-        let what = format!("{} files of the ledger are missing, the first is {first}", missing.len());
+        let what =
+            format!("{} files of the ledger are missing, the first is {first}", missing.len());
         return vec![Fault::critical("tile-missing", what, RUN_SCRUB)];
     }
     // The edge of the tree; the scrub and the audit recompute all of it.
-    let edge = TileEdge::restore(shown.size, |path| read_tile(&folder, &path.to_string(), path.width()));
+    let edge =
+        TileEdge::restore(shown.size, |path| read_tile(&folder, &path.to_string(), path.width()));
     if edge.is_ok_and(|edge| edge.root() == shown.root) {
         return Vec::new();
     }
     let what = "the stored hash tiles do not give the published root";
-    vec![Fault::critical("tile-damaged", what, "exhibit ledger audit names the tile; bring it back from a backup")]
+    vec![Fault::critical(
+        "tile-damaged",
+        what,
+        "exhibit ledger audit names the tile; bring it back from a backup",
+    )]
 }
 
 /// A partial tile may have given way to its full one.
@@ -151,13 +181,18 @@ pub(super) async fn objects(look: &Look) -> Vec<Fault> {
                 faults.push(Fault::critical(code, finding.message.clone(), RUN_SCRUB));
             }
         }
-        Err(error) => faults.push(Fault::critical("objects-unreadable", error.to_string(), RUN_SCRUB)),
+        Err(error) => {
+            faults.push(Fault::critical("objects-unreadable", error.to_string(), RUN_SCRUB))
+        }
     }
     if let Ok(orphans) = storage::scrub::orphans(&store, records).await
         && let Some(first) = orphans.first()
         && look.live().is_none()
     {
-        let what = format!("{} files in the store are named by no entry, the first is {first}", orphans.len());
+        let what = format!(
+            "{} files in the store are named by no entry, the first is {first}",
+            orphans.len()
+        );
         let fix = "start the server: an upload that a crash cut off is taken up; what stays belongs to nothing and can go";
         faults.push(Fault::warning("orphan", what, fix));
     }
@@ -173,14 +208,23 @@ pub(super) async fn uploads(look: &Look) -> Vec<Fault> {
         let Ok(upload) = name.parse::<UploadId>() else { continue };
         let known = records.upload_is_known(upload).await.unwrap_or(true);
         let modified = fs::metadata(&path).and_then(|found| found.modified()).ok();
-        let old = modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age.as_secs() > UPLOAD_AGE_S);
+        let old = modified
+            .and_then(|at| at.elapsed().ok())
+            .is_some_and(|age| age.as_secs() > UPLOAD_AGE_S);
         if !known && old {
             unknown.push(name);
         }
     }
     let Some(first) = unknown.first() else { return Vec::new() };
-    let what = format!("{} folders of uploads belong to no upload, the first is uploads/{first}", unknown.len());
-    vec![Fault::warning("upload-left-over", what, "no receipt was given for them: they can be removed while the server is stopped")]
+    let what = format!(
+        "{} folders of uploads belong to no upload, the first is uploads/{first}",
+        unknown.len()
+    );
+    vec![Fault::warning(
+        "upload-left-over",
+        what,
+        "no receipt was given for them: they can be removed while the server is stopped",
+    )]
 }
 
 pub(super) async fn devices(look: &Look) -> Vec<Fault> {
@@ -211,16 +255,29 @@ pub(super) async fn backups(look: &Look) -> Vec<Fault> {
     let path = Path::new(&backup.folder);
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     if !path.join(MANIFEST).exists() {
-        let what = format!("the newest backup, {}, is not there or holds no manifest", backup.folder);
-        return vec![Fault::warning("backup-gone", what, "mount its disk; if it is lost, back up to another folder now")];
+        let what =
+            format!("the newest backup, {}, is not there or holds no manifest", backup.folder);
+        return vec![Fault::warning(
+            "backup-gone",
+            what,
+            "mount its disk; if it is lost, back up to another folder now",
+        )];
     }
     if BackupFolder::origin_of(path).is_ok_and(|found| found != look.config.force.ledger) {
         let what = format!("{} is a backup of another ledger now", backup.folder);
-        return vec![Fault::critical("backup-other-ledger", what, "find out who uses that folder; back up to another one now")];
+        return vec![Fault::critical(
+            "backup-other-ledger",
+            what,
+            "find out who uses that folder; back up to another one now",
+        )];
     }
     if device(path).is_some() && device(path) == device(&look.data) {
         let what = format!("the backup {} lies on the same disk as the data", backup.folder);
-        return vec![Fault::warning("backup-same-disk", what, "back up to another disk: one failure takes both")];
+        return vec![Fault::warning(
+            "backup-same-disk",
+            what,
+            "back up to another disk: one failure takes both",
+        )];
     }
     Vec::new()
 }

@@ -56,6 +56,7 @@ const OF_FILES: &[fn(&Look) -> Vec<Fault>] = &[
     system::disk_has_room,
     system::clock_is_not_behind,
     system::head_is_confirmed,
+    system::log_witnesses_answer,
 ];
 
 /// What is wrong, the worst first.

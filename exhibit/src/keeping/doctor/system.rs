@@ -26,11 +26,17 @@ pub(super) fn configuration_names_this_ledger(look: &Look) -> Vec<Fault> {
     if found.is_empty() || found.contains(configured) {
         return Vec::new();
     }
-    let what = format!("force.ledger is {configured}, but the ledger in this folder is {}", found.join(", "));
+    let what = format!(
+        "force.ledger is {configured}, but the ledger in this folder is {}",
+        found.join(", ")
+    );
     vec![Fault::critical(
         "configuration-drift",
         what,
-        format!("set force.ledger = \"{}\": with another name the server would begin a new ledger", found[0]),
+        format!(
+            "set force.ledger = \"{}\": with another name the server would begin a new ledger",
+            found[0]
+        ),
     )]
 }
 
@@ -64,7 +70,8 @@ pub(super) fn socket_is_private(look: &Look) -> Vec<Fault> {
     if !open {
         return Vec::new();
     }
-    let what = format!("{} is open to others: whoever reaches it commands the server", path.display());
+    let what =
+        format!("{} is open to others: whoever reaches it commands the server", path.display());
     vec![Fault::critical("socket-open", what, format!("chmod 600 {}", path.display()))]
 }
 
@@ -74,14 +81,21 @@ pub(super) fn address_is_safe(look: &Look) -> Vec<Fault> {
         Ok(addresses) => addresses.collect(),
         Err(error) => {
             let what = format!("server.listen = {} is no address: {error}", server.listen);
-            return vec![Fault::critical("listen-address", what, "for example: server.listen = \"127.0.0.1:8080\"")];
+            return vec![Fault::critical(
+                "listen-address",
+                what,
+                "for example: server.listen = \"127.0.0.1:8080\"",
+            )];
         }
     };
     let outside = addresses.iter().any(|address| !address.ip().is_loopback());
     if !outside || server.behind_proxy {
         return Vec::new();
     }
-    let what = format!("server.listen = {} is reached from other machines without TLS: the server will not start", server.listen);
+    let what = format!(
+        "server.listen = {} is reached from other machines without TLS: the server will not start",
+        server.listen
+    );
     vec![Fault::critical(
         "listen-address",
         what,
@@ -102,8 +116,16 @@ pub(super) fn disk_has_room(look: &Look) -> Vec<Fault> {
     let kept = look.config.limits.free_bytes;
     let Some(free) = look.free_bytes().filter(|free| *free < kept) else { return Vec::new() };
     let size = crate::terminal::size;
-    let what = format!("{} are free and {} are kept free: uploads are refused (507)", size(free), size(kept));
-    vec![Fault::critical("disk-full", what, "make room, or move the data folder to a larger disk; never delete below DATA/objects by hand")]
+    let what = format!(
+        "{} are free and {} are kept free: uploads are refused (507)",
+        size(free),
+        size(kept)
+    );
+    vec![Fault::critical(
+        "disk-full",
+        what,
+        "make room, or move the data folder to a larger disk; never delete below DATA/objects by hand",
+    )]
 }
 
 pub(super) fn clock_is_not_behind(look: &Look) -> Vec<Fault> {
@@ -124,4 +146,14 @@ pub(super) fn head_is_confirmed(look: &Look) -> Vec<Fault> {
     let Some(restored) = &look.restored else { return Vec::new() };
     let refusal = restored.refusal();
     vec![Fault::critical("head-unconfirmed", refusal.message, refusal.next.unwrap_or_default())]
+}
+
+pub(super) fn log_witnesses_answer(look: &Look) -> Vec<Fault> {
+    let troubles = look.live().map_or(&[][..], |live| &live.log_witness_troubles);
+    let fix =
+        "ask its keeper; receipts say meanwhile what they rest on, and it is asked again by itself";
+    troubles
+        .iter()
+        .map(|trouble| Fault::warning("log-witness", format!("log witness {trouble}"), fix))
+        .collect()
 }
