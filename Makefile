@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 30
 PROFILE ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test lint soak bench fuzz
+.PHONY: help setup demo build deb test lint soak bench fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ demo: ## the whole job on this machine with real footage: dock, receipt, ledger,
 build: ## the three programs, optimised, in target/release
 	scripts/setup build
 	$(CARGO) build --locked --release
+
+deb: build ## the Debian package, in target/debian
+	scripts/deb target/release target/debian
 
 test: ## everything that must hold: lints, then tests of every room and of the whole
 	scripts/setup test

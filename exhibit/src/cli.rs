@@ -300,6 +300,30 @@ pub(crate) enum Device {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
+    /// Make the keys of a new force, and their escrow for the people named: it is written once.
+    #[command(
+        after_help = "Before the first start of the server. Each person makes a recipient with: age-keygen -o officer.key\n\nExample:\n  exhibit keys new --data /var/lib/exhibit --escrow age1… --escrow age1… -o force-keys.age"
+    )]
+    New {
+        /// An age recipient (age1…) who can bring the keys back; repeat for more.
+        #[arg(long = "escrow", required = true, value_name = "RECIPIENT")]
+        escrow: Vec<String>,
+        /// The escrow file to write. Print it, or keep it away from this machine and its backups.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Bring the keys back from their escrow.
+    #[command(
+        after_help = "Example:\n  exhibit keys recover --data /srv/exhibit --from force-keys.age --identity officer.key"
+    )]
+    Recover {
+        /// The escrow file.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// The age identity of one of its recipients (mode 0600).
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+    },
     /// The policy file that verifiers trust; its fingerprint is what the force publishes.
     #[command(
         after_help = "Example:\n  exhibit keys publish --data /var/lib/exhibit > force.policy\n  exhibit keys publish --data /var/lib/exhibit --fingerprint"

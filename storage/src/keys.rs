@@ -6,6 +6,7 @@
 //! The one invariant to keep: a key file is read only if nobody but its owner can, and lies unencrypted only where that
 //! was asked for by name.
 
+mod escrow;
 mod log_witness;
 
 use std::env;
@@ -24,6 +25,7 @@ use chain_of_custody::note::SigningKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+pub use escrow::{EscrowError, create_with_escrow, recover_from_escrow};
 pub use log_witness::{create_log_witness_key, open_log_witness_key};
 
 use crate::objects::Kek;
@@ -222,8 +224,22 @@ fn is_empty(folder: &Path) -> Result<bool, KeyError> {
     }
 }
 
-/// Makes all keys in a folder beside, then gives that its name: a crash leaves none or all.
 fn create(folder: &Path, protection: &Protection) -> Result<(), KeyError> {
+    create_with(folder, protection, &Role::ALL.map(|_| random_seed()))
+}
+
+fn random_seed() -> Zeroizing<[u8; 32]> {
+    let mut seed = Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(seed.as_mut_slice()).expect("the kernel's random numbers are seeded");
+    seed
+}
+
+/// Writes all keys to a folder beside, then gives that its name: a crash leaves none or all.
+fn create_with(
+    folder: &Path,
+    protection: &Protection,
+    seeds: &[Zeroizing<[u8; 32]>; 4],
+) -> Result<(), KeyError> {
     let waiting = folder.with_extension("new");
     if waiting.exists() {
         fs::remove_dir_all(&waiting).map_err(KeyError::io(&waiting))?;
@@ -232,13 +248,9 @@ fn create(folder: &Path, protection: &Protection) -> Result<(), KeyError> {
         folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(above).map_err(KeyError::io(above))?;
     DirBuilder::new().mode(0o700).create(&waiting).map_err(KeyError::io(&waiting))?;
-    for role in Role::ALL {
-        let mut seed = Zeroizing::new([0; 32]);
-        SystemRandom::new()
-            .fill(seed.as_mut_slice())
-            .expect("the kernel's random numbers are seeded");
+    for (role, seed) in Role::ALL.into_iter().zip(seeds) {
         let path = role.file(&waiting);
-        let bytes = encode(role, &seed, protection, &path)?;
+        let bytes = encode(role, seed, protection, &path)?;
         write_private(&path, &bytes).map_err(KeyError::io(&path))?;
     }
     let sync = |folder: &Path| File::open(folder).and_then(|file| file.sync_all());

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use age::secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tests::programs::exhibit;
 use tests::{Server, Workspace, audit};
@@ -389,6 +390,50 @@ fn what_status_says_is_what_prometheus_reads() {
         request.bearer_auth("let-me-in").send().await.expect("it answers").status().as_u16()
     });
     assert_eq!(asked, 200);
+}
+
+#[test]
+fn prometheus_takes_the_rules_that_are_shipped() {
+    let promtool = tests::programs::repository().join(".tools/prometheus/usr/bin/promtool");
+    assert!(promtool.exists(), "{} is missing: run scripts/setup test", promtool.display());
+    let rules = tests::programs::repository().join("deploy/exhibit.rules.yml");
+    let mut check = Command::new(promtool);
+    let judged = tests::Answer::of(check.args(["check", "rules"]).arg(rules)).ok();
+    assert!(judged.text().contains("SUCCESS"), "{}", judged.text());
+}
+
+#[test]
+fn what_was_escrowed_brings_the_keys_back_and_a_wrong_passphrase_is_said() {
+    let workspace = Workspace::new();
+    let passphrase = workspace.write("passphrase", b"correct horse\n");
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).expect("chmod");
+    let configured = format!("[keys]\npassphrase_file = \"{}\"\n", passphrase.display());
+    fs::create_dir(workspace.data()).expect("a folder");
+    fs::write(workspace.in_data("exhibit.toml"), &configured).expect("written");
+    let identity = age::x25519::Identity::generate();
+    let officer = workspace.write("officer.key", identity.to_string().expose_secret().as_bytes());
+    fs::set_permissions(&officer, fs::Permissions::from_mode(0o600)).expect("chmod");
+    let recipient = identity.to_public().to_string();
+    let escrow = workspace.path("escrow.age").display().to_string();
+    let officer = officer.display().to_string();
+    let made =
+        workspace.exhibit(&["keys", "new", "--escrow", &recipient, "-o", &escrow]).ok().json();
+    assert_eq!(made["encrypted"], true, "{made}");
+    let again = workspace.path("again.age").display().to_string();
+    let twice = workspace.exhibit(&["keys", "new", "--escrow", &recipient, "-o", &again]);
+    assert!(twice.code == Some(1) && twice.stderr.contains("keys in"), "{}", twice.stderr);
+    assert!(!Path::new(&again).exists(), "exported once");
+    ingest(&workspace, &[vec![1; 1000]], 0);
+
+    // The passphrase is lost: said by file. The escrow brings the same keys back under a new one.
+    fs::write(&passphrase, "forgotten\n").expect("written");
+    let wrong = workspace.exhibit(&["search"]);
+    assert!(wrong.stderr.contains("does not open with this passphrase"), "{}", wrong.stderr);
+    fs::rename(workspace.in_data("keys"), workspace.path("old-keys")).expect("aside");
+    let back = ["keys", "recover", "--from", &escrow, "--identity", &officer];
+    assert_eq!(workspace.exhibit(&back).ok().json()["log_key"], made["log_key"]);
+    audit::ledger_is_clean(&workspace);
+    assert_eq!(workspace.items().len(), 1);
 }
 
 /// A real small disk, mounted for the test. Mounting needs root.

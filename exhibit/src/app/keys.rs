@@ -51,7 +51,7 @@ impl RoleKeys {
     }
 }
 
-fn protection(config: &config::Keys) -> Result<Protection, KeyError> {
+pub(crate) fn protection(config: &config::Keys) -> Result<Protection, KeyError> {
     if !config.passphrase_file.is_empty() {
         return Passphrase::from_file(config.passphrase_file.as_ref()).map(Protection::Passphrase);
     }

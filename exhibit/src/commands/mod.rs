@@ -54,6 +54,11 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         return Ok(show_configuration(command, &config, cli.json));
     }
     quiet_logging();
+    if let Command::Keys(command @ (cli::Keys::New { .. } | cli::Keys::Recover { .. })) =
+        &cli.command
+    {
+        return keep::keys(command, &data, &config, cli.json);
+    }
     if let Command::Keep(command) = &cli.command {
         return block_on(keep::run(command, &data, &config, cli.json));
     }
@@ -205,6 +210,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
         | Command::Ingest(_)
         | Command::Verify
         | Command::Config(_)
+        | Command::Keys(_)
         | Command::Keep(_) => unreachable!("handled before the folder's holder is asked"),
     })
 }

@@ -4,6 +4,7 @@ mod about;
 mod backup;
 mod doctor;
 mod drill;
+mod keys;
 mod restore;
 mod status;
 mod upgrade;
@@ -111,6 +112,16 @@ impl Keep {
             Self::Man { .. } | Self::Completions { .. } | Self::Status { alert_rules: true }
         )
     }
+}
+
+/// Making keys, and bringing them back.
+pub(crate) fn keys(
+    command: &crate::cli::Keys,
+    data: &Path,
+    config: &Config,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    keys::run(command, data, config, as_json)
 }
 
 /// Man pages, completions, alert rules.

@@ -94,7 +94,7 @@ pub(super) fn keys_are_as_configured(look: &Look) -> Vec<Fault> {
         (false, _) => vec![Fault::warning(
             "keys-unencrypted",
             "the keys lie in plain text: whoever has this disk can sign as the force",
-            "exhibit keys encrypt --help; docs/keys.md says how, and what is to be assumed until then",
+            "docs/keys.md says how to put them under a passphrase, and what is to be assumed until then",
         )],
         (true, false) => vec![Fault::critical(
             "passphrase-not-configured",
