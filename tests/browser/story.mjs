@@ -1,0 +1,229 @@
+// dock → list → play → case → bundle → download, as an investigator; an operator who sees no footage; a keyboard and no script.
+// Reads what it needs as JSON in its argument, and prints a report as JSON: what was wrong, and where the bundle is.
+
+import { join } from "node:path";
+import { browser, judge, person, signIn } from "./chromium.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const at = (path) => given.url + path;
+const wrong = [];
+const report = { wrong, judged: [] };
+
+function check(holds, what) {
+  if (!holds) wrong.push(what);
+}
+
+async function judged(page, name) {
+  report.judged.push(name);
+  wrong.push(...(await judge(page, name, given.pictures)));
+}
+
+/** Status and words of an address, asked for by this person's browser. */
+async function ask(page, path) {
+  const response = await page.goto(at(path));
+  const kind = response.headers()["content-type"] ?? "";
+  return { status: response.status(), kind, text: await page.locator("body").innerText() };
+}
+
+async function plays(page, seekTo) {
+  return page.evaluate(async (seekTo) => {
+    const video = document.querySelector("video");
+    video.muted = true;
+    await video.play();
+    const started = video.currentTime;
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    for (let i = 0; i < 100 && video.currentTime < started + 0.3; i++) await wait(50);
+    const advanced = video.currentTime - started;
+    video.pause();
+    const seeked = new Promise((done) => video.addEventListener("seeked", done, { once: true }));
+    video.currentTime = seekTo;
+    await seeked;
+    return { advanced, seeked: video.currentTime, duration: video.duration, width: video.videoWidth };
+  }, seekTo);
+}
+
+async function investigator(chromium) {
+  const { context, page, wrong: faults } = await person(chromium);
+  await page.goto(given.links.investigator);
+  await judged(page, "sign-in");
+  await signIn(page, given.links.investigator);
+  await page.waitForLoadState("networkidle");
+  const shown = await page.locator("img.x-poster").evaluateAll((all) => all.map((image) => image.naturalWidth));
+  check(shown.length >= 2 && shown.every((width) => width > 0), `posters: ${shown}`);
+  await judged(page, "items");
+
+  // The link is used up, and says so.
+  const again = await person(chromium);
+  const used = await again.page.goto(given.links.investigator);
+  check(used.status() === 410, `a used link: ${used.status()}`);
+  await judged(again.page, "used-link");
+  await again.context.close();
+
+  await page.getByLabel("Name contains").fill("movie");
+  await page.getByRole("button", { name: "Search" }).click();
+  check((await page.locator(".x-item").count()) === 1, "the search finds one of several");
+  const ranges = [];
+  page.on("response", (response) => {
+    if (response.url().endsWith("/proxy")) ranges.push(response.status());
+  });
+  await page.getByRole("link", { name: "movie-hello.mp4" }).click();
+  const itemPath = new URL(page.url()).pathname;
+  const watched = await plays(page, 6);
+  check(watched.advanced > 0.2 && Math.abs(watched.seeked - 6) < 0.5 && watched.width > 0, `plays: ${JSON.stringify(watched)}`);
+  check(ranges.length > 0 && ranges.every((status) => status === 206), `by range: ${ranges}`);
+  const words = await page.locator("main").innerText();
+  for (const expected of ["Camera signature", "This server’s clock", "One copy", "GMT", "UTC", "SHA-256", "BLAKE3", "Continuity", "Received"]) {
+    check(words.includes(expected), `the item's page does not say ${expected}`);
+  }
+  const [receipt] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Receipt to check" }).click()]);
+  check(receipt.suggestedFilename().endsWith(".tlog-proof"), receipt.suggestedFilename());
+  await judged(page, "item");
+
+  const casePath = await opensACase(context, page);
+  await page.goto(at(itemPath));
+  await page.getByLabel("Exhibit reference").fill("JSM/1");
+  await page.getByRole("button", { name: "Put it into this case" }).click();
+  await page.waitForURL((url) => url.hash === "#cases");
+  await page.goto(at(casePath));
+  check((await page.locator(".x-item").innerText()).includes("JSM/1"), "the case shows the exhibit reference");
+  await page.getByLabel("Add somebody by number").fill("nobody");
+  await page.getByRole("button", { name: "Add to this case" }).click();
+  await inErrors(page, "adding nobody");
+  await judged(page, "case-error");
+  await bundles(page, casePath);
+  await page.goto(at("/nothing/of/the/kind"));
+  await judged(page, "not-found");
+  wrong.push(...faults);
+  return { context, page, itemPath, casePath };
+}
+
+/** An error summary stands on top and has the focus. */
+async function inErrors(page, what) {
+  const focused = await page.evaluate(() => document.activeElement?.className ?? "");
+  check(focused.includes("govuk-error-summary"), `${what}: the focus is on '${focused}'`);
+  check((await page.title()).startsWith("Error: "), `${what}: the title is ${await page.title()}`);
+}
+
+async function opensACase(context, page) {
+  await page.getByRole("link", { name: "Cases" }).click();
+  await page.getByRole("button", { name: "Open the case" }).click();
+  await inErrors(page, "a case without a reference");
+  await page.getByLabel("Reference").fill("01AB1234526");
+  await page.getByLabel("Title").fill("Assault at the bus station, 22 November");
+  const form = await page.locator("form[action='/cases']").evaluate((form) => Object.fromEntries(new FormData(form)));
+  await judged(page, "cases");
+  await page.getByRole("button", { name: "Open the case" }).click();
+  await page.waitForURL((url) => url.pathname.startsWith("/cases/"));
+  const casePath = new URL(page.url()).pathname;
+  // The same form again, as a double click sends it, and one that another site made.
+  const twice = await context.request.post(at("/cases"), { form, maxRedirects: 0 });
+  check(twice.headers()["location"] === casePath, `sent twice: ${twice.status()} ${twice.headers()["location"]}`);
+  const forged = await context.request.post(at("/cases"), { form: { ...form, form_token: "0".repeat(64) }, maxRedirects: 0 });
+  check(forged.status() === 403, `a form of another site: ${forged.status()}`);
+  return casePath;
+}
+
+async function bundles(page, casePath) {
+  await page.goto(at(casePath));
+  await page.getByRole("button", { name: "Make a bundle" }).click();
+  await page.getByRole("button", { name: "Make the bundle" }).click();
+  await inErrors(page, "a bundle for nobody");
+  await judged(page, "bundle-error");
+  await page.getByRole("radio", { name: "the prosecution" }).check();
+  await page.getByLabel("Who gets it").fill("CPS East Midlands");
+  await judged(page, "bundle");
+  await page.getByRole("button", { name: "Make the bundle" }).click();
+  await page.waitForURL((url) => url.searchParams.has("made"));
+  await judged(page, "case");
+  const link = page.getByRole("link", { name: /^Download/ });
+  report.bundleHref = await link.getAttribute("href");
+  const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+  report.bundle = join(given.folder, download.suggestedFilename());
+  await download.saveAs(report.bundle);
+}
+
+/** Names that try to be more than names are shown as text, and fit. */
+async function hostileNames({ page }) {
+  for (const item of given.hostile) {
+    await page.goto(at(`/items/${item.item}`));
+    const shown = await page.locator("h1 .x-name").evaluate((name) => name.textContent);
+    check(shown === item.name, `shown as ${JSON.stringify(shown).slice(0, 200)}`);
+    await judged(page, item.label);
+  }
+  await page.goto(at("/"));
+  check((await page.locator(".x-item b, .x-item script").count()) === 0, "a name became markup");
+  await judged(page, "items-hostile");
+}
+
+async function operator(chromium, itemPath, casePath) {
+  const { context, page, wrong: faults } = await person(chromium);
+  await signIn(page, given.links.operator);
+  const start = await page.locator("main").innerText();
+  check(start.includes("items held") && !start.includes("movie"), `the operator's page: ${start}`);
+  await judged(page, "operator");
+  const item = itemPath.split("/").pop();
+  const closed = [itemPath, `${itemPath}/receipt`, `/media/${item}/proxy`, `/media/${item}/poster`, `/media/${item}/original`, "/cases", casePath, `${casePath}/bundles`, report.bundleHref];
+  for (const path of closed) {
+    const { status, kind, text } = await ask(page, path);
+    const silent = !text.includes("movie") && !text.includes("bus station");
+    check([403, 404].includes(status) && kind.startsWith("text/html") && silent, `${path}, as an operator: ${status} ${kind}`);
+  }
+  await judged(page, "closed");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  check((await page.locator("h1").innerText()) === "You are signed out", "signing out");
+  await judged(page, "signed-out");
+  check((await ask(page, "/")).status === 401, "after signing out");
+  await judged(page, "not-signed-in");
+  wrong.push(...faults);
+  await context.close();
+}
+
+/** From the link to the moving picture with keys alone and scripts off, as somebody who works on no case. */
+async function keyboard(chromium, itemPath) {
+  const { context, page, wrong: faults } = await person(chromium, { javaScriptEnabled: false });
+  const focused = (of) => page.evaluate(of);
+  const tabTo = async (what, found) => {
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press("Tab");
+      if (await focused(found)) return;
+    }
+    wrong.push(`no key leads to ${what}`);
+  };
+  await page.goto(given.links.keyboard);
+  await tabTo("the sign-in button", () => document.activeElement.matches("main button"));
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname === "/");
+  await page.keyboard.press("Tab");
+  check(await focused(() => document.activeElement.matches(".govuk-skip-link")), "the skip link comes first");
+  await page.keyboard.press("Enter");
+  await tabTo("an item", () => document.activeElement.matches(".x-item a"));
+  const name = await focused(() => document.activeElement.textContent);
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname.startsWith("/items/"));
+  check((await page.locator("h1").innerText()).includes(name.trim()), "the item that was chosen");
+  await tabTo("the player", () => document.activeElement.matches("video"));
+  await page.keyboard.press("Space");
+  let played = 0;
+  for (let i = 0; i < 100 && played < 0.2; i++) {
+    await page.waitForTimeout(50);
+    played = await focused(() => document.querySelector("video").currentTime);
+  }
+  check(played >= 0.2, `by keyboard it played ${played} s`);
+  // In a case of others by now: not there, as far as anybody else can tell.
+  const theirs = await ask(page, itemPath);
+  const nothing = await ask(page, `/items/${given.nothing}`);
+  check(theirs.status === 404 && theirs.text === nothing.text, `another's item: ${theirs.status}`);
+  wrong.push(...faults);
+  await context.close();
+}
+
+const chromium = await browser();
+try {
+  const mine = await investigator(chromium);
+  await operator(chromium, mine.itemPath, mine.casePath);
+  await keyboard(chromium, mine.itemPath);
+  await hostileNames(mine);
+} finally {
+  await chromium.close();
+}
+console.log(JSON.stringify(report));

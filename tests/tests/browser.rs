@@ -1,0 +1,124 @@
+//! The portal as people use it: a real browser at the real server, with real footage from a real dock agent.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::programs::{program, repository};
+use tests::tus::Tus;
+use tests::{Answer, Server, Workspace, audit, footage};
+
+/// Derivatives of short clips take seconds; a busy machine takes longer.
+const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
+/// Names a folder that gets a picture of every page, for people who look at them.
+const PICTURES_ENV: &str = "EXHIBIT_PICTURES";
+/// Text that turns around, breaks out of markup, or goes on and on.
+const MARKUP: &str = "<img src=x onerror=alert(1)><b>bold</b> \"' &amp; {{7*7}} =1+1 \u{202e}gpj.elbisivni.avi";
+const NAME_BYTES: usize = 1000;
+const NOTHING: &str = "0193a7c2-0000-7000-8000-000000000001";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_footage() {
+    let workspace = Workspace::new();
+    let server = Server::start(&workspace);
+    let hostile = send_hostile_names(&workspace, &server).await;
+    dock(&workspace, &server, &[footage::speech("mp4"), footage::prepared("bikes.mp4")]);
+    wait_for_derivatives(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
+
+    let link = |name, number, role| link_of(&workspace, &server, name, number, role);
+    let report = browse(&json!({
+        "url": server.url(),
+        "folder": workspace.path(""),
+        "pictures": std::env::var(PICTURES_ENV).ok(),
+        "hostile": hostile,
+        "nothing": NOTHING,
+        "links": {
+            "investigator": link("Jane Smith", "1234", "investigator"),
+            "operator": link("Omar Khan", "9001", "operator"),
+            "keyboard": link("<b>Ann</b> O'Ther & Sons", "77", "investigator"),
+        },
+    }));
+    let wrong = report["wrong"].as_array().expect("a list of what was wrong");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(report["judged"].as_array().is_some_and(|pages| pages.len() >= 15), "{report}");
+
+    let bundle = PathBuf::from(report["bundle"].as_str().expect("a bundle was downloaded"));
+    check(&workspace, &bundle);
+    let shown = workspace.show(item_named(&workspace, "movie-hello.mp4")["item"].as_str().expect("an id"));
+    let shown = shown.ok().json();
+    for (kind, times) in [("item.viewed", 1), ("item.linked", 1), ("bundle.exported", 1)] {
+        assert_eq!(audit::count_of_events(&shown, kind), times, "{kind} in {shown}");
+    }
+    assert!(server.stop().success());
+    audit::ledger_is_clean(&workspace);
+}
+
+/// Runs `tests/browser/story.mjs`.
+fn browse(given: &Value) -> Value {
+    let mut node = Command::new("node");
+    node.arg(repository().join("tests/browser/story.mjs"))
+        .env("EXHIBIT_BROWSER_NPM", repository().join(".tools/browser"));
+    Answer::of(node.arg(given.to_string())).ok().json()
+}
+
+fn check(workspace: &Workspace, bundle: &Path) {
+    let policy = workspace.write("policy", audit::policy_of(workspace).as_bytes());
+    let mut verifier = Command::new(program("exhibit-verify"));
+    let report = Answer::of(verifier.arg(bundle).arg("--policy").arg(policy).arg("--json"));
+    let result = (report.code, report.json()["result"].clone());
+    assert_eq!(result, (Some(0), Value::from("match")), "{}", report.text());
+}
+
+fn dock(workspace: &Workspace, server: &Server, files: &[PathBuf]) {
+    let device = workspace.enrol("Custody suite dock 2");
+    let token = workspace.write("dock.token", device.token.as_bytes());
+    let policy = workspace.write("dock.policy", audit::policy_of(workspace).as_bytes());
+    let mut push = Command::new(program("exhibit"));
+    push.args(["dock", "push", "--json", "--camera", "DEMO-0042", "--server", server.url()]);
+    push.arg("--token-file").arg(token).arg("--policy").arg(policy);
+    push.arg("--state").arg(workspace.path("dock")).args(files);
+    Answer::of(&mut push).ok();
+}
+
+/// Items whose names try to be more than names; they are no footage either.
+async fn send_hostile_names(workspace: &Workspace, server: &Server) -> Vec<Value> {
+    let device = workspace.enrol("<script>alert(1)</script> dock");
+    let tus = Tus::new(server.url(), &device.token);
+    let mut sent = Vec::new();
+    for (label, name) in [("markup", MARKUP.to_owned()), ("long-name", "W".repeat(NAME_BYTES))] {
+        let bytes = bytes::Bytes::from(label.repeat(1000));
+        let upload = tus.create(bytes.len() as u64, &name).await.expect("an upload");
+        let standing = tus.append(&upload, 0, bytes).await.expect("its bytes");
+        let item = standing.finished.expect("an item").item;
+        sent.push(json!({"label": label, "item": item, "name": name}));
+    }
+    sent
+}
+
+fn link_of(workspace: &Workspace, server: &Server, name: &str, number: &str, role: &str) -> String {
+    let added = ["user", "add", "--name", name, "--number", number, "--role", role];
+    let answer = workspace.exhibit(&added).ok().json();
+    format!("{}{}", server.url(), answer["link"].as_str().expect("a link"))
+}
+
+fn item_named(workspace: &Workspace, name: &str) -> Value {
+    let items = workspace.items();
+    let found = items.into_iter().find(|item| item["name"] == name);
+    found.unwrap_or_else(|| panic!("no item {name}"))
+}
+
+fn wait_for_derivatives(workspace: &Workspace, names: &[&str]) {
+    let deadline = Instant::now() + DERIVATIVE_PATIENCE;
+    for name in names {
+        let item = item_named(workspace, name)["item"].as_str().expect("an id").to_owned();
+        loop {
+            let shown = workspace.show(&item).ok().json();
+            if shown["derivatives"].as_array().is_some_and(|made| made.len() >= 3) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "no derivatives: {shown}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
