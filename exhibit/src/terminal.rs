@@ -23,6 +23,11 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible(text));
 }
 
+/// Whether a person is reading along.
+pub(crate) fn is_watched() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// The answer in JSON.
 pub(crate) fn answer(value: &Value) {
     exact(&format!("{value:#}\n"));

@@ -34,7 +34,8 @@ export async function person(browser, options = {}) {
   });
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("request", (request) => {
-    if (new URL(request.url()).hostname !== "127.0.0.1") wrong.push(`asked ${request.url()}`);
+    const { protocol, hostname } = new URL(request.url());
+    if (protocol !== "file:" && hostname !== "127.0.0.1") wrong.push(`asked ${request.url()}`);
   });
   return { context, page, wrong };
 }
@@ -69,4 +70,9 @@ export async function judge(page, name, pictures) {
 
 async function picture(page, name, folder) {
   if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+/** What the README shows: the top of the page, as a window has it. */
+export async function window(page, name, folder) {
+  if (folder) await page.screenshot({ path: join(folder, `window-${name}.png`) });
 }

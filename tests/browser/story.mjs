@@ -2,7 +2,7 @@
 // Reads what it needs as JSON in its argument, and prints a report as JSON: what was wrong, and where the bundle is.
 
 import { join } from "node:path";
-import { browser, judge, person, signIn } from "./chromium.mjs";
+import { browser, judge, person, signIn, window } from "./chromium.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const at = (path) => given.url + path;
@@ -15,6 +15,7 @@ function check(holds, what) {
 
 async function judged(page, name) {
   report.judged.push(name);
+  await window(page, name, given.pictures);
   wrong.push(...(await judge(page, name, given.pictures)));
 }
 
@@ -142,6 +143,16 @@ async function bundles(page, casePath) {
   await download.saveAs(report.bundle);
 }
 
+/** The page that opens from a bundle's folder, without this system. */
+async function readMe(chromium) {
+  const { context, page, wrong: faults } = await person(chromium);
+  await page.goto(`file://${given.folder}/for-the-court/READ-ME-FIRST.html`);
+  check((await page.locator("h1").innerText()).startsWith("Video from"), "the bundle's own page");
+  await judged(page, "read-me-first");
+  wrong.push(...faults);
+  await context.close();
+}
+
 /** Names that try to be more than names are shown as text, and fit. */
 async function hostileNames({ page }) {
   for (const item of given.hostile) {
@@ -222,6 +233,7 @@ try {
   const mine = await investigator(chromium);
   await operator(chromium, mine.itemPath, mine.casePath);
   await keyboard(chromium, mine.itemPath);
+  await readMe(chromium);
   await hostileNames(mine);
 } finally {
   await chromium.close();

@@ -14,7 +14,8 @@ const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
 /// Names a folder that gets a picture of every page, for people who look at them.
 const PICTURES_ENV: &str = "EXHIBIT_PICTURES";
 /// Text that turns around, breaks out of markup, or goes on and on.
-const MARKUP: &str = "<img src=x onerror=alert(1)><b>bold</b> \"' &amp; {{7*7}} =1+1 \u{202e}gpj.elbisivni.avi";
+const MARKUP: &str =
+    "<img src=x onerror=alert(1)><b>bold</b> \"' &amp; {{7*7}} =1+1 \u{202e}gpj.elbisivni.avi";
 const NAME_BYTES: usize = 1000;
 const NOTHING: &str = "0193a7c2-0000-7000-8000-000000000001";
 
@@ -25,6 +26,8 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
     let hostile = send_hostile_names(&workspace, &server).await;
     dock(&workspace, &server, &[footage::speech("mp4"), footage::prepared("bikes.mp4")]);
     wait_for_derivatives(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
+
+    hand_over(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
 
     let link = |name, number, role| link_of(&workspace, &server, name, number, role);
     let report = browse(&json!({
@@ -45,13 +48,25 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
 
     let bundle = PathBuf::from(report["bundle"].as_str().expect("a bundle was downloaded"));
     check(&workspace, &bundle);
-    let shown = workspace.show(item_named(&workspace, "movie-hello.mp4")["item"].as_str().expect("an id"));
+    let shown =
+        workspace.show(item_named(&workspace, "movie-hello.mp4")["item"].as_str().expect("an id"));
     let shown = shown.ok().json();
-    for (kind, times) in [("item.viewed", 1), ("item.linked", 1), ("bundle.exported", 1)] {
+    for (kind, times) in [("item.viewed", 1), ("item.linked", 1), ("bundle.exported", 2)] {
         assert_eq!(audit::count_of_events(&shown, kind), times, "{kind} in {shown}");
     }
     assert!(server.stop().success());
     audit::ledger_is_clean(&workspace);
+}
+
+/// A bundle as a folder, for the look at its own page.
+fn hand_over(workspace: &Workspace, names: &[&str]) {
+    let folder = workspace.path("for-the-court").display().to_string();
+    let mut create =
+        vec!["bundle", "create", "--for", "court", "--to", "Crown Court at Nottingham"];
+    create.extend(["--case", "01AB1234526", "--reference", "JSM/1", "-o", &folder]);
+    let items: Vec<_> = names.iter().map(|name| item_named(workspace, name)).collect();
+    create.extend(items.iter().flat_map(|item| ["--item", item["item"].as_str().expect("an id")]));
+    workspace.exhibit(&create).ok();
 }
 
 /// Runs `tests/browser/story.mjs`.

@@ -93,7 +93,7 @@ pub(super) async fn make(
     let errors = match sent.checked(case) {
         Ok(order) => match pages.service.create_bundle(visitor.person(), &order, &key).await {
             Ok(made) => {
-                let to = format!("/cases/{case}?made={}#main", made.bundle);
+                let to = format!("/cases/{case}?made={}", made.bundle);
                 return Ok(Redirect::to(&to).into_response());
             }
             Err(ServiceError::NeedsAuthorisation(reasons)) => needs_authorisation(reasons),

@@ -9,8 +9,8 @@ use storage::records::{DerivativeView, EventRecord, FailureView, ItemRecord, Mad
 
 use super::views::Made;
 use super::{
-    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Service,
-    ServiceError, words,
+    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Parts,
+    Service, ServiceError, words,
 };
 use crate::access::{Attempt, Malformed, Person, Role, line};
 
@@ -184,7 +184,11 @@ impl Service {
             summary: ItemSummary::new(record, &made),
             digests: record.digests,
             read_by: record.read_by.clone(),
-            known: words::known(record, &signature, &clock, copies, &made),
+            known: [
+                words::known(record, &signature, &clock, copies, &made),
+                vec![self.receipt_rests_on()?],
+            ]
+            .concat(),
             camera_signature: signature,
             clock,
             copies,
@@ -193,6 +197,15 @@ impl Service {
             failures: failures.into_iter().map(failure).collect(),
             cases,
         })
+    }
+
+    /// Who vouches for a receipt that is made now, in words.
+    fn receipt_rests_on(&self) -> Result<Known, ServiceError> {
+        let Parts { maker, ledger, .. } = self.parts();
+        let weighed = maker.policy.weigh(&ledger.latest()).map_err(ServiceError::internal)?;
+        let standing = if weighed.rests_on.is_log_alone() { "open" } else { "good" };
+        let says = format!("Its receipt rests on {}.", weighed.rests_on.sentences().join("; "));
+        Ok(Known { about: "receipt", standing, says })
     }
 }
 

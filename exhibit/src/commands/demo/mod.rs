@@ -4,6 +4,7 @@
 mod footage;
 mod forgery;
 mod outsider;
+mod portal;
 mod programs;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ const KILL_AFTER_BREAKS: u32 = 4;
 /// How long derivatives may take.
 const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(300);
 
-/// Runs the demo in a temporary folder, or in `--keep DIR`.
+/// Runs the demo in a temporary folder, or in `--keep DIR`. On a terminal the server stays up until Ctrl-C.
 pub(super) async fn run(args: &cli::Demo, as_json: bool) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let place = Place::new(args.keep.as_deref())?;
@@ -34,6 +35,15 @@ pub(super) async fn run(args: &cli::Demo, as_json: bool) -> Result<ExitCode, Fai
     let files = footage::find(&args.files)?;
     let outcome = tell(&mut story, &place, &files).await;
     let seconds = started.elapsed().as_secs_f32();
+    let outcome = match outcome {
+        Ok(up) if !as_json && terminal::is_watched() => {
+            story.say("told", &format!("{seconds:.1} s; every step was as it should be"));
+            let stayed = portal::stay(&mut story, &up).await;
+            stayed.and(stop(up.server).await)
+        }
+        Ok(up) => stop(up.server).await,
+        Err(failure) => Err(failure),
+    };
     if as_json {
         let ok = outcome.is_ok();
         terminal::answer(&json!({"ok": ok, "seconds": seconds, "steps": story.steps}));
@@ -105,7 +115,15 @@ impl Story {
     }
 }
 
-async fn tell(story: &mut Story, place: &Place, files: &[PathBuf]) -> Result<(), Failure> {
+/// What runs when the story is told.
+struct Up {
+    programs: Programs,
+    server: tokio::process::Child,
+    address: std::net::SocketAddr,
+    _outsider: outsider::Outsider,
+}
+
+async fn tell(story: &mut Story, place: &Place, files: &[PathBuf]) -> Result<Up, Failure> {
     let programs = Programs::new(&place.path.join("data"))?;
     std::fs::create_dir_all(&programs.data).map_err(|e| broken("the data folder", &e))?;
     write_configuration(&programs.data, "")?;
@@ -138,7 +156,7 @@ async fn tell(story: &mut Story, place: &Place, files: &[PathBuf]) -> Result<(),
     let (status, audit) = programs.json(&["ledger", "audit"]).await?;
     story.expect(status.success() && text(&audit, "result") == "match", "the ledger's audit")?;
     story.say("audit", &format!("match: {} entries, root {}", audit["size"], text(&audit, "root")));
-    stop(server).await
+    Ok(Up { programs, server, address, _outsider: outsider })
 }
 
 fn write_configuration(data: &Path, log_witness: &str) -> Result<(), Failure> {
