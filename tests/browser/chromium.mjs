@@ -19,7 +19,7 @@ const PHONE = { width: 360, height: 740 };
 
 /** One browser with a new, empty profile; each person gets a context of their own. */
 export async function browser() {
-  return chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS });
+  return chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS, env: { ...process.env, LANGUAGE: "en_GB" } });
 }
 
 /** Somebody's window: no cookie or cache of anybody else, and a list of what went wrong in it. */

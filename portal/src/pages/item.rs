@@ -326,6 +326,7 @@ fn disclosure(status: &str) -> Option<&'static str> {
 fn failure(failure: &Failure) -> String {
     let what = kind(&failure.kind);
     let reason = if failure.reason.is_empty() { &failure.reason_code } else { &failure.reason };
+    let reason = reason.trim_end_matches('.');
     format!(
         "{what} could not be made. The program said: {reason}. The original is not touched by this."
     )

@@ -72,6 +72,7 @@ fn says(event: &EventRecord, users: &[UserRecord]) -> String {
         "item.unlinked" => "unlinked from a case".to_owned(),
         "item.viewed" => "viewed".to_owned(),
         "item.downloaded" => "original downloaded".to_owned(),
+        "list.viewed" if opened(field::COUNT) == "1" => "list of 1 item viewed".to_owned(),
         "list.viewed" => format!("list of {} items viewed", opened(field::COUNT)),
         "case.opened" => "case opened".to_owned(),
         "bundle.exported" => {
