@@ -1,10 +1,13 @@
 //! What went wrong, in people's words, and what to do next. No page says whether something exists that is not theirs.
 
 use askama::Template;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
+use super::Pages;
 use super::frame::Frame;
+use super::visit::{Answer, Visitor};
 use crate::access::{AccessError, SignInError, TooMany};
 use crate::service::ServiceError;
 
@@ -33,9 +36,12 @@ struct Page<'a> {
     start_page: bool,
 }
 
-/// For addresses that no route takes.
-pub(super) async fn no_such_page() -> Problem {
-    Problem::not_found()
+/// For addresses that no route takes. Somebody who is signed in has tried something, like on any route.
+pub(super) async fn no_such_page(State(pages): State<Pages>, visitor: Option<Visitor>) -> Answer {
+    match visitor {
+        Some(visitor) => Ok(pages.service.no_such_thing(visitor.person()).await?),
+        None => Err(Problem::no_page()),
+    }
 }
 
 /// Gives an error that has no words yet its page: what handlers answered, and what the framework refused by itself.
@@ -108,6 +114,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "Page not found", &what, &next).with_start_page()
     }
 
+    fn no_page() -> Self {
+        let what = ["There is no page at this address."];
+        let next =
+            ["Check the address, if you typed it.", "Open your sign-in link, if you have one."];
+        Self::new(StatusCode::NOT_FOUND, "Page not found", &what, &next)
+    }
+
     pub(super) fn not_signed_in() -> Self {
         let what = [
             "This page is for people who are signed in. You stay signed in for up to 12 hours, or until you \
@@ -157,7 +170,9 @@ impl Problem {
 
     fn from_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Self::not_found(),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                Self { status, ..Self::no_page() }
+            }
             StatusCode::UNAUTHORIZED => Self::not_signed_in(),
             _ if status.is_client_error() => {
                 let what = [
