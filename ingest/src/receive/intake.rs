@@ -171,7 +171,9 @@ impl Receiver {
             }
             let due = live.offset_bytes - row.offset_bytes >= PERSIST_EVERY_BYTES
                 || live.durable_at.elapsed() >= PERSIST_EVERY;
-            if due && counts == Counts::Bytewise {
+            // Sealing, which comes next where no room is left, makes everything durable anyway.
+            let ending = incoming.room_bytes == 0;
+            if due && !ending && counts == Counts::Bytewise {
                 self.check_room(0)?;
                 self.persist(row, live).await?;
                 self.check_token(incoming.token).await?;

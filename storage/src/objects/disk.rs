@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
+use crc_fast::{CrcAlgorithm, Digest};
 use rustix::fs::{Advice, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +22,26 @@ impl Crc64 {
     pub fn of(bytes: &[u8]) -> Self {
         Self(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes))
     }
+}
 
-    /// The checksum of what this one covers followed by `length` bytes with checksum `next`.
-    #[must_use]
-    pub fn then(self, next: Self, length: u64) -> Self {
-        Self(checksum_combine(CrcAlgorithm::Crc64Nvme, self.0, next.0, length))
+/// The checksum of bytes that come one piece after another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunningCrc(Digest);
+
+impl RunningCrc {
+    /// Goes on after bytes whose checksum was `crc`; the default one is that of no bytes.
+    pub(crate) fn after(crc: Crc64) -> Self {
+        // The algorithm's state is the checksum before its last step, which inverts every bit.
+        Self(Digest::new_with_init_state(CrcAlgorithm::Crc64Nvme, !crc.0))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all so far.
+    pub(crate) fn value(&self) -> Crc64 {
+        Crc64(self.0.finalize())
     }
 }
 
@@ -49,14 +64,40 @@ impl<'de> Deserialize<'de> for Crc64 {
 
 /// The device under the store. Tests put one in its place that fails.
 pub(crate) trait Disk: Debug + Send + Sync {
+    /// Opens a file that exists, for writing and reading back.
+    fn open(&self, path: &Path) -> io::Result<DiskFile>;
     /// Writes all of `bytes` at `offset`.
-    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Returns once everything written to `file` is on the device (fdatasync). After an error nothing may be assumed
     /// of what was written since the last success.
-    fn sync(&self, file: &File) -> io::Result<()>;
-    /// The checksum of a range as the device holds it, not the page cache. The range begins at a multiple of 1 MiB and
-    /// ends at the end of the file or at such a multiple.
-    fn read_back(&self, path: &Path, range: Range<u64>) -> io::Result<Crc64>;
+    fn sync(&self, file: &DiskFile) -> io::Result<()>;
+    /// Adds a range to `crc` as the device holds it, not the page cache. The range begins at a multiple of
+    /// [`DIRECT_ALIGNMENT`] and ends at the end of the file or at such a multiple.
+    fn read_back(
+        &self,
+        file: &DiskFile,
+        range: Range<u64>,
+        crc: RunningCrc,
+    ) -> io::Result<RunningCrc>;
+}
+
+/// One file, with and without the page cache between.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    cached: File,
+    /// With O_DIRECT, where the file system has it.
+    direct: Option<File>,
+}
+
+impl DiskFile {
+    /// Whether what is written past the page cache needs no sync before it is read back.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    pub(crate) fn set_len(&self, length: u64) -> io::Result<()> {
+        self.cached.set_len(length)
+    }
 }
 
 /// The real device.
@@ -74,8 +115,8 @@ pub enum ReadBack {
     DroppedCache,
 }
 
-/// The alignment that O_DIRECT asks of buffers and offsets on every device we know.
-const DIRECT_ALIGNMENT: usize = 4096;
+/// The alignment that O_DIRECT asks of memory, offsets and lengths on every device we know.
+pub(crate) const DIRECT_ALIGNMENT: usize = 4096;
 /// How much is read back at once.
 const READ_BACK_BYTES: usize = 256 * 1024;
 
@@ -84,10 +125,13 @@ impl RealDisk {
     pub(crate) fn probe(folder: &Path) -> io::Result<Self> {
         let path = folder.join(format!("tmp-probe-{}", std::process::id()));
         fs::write(&path, vec![0; DIRECT_ALIGNMENT])?;
-        let direct =
-            open_direct(&path).and_then(|file| checksum(&file, 0..DIRECT_ALIGNMENT as u64));
+        let direct = Self { read_back: ReadBack::Direct };
+        let none = RunningCrc::after(Crc64::default());
+        let works = direct
+            .open(&path)
+            .and_then(|file| direct.read_back(&file, 0..DIRECT_ALIGNMENT as u64, none));
         fs::remove_file(&path)?;
-        let read_back = if direct.is_ok() { ReadBack::Direct } else { ReadBack::DroppedCache };
+        let read_back = if works.is_ok() { ReadBack::Direct } else { ReadBack::DroppedCache };
         Ok(Self { read_back })
     }
 
@@ -102,35 +146,54 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
-    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        file.write_all_at(bytes, offset)
+    fn open(&self, path: &Path) -> io::Result<DiskFile> {
+        let open = |flags: OFlags| {
+            let flags = flags.bits().cast_signed();
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+        };
+        let direct = match self.read_back {
+            ReadBack::Direct => Some(open(OFlags::DIRECT)?),
+            ReadBack::DroppedCache => None,
+        };
+        Ok(DiskFile { cached: open(OFlags::empty())?, direct })
     }
 
-    fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_data()
-    }
-
-    fn read_back(&self, path: &Path, range: Range<u64>) -> io::Result<Crc64> {
-        if self.read_back == ReadBack::Direct {
-            return checksum(&open_direct(path)?, range);
+    fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match &file.direct {
+            Some(direct) if is_aligned(bytes, offset) => direct.write_all_at(bytes, offset),
+            _ => file.cached.write_all_at(bytes, offset),
         }
-        let file = File::open(path)?;
-        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
-        checksum(&file, range)
+    }
+
+    fn sync(&self, file: &DiskFile) -> io::Result<()> {
+        file.cached.sync_data()
+    }
+
+    fn read_back(
+        &self,
+        file: &DiskFile,
+        range: Range<u64>,
+        crc: RunningCrc,
+    ) -> io::Result<RunningCrc> {
+        if let Some(direct) = &file.direct {
+            return checksum(direct, range, crc);
+        }
+        rustix::fs::fadvise(&file.cached, 0, None, Advice::DontNeed)?;
+        checksum(&file.cached, range, crc)
     }
 }
 
-fn open_direct(path: &Path) -> io::Result<File> {
-    let direct = OFlags::DIRECT.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(direct).open(path)
+/// Whether O_DIRECT takes it: whole blocks, from a block's beginning in memory, to one in the file.
+fn is_aligned(bytes: &[u8], offset: u64) -> bool {
+    bytes.as_ptr().align_offset(DIRECT_ALIGNMENT) == 0
+        && bytes.len().is_multiple_of(DIRECT_ALIGNMENT)
+        && offset.is_multiple_of(DIRECT_ALIGNMENT as u64)
 }
 
 /// Reads `range` with aligned offsets, lengths and memory; the end of the file may cut the last read short.
-fn checksum(file: &File, range: Range<u64>) -> io::Result<Crc64> {
-    let mut memory = vec![0; READ_BACK_BYTES + DIRECT_ALIGNMENT];
-    let skip = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
-    let buffer = &mut memory[skip..skip + READ_BACK_BYTES];
-    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+fn checksum(file: &File, range: Range<u64>, mut crc: RunningCrc) -> io::Result<RunningCrc> {
+    let mut memory = AlignedBuffer::with_capacity(READ_BACK_BYTES);
+    let buffer = memory.zeroed();
     let mut at = range.start;
     while at < range.end {
         let wanted = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(READ_BACK_BYTES);
@@ -139,10 +202,58 @@ fn checksum(file: &File, range: Range<u64>) -> io::Result<Crc64> {
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        digest.update(&buffer[..got]);
+        crc.update(&buffer[..got]);
         at += got as u64;
     }
-    Ok(Crc64(digest.finalize()))
+    Ok(crc)
+}
+
+/// Bytes in memory that begin at a multiple of [`DIRECT_ALIGNMENT`], so that O_DIRECT takes them.
+#[derive(Debug, Default)]
+pub(crate) struct AlignedBuffer {
+    /// Never grows beyond its first allocation, so that what is aligned stays so.
+    memory: Vec<u8>,
+    skip: usize,
+}
+
+impl AlignedBuffer {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        let mut memory: Vec<u8> = Vec::with_capacity(capacity + DIRECT_ALIGNMENT);
+        let skip = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
+        memory.resize(skip, 0);
+        Self { memory, skip }
+    }
+
+    pub(crate) fn is_allocated(&self) -> bool {
+        self.memory.capacity() > 0
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.memory[self.skip..]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.memory.len() - self.skip
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.memory.truncate(self.skip);
+    }
+
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.memory.capacity() - self.memory.len(), "it has a fixed size");
+        self.memory.extend_from_slice(bytes);
+    }
+
+    /// All of it, zeroed.
+    fn zeroed(&mut self) -> &mut [u8] {
+        self.memory.resize(self.memory.capacity() - (DIRECT_ALIGNMENT - self.skip), 0);
+        &mut self.memory[self.skip..]
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.memory[self.skip..]
+    }
 }
 
 /// Makes the names in a folder durable.
@@ -185,11 +296,11 @@ impl KnownFolders {
 }
 
 /// Writes a file that does not exist yet and syncs it; its name is durable once its folder is synced.
-pub(crate) fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+pub(crate) fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let cached = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let file = DiskFile { cached, direct: None };
     disk.write_at(&file, bytes, 0)?;
-    disk.sync(&file)?;
-    Ok(file)
+    disk.sync(&file)
 }
 
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] rather than replace anything.
@@ -215,18 +326,49 @@ mod tests {
         let bytes: Vec<u8> = (0..3_500_001_u32).map(|i| (i % 255) as u8).collect();
         let path = folder.path().join("file");
         write_new(&disk, &path, &bytes).unwrap();
+        let none = RunningCrc::after(Crc64::default());
         for how in [disk.read_back, ReadBack::DroppedCache] {
             let disk = RealDisk { read_back: how };
+            let file = disk.open(&path).unwrap();
             for (start, end) in
                 [(0, bytes.len()), (0, 1 << 20), (1 << 20, 3 << 20), (3 << 20, bytes.len())]
             {
-                let crc = disk.read_back(&path, start as u64..end as u64).unwrap();
-                assert_eq!(crc, Crc64::of(&bytes[start..end]), "{how:?} {start}");
+                let crc = disk.read_back(&file, start as u64..end as u64, none).unwrap();
+                assert_eq!(crc.value(), Crc64::of(&bytes[start..end]), "{how:?} {start}");
             }
-            assert!(disk.read_back(&path, 0..bytes.len() as u64 + 1).is_err(), "beyond the end");
+            let beyond = disk.read_back(&file, 0..bytes.len() as u64 + 1, none);
+            assert!(beyond.is_err(), "beyond the end");
         }
-        let (a, b) = bytes.split_at(1000);
-        assert_eq!(Crc64::of(a).then(Crc64::of(b), b.len() as u64), Crc64::of(&bytes));
+    }
+
+    #[test]
+    fn a_running_checksum_goes_on_after_a_kept_one() {
+        let (a, b) = (b"some bytes", b"and more");
+        let mut crc = RunningCrc::after(Crc64::of(a));
+        crc.update(b);
+        assert_eq!(crc.value(), Crc64::of(b"some bytesand more"));
+        assert_eq!(RunningCrc::after(Crc64::default()).value(), Crc64::of(b""));
+    }
+
+    /// Segments go to the device without passing the page cache, and the last, odd one through it: the file is whole.
+    #[test]
+    fn direct_and_cached_writes_make_one_file() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let disk = RealDisk::probe(folder.path()).unwrap();
+        let path = folder.path().join("file");
+        write_new(&disk, &path, b"").unwrap();
+        let file = disk.open(&path).unwrap();
+        let bytes: Vec<u8> = (0..(2 << 20) + 777).map(|i| (i % 251) as u8).collect();
+        for (index, piece) in bytes.chunks(1 << 20).enumerate() {
+            let mut segment = AlignedBuffer::with_capacity(1 << 20);
+            segment.extend_from_slice(piece);
+            assert_eq!(is_aligned(segment.as_slice(), 0), piece.len() == 1 << 20);
+            disk.write_at(&file, segment.as_slice(), (index as u64) << 20).unwrap();
+        }
+        disk.sync(&file).unwrap();
+        let crc = disk.read_back(&file, 0..bytes.len() as u64, RunningCrc::after(Crc64::default()));
+        assert_eq!(crc.unwrap().value(), Crc64::of(&bytes));
+        assert_eq!(fs::read(&path).unwrap(), bytes);
     }
 
     #[test]

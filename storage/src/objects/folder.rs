@@ -73,7 +73,7 @@ impl UploadFolder {
             .map_err(|e| StoreError::io(&key_path, e))?;
         create(&self.part(number)).map_err(|e| StoreError::io(&self.part(number), e))?;
         let (header, none) = (Header::random(), Default::default());
-        let part = OpenPart { number, header, segments: 0, crc_before_last: none, crc_last: none };
+        let part = OpenPart { number, header, segments: 0, crc_before_last: none, crc: none };
         Ok((part, key))
     }
 

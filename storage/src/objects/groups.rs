@@ -1,6 +1,6 @@
 //! The group values of an upload under way: appended to a side file as they come, each batch sealed on its own.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -53,7 +53,7 @@ pub(crate) fn append(
     let length = u32::try_from(sealed.len()).expect("a batch is a few MiB").to_le_bytes();
     let record = [&length[..], &sealed].concat();
     let fail = |error: io::Error| StoreError::io(path, error);
-    let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+    let file = disk.open(path).map_err(fail)?;
     disk.write_at(&file, &record, kept.file_bytes).map_err(fail)?;
     disk.sync(&file).map_err(|source| StoreError::Device { path: path.to_owned(), source })?;
     Ok(GroupsRef {

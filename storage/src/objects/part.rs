@@ -1,53 +1,64 @@
-//! One encrypted file under way: fill a segment, seal and write it, sync and read back what was written.
+//! One encrypted file under way: fill a segment, seal and write it, read back and sync what was written.
 //!
 //! Three steps run beside each other: the caller fills a segment while the one before is sealed and written, while an
-//! earlier range is synced and read back. Memory: two segments, and the read-back's buffer. No thread is held by an
-//! upload that waits for its client.
+//! earlier range is read back. Whole segments go to the device without passing the page cache, where the file system can
+//! do that, so that nothing piles up to be synced at the end. Memory: two segments, and the read-back's buffer. No
+//! thread is held by an upload that waits for its client.
 
-use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
 use super::blocking;
-use super::disk::{Crc64, Disk};
+use super::disk::{AlignedBuffer, Crc64, Disk, DiskFile, RunningCrc};
 use super::error::StoreError;
 use super::kek::ObjectKey;
 use super::tink::{End, HEADER_BYTES, Header, Layout, Purpose, SEGMENT_BYTES, Stream, TAG_BYTES};
 use super::upload::OpenPart;
 
-/// How much is written before it is synced and read back: what may still be unchecked when the last byte comes is two
-/// or three times this.
-const CHECK_EVERY_BYTES: u64 = 4 << 20;
+/// How much is written before it is read back: what may still be unchecked when the last byte comes is two or three
+/// times this.
+const CHECK_EVERY_BYTES: u64 = 2 << 20;
 
-/// Bytes of the file on their way to being durable and compared.
-#[derive(Debug, Clone, Copy, Default)]
+/// Bytes of the file that are written and not yet compared with what the device gives back.
+#[derive(Debug, Clone, Copy)]
 struct Unchecked {
     from: u64,
     to: u64,
-    crc: Crc64,
 }
 
-type Written = (Vec<u8>, Crc64);
+/// Whether a check leaves the file durable, or only compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    OnTheWay,
+    Durable,
+}
+
+type Written = (AlignedBuffer, RunningCrc);
 
 /// Writes one part.
 #[derive(Debug)]
 pub(crate) struct PartWriter {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<DiskFile>,
     stream: Arc<Stream>,
     /// The segment being filled: the header if it is the first, then plaintext.
-    filling: Vec<u8>,
-    spare: Vec<u8>,
+    filling: AlignedBuffer,
+    spare: AlignedBuffer,
     /// Whole segments written, and their checksums.
     progress: OpenPart,
     /// The next segment's number: those written, and the one being written.
     next: u32,
     unchecked: Unchecked,
+    /// The checksum of everything that was compared.
+    checked: RunningCrc,
+    /// Everything written is synced.
+    durable: bool,
     writing: Option<JoinHandle<Result<Written, StoreError>>>,
-    checking: Option<JoinHandle<Result<(), StoreError>>>,
+    checking: Option<JoinHandle<Result<RunningCrc, StoreError>>>,
 }
 
 impl PartWriter {
@@ -58,8 +69,7 @@ impl PartWriter {
         key: &ObjectKey,
         progress: OpenPart,
     ) -> Result<Self, StoreError> {
-        let file =
-            OpenOptions::new().write(true).open(path).map_err(|e| StoreError::io(path, e))?;
+        let file = disk.open(path).map_err(|e| StoreError::io(path, e))?;
         let written = u64::from(progress.segments) * SEGMENT_BYTES as u64;
         Ok(Self {
             disk,
@@ -67,10 +77,12 @@ impl PartWriter {
             file: Arc::new(file),
             stream: Arc::new(Stream::new(key, progress.header, Purpose::Object)),
             filling: beginning(&progress.header, progress.segments),
-            spare: Vec::new(),
+            spare: AlignedBuffer::default(),
             progress,
             next: progress.segments,
-            unchecked: Unchecked { from: written, to: written, crc: Crc64::default() },
+            unchecked: Unchecked { from: written, to: written },
+            checked: RunningCrc::after(progress.crc),
+            durable: true,
             writing: None,
             checking: None,
         })
@@ -96,13 +108,13 @@ impl PartWriter {
 
     /// The plaintext after the last whole segment.
     pub(crate) fn tail(&self) -> &[u8] {
-        &self.filling[if self.next == 0 { HEADER_BYTES } else { 0 }..]
+        &self.filling.as_slice()[plain_from(self.next)..]
     }
 
     /// Returns once all whole segments are durable and compared.
     pub(crate) async fn settle(&mut self) -> Result<OpenPart, StoreError> {
         self.finish_writing().await?;
-        self.start_check().await?;
+        self.start_check(Check::Durable).await?;
         self.finish_check().await?;
         Ok(self.progress)
     }
@@ -110,10 +122,9 @@ impl PartWriter {
     /// Seals what is left as the last segment; returns size and checksum once everything is durable and compared.
     pub(crate) async fn seal(mut self) -> Result<(u64, Crc64), StoreError> {
         let size_bytes = self.size_bytes();
-        let last_bytes = (self.filling.len() + TAG_BYTES) as u64;
         self.write_segment(End::Last).await?;
         let progress = self.settle().await?;
-        Ok((size_bytes, progress.crc_before_last.then(progress.crc_last, last_bytes)))
+        Ok((size_bytes, progress.crc))
     }
 
     fn room(&self) -> usize {
@@ -126,17 +137,20 @@ impl PartWriter {
         self.next = index.checked_add(1).ok_or(StoreError::Full)?;
         let next_buffer = std::mem::take(&mut self.spare);
         let mut segment = std::mem::replace(&mut self.filling, next_buffer);
-        if self.filling.capacity() == 0 && end == End::More {
-            self.filling.reserve_exact(SEGMENT_BYTES);
+        if !self.filling.is_allocated() && end == End::More {
+            self.filling = AlignedBuffer::with_capacity(SEGMENT_BYTES);
         }
         let (disk, file) = (Arc::clone(&self.disk), Arc::clone(&self.file));
         let (stream, path) = (Arc::clone(&self.stream), self.path.clone());
+        let mut crc = RunningCrc::after(self.progress.crc);
+        self.durable = false;
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let from = if index == 0 { HEADER_BYTES } else { 0 };
-            stream.seal(index, end, &mut segment, from);
+            let tag = stream.seal(index, end, &mut segment.as_mut_slice()[plain_from(index)..]);
+            segment.extend_from_slice(&tag);
             let offset = u64::from(index) * SEGMENT_BYTES as u64;
-            disk.write_at(&file, &segment, offset).map_err(|e| StoreError::io(&path, e))?;
-            let crc = Crc64::of(&segment);
+            let written = disk.write_at(&file, segment.as_slice(), offset);
+            written.map_err(|e| StoreError::io(&path, e))?;
+            crc.update(segment.as_slice());
             Ok((segment, crc))
         }));
         Ok(())
@@ -147,38 +161,37 @@ impl PartWriter {
         let written = blocking::join(writing).await;
         self.writing = None;
         let (mut segment, crc) = written?;
-        let length = segment.len() as u64;
+        self.unchecked.to += segment.len() as u64;
         segment.clear();
         self.spare = segment;
-        self.progress.crc_before_last =
-            self.progress.crc_before_last.then(self.progress.crc_last, self.last_bytes());
-        self.progress.crc_last = crc;
+        self.progress.crc_before_last = self.progress.crc;
+        self.progress.crc = crc.value();
         self.progress.segments += 1;
-        self.unchecked.to += length;
-        self.unchecked.crc = self.unchecked.crc.then(crc, length);
         if self.unchecked.to - self.unchecked.from >= CHECK_EVERY_BYTES {
-            self.start_check().await?;
+            self.start_check(Check::OnTheWay).await?;
         }
         Ok(())
     }
 
-    /// The length of the last whole segment so far.
-    fn last_bytes(&self) -> u64 {
-        if self.progress.segments == 0 { 0 } else { SEGMENT_BYTES as u64 }
-    }
-
-    /// Syncs and reads back what was written since the last check, beside whatever comes next.
-    async fn start_check(&mut self) -> Result<(), StoreError> {
+    /// Reads back what was written since the last check, beside whatever comes next.
+    async fn start_check(&mut self, check: Check) -> Result<(), StoreError> {
         self.finish_check().await?;
-        let Unchecked { from, to, crc } = self.unchecked;
-        if from == to {
+        // What went through the page cache must leave it before it can be read back.
+        let sync = !self.durable && (check == Check::Durable || !self.file.is_direct());
+        let Unchecked { from, to } = self.unchecked;
+        if from == to && !sync {
             return Ok(());
         }
-        self.unchecked = Unchecked { from: to, to, crc: Crc64::default() };
+        self.unchecked.from = to;
+        self.durable |= sync;
         let (disk, file, path) =
             (Arc::clone(&self.disk), Arc::clone(&self.file), self.path.clone());
+        let (checked, expected) = (self.checked, self.progress.crc);
         self.checking = Some(tokio::task::spawn_blocking(move || {
-            sync_and_compare(disk.as_ref(), &file, &path, from..to, crc)
+            if sync {
+                disk.sync(&file).map_err(|e| device(&path, e))?;
+            }
+            compare(disk.as_ref(), &file, &path, from..to, checked, expected)
         }));
         Ok(())
     }
@@ -187,29 +200,49 @@ impl PartWriter {
         let Some(checking) = self.checking.as_mut() else { return Ok(()) };
         let checked = blocking::join(checking).await;
         self.checking = None;
-        checked
+        self.checked = checked?;
+        Ok(())
     }
 }
 
 /// The buffer of segment `index` before any plaintext.
-fn beginning(header: &Header, index: u32) -> Vec<u8> {
-    let mut segment = Vec::with_capacity(SEGMENT_BYTES);
-    if index == 0 {
-        segment.extend_from_slice(&header.0);
-    }
+fn beginning(header: &Header, index: u32) -> AlignedBuffer {
+    let mut segment = AlignedBuffer::with_capacity(SEGMENT_BYTES);
+    segment.extend_from_slice(&header.0[..plain_from(index)]);
     segment
+}
+
+/// Where the plaintext of a segment begins in its buffer: behind the header in the first one.
+fn plain_from(index: u32) -> usize {
+    if index == 0 { HEADER_BYTES } else { 0 }
 }
 
 /// Makes a range durable and compares what the device gives back with what was written (invariant I1).
 pub(crate) fn sync_and_compare(
     disk: &dyn Disk,
-    file: &File,
+    file: &DiskFile,
     path: &Path,
-    range: std::ops::Range<u64>,
+    range: Range<u64>,
     expected: Crc64,
 ) -> Result<(), StoreError> {
-    let device = |source| StoreError::Device { path: path.to_owned(), source };
-    disk.sync(file).map_err(device)?;
-    let found = disk.read_back(path, range).map_err(device)?;
-    if found == expected { Ok(()) } else { Err(StoreError::ReadBack { path: path.to_owned() }) }
+    disk.sync(file).map_err(|e| device(path, e))?;
+    compare(disk, file, path, range, RunningCrc::after(Crc64::default()), expected).map(drop)
+}
+
+/// Goes on from the checksum of what was compared before to that of everything.
+fn compare(
+    disk: &dyn Disk,
+    file: &DiskFile,
+    path: &Path,
+    range: Range<u64>,
+    checked: RunningCrc,
+    expected: Crc64,
+) -> Result<RunningCrc, StoreError> {
+    let found = disk.read_back(file, range, checked).map_err(|e| device(path, e))?;
+    let same = found.value() == expected;
+    same.then_some(found).ok_or_else(|| StoreError::ReadBack { path: path.to_owned() })
+}
+
+fn device(path: &Path, source: std::io::Error) -> StoreError {
+    StoreError::Device { path: path.to_owned(), source }
 }

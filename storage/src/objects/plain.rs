@@ -201,7 +201,7 @@ pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 fn write_temporary(shared: &Shared, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    write_new(shared.disk.as_ref(), path, bytes).map(drop).map_err(|e| StoreError::io(path, e))
+    write_new(shared.disk.as_ref(), path, bytes).map_err(|e| StoreError::io(path, e))
 }
 
 /// Best effort: a temporary file that stays is cleared away at the next start.

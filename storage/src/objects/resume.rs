@@ -4,14 +4,14 @@
 //! Sealing those under the nonces used already would break AES-GCM, so the part is closed where its last durable whole
 //! segment ends, and a new part under a new key goes on from there. Every step may be repeated after a crash.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use chain_of_custody::digest::HashState;
 use zeroize::Zeroizing;
 
-use super::disk::{Crc64, sync_folder, write_new};
+use super::disk::{Crc64, RunningCrc, sync_folder, write_new};
 use super::error::{Damage, StoreError};
 use super::folder::{UploadFolder, load_key};
 use super::groups::GroupList;
@@ -141,24 +141,25 @@ fn close(
     let stream = Stream::new(key, part.header, Purpose::Object);
     let last = part.segments - 1;
     let plain = last_segment(shared, folder, key, &stream, part)?;
-    let mut segment = Vec::with_capacity(SEGMENT_BYTES);
     let from = if last == 0 { HEADER_BYTES } else { 0 };
-    segment.extend_from_slice(&part.header.0[..from]);
-    segment.extend_from_slice(&plain);
-    stream.seal(last, End::Last, &mut segment, from);
+    let mut segment = [&part.header.0[..from], &plain].concat();
+    let tag = stream.seal(last, End::Last, &mut segment[from..]);
+    segment.extend_from_slice(&tag);
 
-    let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
+    let file = shared.disk.open(&path).map_err(fail)?;
     let start = u64::from(last) * SEGMENT_BYTES as u64;
     let length = segment.len() as u64;
     file.set_len(start + length).map_err(fail)?;
     shared.disk.write_at(&file, &segment, start).map_err(fail)?;
     let crc = Crc64::of(&segment);
     sync_and_compare(shared.disk.as_ref(), &file, &path, start..start + length, crc)?;
+    let mut whole = RunningCrc::after(part.crc_before_last);
+    whole.update(&segment);
     Ok(SealedPart {
         upload: state.upload,
         number: part.number,
         size_bytes: Layout::plain_start(part.segments),
-        crc64nvme: part.crc_before_last.then(crc, length),
+        crc64nvme: whole.value(),
     })
 }
 

@@ -105,15 +105,15 @@ impl Stream {
         Self { key: LessSafeKey::new(key), header }
     }
 
-    /// Seals `segment[from..]` in place and appends its tag.
-    pub(crate) fn seal(&self, index: u32, end: End, segment: &mut Vec<u8>, from: usize) {
+    /// Seals a segment in place; gives the tag that stands behind it.
+    pub(crate) fn seal(&self, index: u32, end: End, segment: &mut [u8]) -> [u8; TAG_BYTES] {
+        debug_assert!(segment.len() + TAG_BYTES <= SEGMENT_BYTES);
         let nonce = self.nonce(index, end);
         let tag = self
             .key
-            .seal_in_place_separate_tag(nonce, Aad::empty(), &mut segment[from..])
+            .seal_in_place_separate_tag(nonce, Aad::empty(), segment)
             .expect("a segment is within AES-GCM's limit");
-        segment.extend_from_slice(tag.as_ref());
-        debug_assert!(segment.len() <= SEGMENT_BYTES);
+        tag.as_ref().try_into().expect("AES-GCM's tag has 16 bytes")
     }
 
     /// Opens a segment in place (without the header); gives the number of plaintext bytes at its beginning.
@@ -182,10 +182,10 @@ pub(crate) fn seal_all(key: &ObjectKey, purpose: Purpose<'_>, plain: &[u8]) -> V
     for index in 0..layout.segments() {
         let start = Layout::plain_start(index) as usize;
         let next = plain.len().min(Layout::plain_start(index + 1) as usize);
-        let mut segment = Vec::with_capacity(next - start + TAG_BYTES);
-        segment.extend_from_slice(&plain[start..next]);
-        stream.seal(index, layout.end(index), &mut segment, 0);
-        sealed.extend_from_slice(&segment);
+        let at = sealed.len();
+        sealed.extend_from_slice(&plain[start..next]);
+        let tag = stream.seal(index, layout.end(index), &mut sealed[at..]);
+        sealed.extend_from_slice(&tag);
     }
     sealed
 }

@@ -7,7 +7,7 @@
 //! All of it stands when this returns; what a crash leaves of it, a repeat with the same files completes.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -130,10 +130,10 @@ impl Step {
         let disk = shared.disk.as_ref();
         match self {
             Self::Create { waiting, bytes, .. } => {
-                write_new(disk, waiting, bytes).map(drop).map_err(|e| StoreError::io(waiting, e))
+                write_new(disk, waiting, bytes).map_err(|e| StoreError::io(waiting, e))
             }
             Self::Stands { path } => {
-                let file = File::open(path).map_err(|e| StoreError::io(path, e))?;
+                let file = disk.open(path).map_err(|e| StoreError::io(path, e))?;
                 let device = |source| StoreError::Device { path: path.clone(), source };
                 disk.sync(&file).map_err(device)
             }

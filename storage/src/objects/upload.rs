@@ -49,9 +49,9 @@ pub(crate) struct OpenPart {
     #[serde(with = "hex_header")]
     pub(crate) header: Header,
     pub(crate) segments: u32,
-    /// Checksums of all of them but the last, and of the last: closing a part replaces the last one.
+    /// Checksums of all of them but the last, and of all: closing a part replaces the last one.
     pub(crate) crc_before_last: Crc64,
-    pub(crate) crc_last: Crc64,
+    pub(crate) crc: Crc64,
 }
 
 /// The side file with the bytes after the last whole segment, and the hash state.

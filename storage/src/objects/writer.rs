@@ -1,6 +1,6 @@
 //! Writing the bytes of one upload: encrypted as they come, durable at any offset asked for.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -171,18 +171,18 @@ impl ObjectWriter {
         blocking::run(move || {
             let sealed = tink::seal_all(&key, Purpose::Tail, &plain);
             let (file_bytes, crc) = (sealed.len() as u64, Crc64::of(&sealed));
-            overwrite(disk.as_ref(), path, &sealed, crc)?;
+            overwrite(disk.as_ref(), &path, &sealed)?;
             Ok(TailRef { slot, file_bytes, crc })
         })
     }
 }
 
 /// Replaces the content of a side file whose turn it is.
-fn overwrite(disk: &dyn Disk, path: PathBuf, bytes: &[u8], crc: Crc64) -> Result<(), StoreError> {
-    let fail = |e| StoreError::io(&path, e);
-    let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&path).map_err(fail)?;
-    disk.write_at(&file, bytes, 0).map_err(fail)?;
-    sync_and_compare(disk, &file, &path, 0..bytes.len() as u64, crc)
+fn overwrite(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let file = disk.open(path).map_err(|e| StoreError::io(path, e))?;
+    file.set_len(0).map_err(|e| StoreError::io(path, e))?;
+    disk.write_at(&file, bytes, 0).map_err(|e| StoreError::io(path, e))?;
+    sync_and_compare(disk, &file, path, 0..bytes.len() as u64, Crc64::of(bytes))
 }
 
 async fn append_groups(

@@ -1,12 +1,11 @@
 //! A device that fails: nothing is acknowledged, nothing wrong is served, and it goes on from what was durable.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::disk::{Disk, RealDisk};
+use super::super::disk::{Disk, DiskFile, RealDisk, RunningCrc};
 use super::*;
 
 /// The real device with faults that are switched on.
@@ -20,7 +19,11 @@ struct FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
-    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn open(&self, path: &Path) -> io::Result<DiskFile> {
+        self.real.open(path)
+    }
+
+    fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.full.load(Ordering::SeqCst) {
             let half = &bytes[..bytes.len() / 2];
             self.real.write_at(file, half, offset)?;
@@ -34,15 +37,20 @@ impl Disk for FaultyDisk {
         self.real.write_at(file, bytes, offset)
     }
 
-    fn sync(&self, file: &File) -> io::Result<()> {
+    fn sync(&self, file: &DiskFile) -> io::Result<()> {
         if self.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
         }
         self.real.sync(file)
     }
 
-    fn read_back(&self, path: &Path, range: Range<u64>) -> io::Result<Crc64> {
-        self.real.read_back(path, range)
+    fn read_back(
+        &self,
+        file: &DiskFile,
+        range: Range<u64>,
+        crc: RunningCrc,
+    ) -> io::Result<RunningCrc> {
+        self.real.read_back(file, range, crc)
     }
 }
 
