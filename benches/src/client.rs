@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 /// after the last byte was handed to the socket.
 pub(crate) fn upload(endpoint: &Endpoint, size: u64, patch: u64, seed: u64) -> Result<Duration> {
     let mut connection = Connection::open(endpoint)?;
-    let location = connection.create(size)?;
+    let location = connection.create(&format!("Upload-Length: {size}\r\n"))?;
     let mut offset = 0;
     let mut last = Duration::ZERO;
     while offset < size {
@@ -30,6 +30,22 @@ pub(crate) fn upload(endpoint: &Endpoint, size: u64, patch: u64, seed: u64) -> R
         offset += length;
     }
     Ok(last)
+}
+
+/// Uploads `size` bytes in `parts` partial uploads; gives how long it took to join them.
+pub(crate) fn concatenate(endpoint: &Endpoint, size: u64, parts: u64) -> Result<Duration> {
+    let mut connection = Connection::open(endpoint)?;
+    let mut locations = Vec::new();
+    for part in 0..parts {
+        let length = size / parts;
+        let headers = format!("Upload-Length: {length}\r\nUpload-Concat: partial\r\n");
+        let location = connection.create(&headers)?;
+        connection.patch(&location, 0, length, part + 1)?;
+        locations.push(location);
+    }
+    let began = Instant::now();
+    connection.create(&format!("Upload-Concat: final;{}\r\n", locations.join(" ")))?;
+    Ok(began.elapsed())
 }
 
 struct Connection<'a> {
@@ -46,9 +62,9 @@ impl<'a> Connection<'a> {
         Ok(Self { endpoint, stream, reader })
     }
 
-    fn create(&mut self, size: u64) -> Result<String> {
+    fn create(&mut self, headers: &str) -> Result<String> {
         let path = self.endpoint.path.clone();
-        self.head("POST", &path, &format!("Upload-Length: {size}\r\nContent-Length: 0\r\n"))?;
+        self.head("POST", &path, &format!("{headers}Content-Length: 0\r\n"))?;
         let (status, headers) = self.answer()?;
         if status != 201 {
             bail!("creation answered {status}");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::upload;
+use crate::client::{concatenate, upload};
 use crate::servers::{Kind, Place, start};
 use crate::usage::{
     cpu_s, ended_children_cpu_s, median, peak_memory_bytes, percentile, written_bytes,
@@ -122,6 +122,24 @@ pub(crate) fn latency(place: &Place) -> Result<()> {
         println!("{:>7} KiB{count:>8}{middle:>12.1}{worst:>12.1}", size / 1024);
     }
     println!("aim: p99 ≤ 100 ms at every size");
+    Ok(())
+}
+
+/// Partial uploads joined into one item: nothing is copied, and everything is read once more for its SHA-256.
+pub(crate) fn concatenation(place: &Place) -> Result<()> {
+    const PARTS: u64 = 4;
+    println!(
+        "\nConcatenation of {PARTS} x {} MiB (cargo run --release -p benches -- concatenate; median of {} rounds)",
+        GIB / PARTS / MIB,
+        place.rounds
+    );
+    let mut seconds = (0..place.rounds)
+        .map(|_| {
+            let server = start(Kind::Exhibit, place)?;
+            Ok(concatenate(&server.endpoint, GIB, PARTS)?.as_secs_f64())
+        })
+        .collect::<Result<Vec<f64>>>()?;
+    println!("{:.2} s per GiB (aim ≤ 1.2)", median(&mut seconds));
     Ok(())
 }
 

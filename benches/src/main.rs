@@ -39,6 +39,8 @@ enum Bench {
     Latency,
     /// Many uploads at once: peak memory and bytes written per byte received.
     Many,
+    /// Joining partial uploads.
+    Concatenate,
     /// Checking a bundle, beside openssl hashing the same files.
     Verify,
     /// Entries: 64 writers beside the bare floor, 1,024 in flight beside a hash chain in SQLite, the cost at size.
@@ -60,12 +62,14 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Ingest) => ingest::throughput(&place),
         Some(Bench::Latency) => ingest::latency(&place),
         Some(Bench::Many) => ingest::many(&place),
+        Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
             ingest::many(&place)?;
+            ingest::concatenation(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)
         }

@@ -22,6 +22,7 @@ use support::{Home, ORIGIN, act, assert_clean, assert_proved, device};
 on_both_databases!(
     what_is_placed_is_proved_and_stays,
     a_repeat_finds_the_first_result,
+    what_can_wait_shares_the_batch_of_what_cannot,
     a_refusal_is_nobody_elses,
     an_older_holder_is_fenced,
     an_older_database_signs_nothing,
@@ -78,6 +79,20 @@ async fn a_repeat_finds_the_first_result(home: Home) {
     let again = home.open().await.submit(act(1)).await.unwrap();
     assert!(again.repeated && again.leaf_index == LeafIndex(2));
     assert_proved(&again);
+}
+
+async fn what_can_wait_shares_the_batch_of_what_cannot(home: Home) {
+    let ledger = home.open().await;
+    let before = ledger.latest().unverified().size.0;
+    let (background, ()) = tokio::join!(ledger.submit_in_background(act(1)), async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let placed = ledger.submit(act(2)).await.unwrap();
+        assert_eq!(placed.leaf_index.0, before + 1, "what came first stands first");
+    });
+    let background = background.unwrap();
+    assert_proved(&background);
+    assert_eq!(background.checkpoint.unverified().size.0, before + 2, "one checkpoint for both");
+    assert_proved(&ledger.submit_in_background(act(3)).await.unwrap());
 }
 
 async fn a_refusal_is_nobody_elses(home: Home) {

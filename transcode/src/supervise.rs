@@ -29,6 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A worker at work asks for a range or sends output every few seconds; on a crowded machine, every few minutes.
 const IDLE_TIME: Duration = Duration::from_secs(600);
+/// What a worker's priority is lowered by (nice).
+const NICENESS: i32 = 10;
 
 /// What a worker may use up. Beyond these it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +150,7 @@ impl Supervisor {
                 .process_group(0)
                 .kill_on_drop(true)
                 .spawn()?;
+            yield_to_ingest(&child);
             Ok((child, ours))
         };
         attempt()
@@ -168,6 +171,15 @@ impl Supervisor {
             (Some(signal), _) => Failure::Crashed { how: format!("signal {signal}") },
             (None, code) => Failure::Crashed { how: format!("exit code {}", code.unwrap_or(-1)) },
         }
+    }
+}
+
+/// Somebody waits for a receipt and nobody for a derivative: workers take the processor time that is left. One that has
+/// ended already needs none.
+fn yield_to_ingest(child: &Child) {
+    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+    if let Err(error) = rustix::process::setpriority_process(pid, NICENESS) {
+        tracing::debug!(%error, "a worker runs at the server's own priority");
     }
 }
 

@@ -12,7 +12,7 @@ use chain_of_custody::digest::{ContentHasher, Sha256};
 use futures_util::{Stream, StreamExt};
 use storage::failpoint;
 use storage::objects::{ObjectWriter, WriterState};
-use storage::records::{Moved, TokenOwner, UploadRow};
+use storage::records::{Moved, TokenOwner, UploadRow, UploadShape};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -134,7 +134,11 @@ impl Receiver {
             None => {
                 // What an earlier attempt left behind before its first durable offset counts for nothing.
                 self.objects().discard(row.upload).await?;
-                (self.objects().begin(row.upload).await?, ContentHasher::new())
+                let writer = match row.shape {
+                    UploadShape::Partial => self.objects().begin_piece(row.upload).await?,
+                    _ => self.objects().begin(row.upload).await?,
+                };
+                (writer, ContentHasher::new())
             }
         };
         let offset_bytes = hasher.size_bytes();

@@ -47,7 +47,7 @@ use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
 use crate::records::{Records, RecordsError};
 pub(crate) use files::LedgerFiles;
-use task::{Reply, Request};
+use task::{Hurry, Reply, Request};
 
 /// What a ledger needs to be opened.
 #[derive(Clone)]
@@ -213,7 +213,18 @@ impl Ledger {
     /// [`SubmitError`].
     pub async fn submit(&self, command: Command) -> Result<Placed, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(command, Reply::Placed(reply))?;
+        self.ask(command, Reply::Placed(reply), Hurry::Now)?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The same for an act that nobody waits for, such as a derivative made in the background: it shares a batch with
+    /// the next act that somebody waits for, or has one of its own after a moment, so that it holds up no receipt.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn submit_in_background(&self, command: Command) -> Result<Placed, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(command, Reply::Placed(reply), Hurry::CanWait)?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -224,12 +235,12 @@ impl Ledger {
     /// [`SubmitError`].
     pub async fn record(&self, command: Command) -> Result<Recorded, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(command, Reply::Recorded(reply))?;
+        self.ask(command, Reply::Recorded(reply), Hurry::Now)?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    fn ask(&self, command: Command, reply: Reply) -> Result<(), SubmitError> {
-        let request = Request::Submit { command: Box::new(command), reply };
+    fn ask(&self, command: Command, reply: Reply, hurry: Hurry) -> Result<(), SubmitError> {
+        let request = Request::Submit { command: Box::new(command), reply, hurry };
         self.requests.try_send(request).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => closed(),

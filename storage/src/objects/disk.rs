@@ -87,12 +87,20 @@ pub(crate) struct DiskFile {
     cached: File,
     /// With O_DIRECT, where the file system has it.
     direct: Option<File>,
+    /// Whether even whole blocks are to be in the page cache afterwards.
+    keep_cached: bool,
 }
 
 impl DiskFile {
-    /// Whether what is written past the page cache needs no sync before it is read back.
-    pub(crate) fn is_direct(&self) -> bool {
-        self.direct.is_some()
+    /// For what will be read again soon: writes go through the page cache, and stay there for a while.
+    #[must_use]
+    pub(crate) fn keep_cached(self) -> Self {
+        Self { keep_cached: true, ..self }
+    }
+
+    /// Whether whole blocks go past the page cache, so that they need no sync before they are read back.
+    pub(crate) fn writes_directly(&self) -> bool {
+        self.direct.is_some() && !self.keep_cached
     }
 
     pub(crate) fn set_len(&self, length: u64) -> io::Result<()> {
@@ -155,12 +163,12 @@ impl Disk for RealDisk {
             ReadBack::Direct => Some(open(OFlags::DIRECT)?),
             ReadBack::DroppedCache => None,
         };
-        Ok(DiskFile { cached: open(OFlags::empty())?, direct })
+        Ok(DiskFile { cached: open(OFlags::empty())?, direct, keep_cached: false })
     }
 
     fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
         match &file.direct {
-            Some(direct) if is_aligned(bytes, offset) => direct.write_all_at(bytes, offset),
+            Some(direct) if file.writes_directly() && is_aligned(bytes, offset) => direct.write_all_at(bytes, offset),
             _ => file.cached.write_all_at(bytes, offset),
         }
     }
@@ -298,7 +306,7 @@ impl KnownFolders {
 /// Writes a file that does not exist yet and syncs it; its name is durable once its folder is synced.
 pub(crate) fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let cached = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let file = DiskFile { cached, direct: None };
+    let file = DiskFile { cached, direct: None, keep_cached: true };
     disk.write_at(&file, bytes, 0)?;
     disk.sync(&file)
 }

@@ -16,7 +16,7 @@ use super::disk::{AlignedBuffer, Crc64, Disk, DiskFile, RunningCrc};
 use super::error::StoreError;
 use super::kek::ObjectKey;
 use super::tink::{End, HEADER_BYTES, Header, Layout, Purpose, SEGMENT_BYTES, Stream, TAG_BYTES};
-use super::upload::OpenPart;
+use super::upload::{OpenPart, Reread};
 
 /// How much is written before it is read back: what may still be unchecked when the last byte comes is two or three
 /// times this.
@@ -68,8 +68,10 @@ impl PartWriter {
         path: &Path,
         key: &ObjectKey,
         progress: OpenPart,
+        reread: Reread,
     ) -> Result<Self, StoreError> {
         let file = disk.open(path).map_err(|e| StoreError::io(path, e))?;
+        let file = if reread == Reread::Soon { file.keep_cached() } else { file };
         let written = u64::from(progress.segments) * SEGMENT_BYTES as u64;
         Ok(Self {
             disk,
@@ -177,7 +179,7 @@ impl PartWriter {
     async fn start_check(&mut self, check: Check) -> Result<(), StoreError> {
         self.finish_check().await?;
         // What went through the page cache must leave it before it can be read back.
-        let sync = !self.durable && (check == Check::Durable || !self.file.is_direct());
+        let sync = !self.durable && (check == Check::Durable || !self.file.writes_directly());
         let Unchecked { from, to } = self.unchecked;
         if from == to && !sync {
             return Ok(());

@@ -108,6 +108,7 @@ fn reopen(shared: Arc<Shared>, state: WriterState) -> Result<(ObjectWriter, Tail
         first_key,
         groups: GroupList::new(state.groups),
         slot: state.tail.slot.other(),
+        reread: state.reread,
         names_durable: goes_on,
         usable: true,
         folder,

@@ -13,7 +13,7 @@ use super::folder::UploadFolder;
 use super::groups::GroupList;
 use super::kek::Kek;
 use super::part::PartWriter;
-use super::upload::{GroupsRef, Slot, WriterState};
+use super::upload::{GroupsRef, Reread, Slot, WriterState};
 use super::writer::ObjectWriter;
 use super::{blocking, resume};
 
@@ -113,7 +113,16 @@ impl ObjectStore {
     /// As [`ObjectWriter::write`].
     pub async fn begin(&self, upload: UploadId) -> Result<ObjectWriter, StoreError> {
         let shared = Arc::clone(&self.shared);
-        blocking::run(move || begin(shared, upload)).await
+        blocking::run(move || begin(shared, upload, Reread::NotSoon)).await
+    }
+
+    /// The same for a piece of a larger whole, whose digest will need these bytes again soon.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_piece(&self, upload: UploadId) -> Result<ObjectWriter, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || begin(shared, upload, Reread::Soon)).await
     }
 
     /// Goes on from a durable state: the last one that [`ObjectWriter::persist`] returned for this upload, or the one
@@ -149,7 +158,7 @@ impl ObjectStore {
     }
 }
 
-fn begin(shared: Arc<Shared>, upload: UploadId) -> Result<ObjectWriter, StoreError> {
+fn begin(shared: Arc<Shared>, upload: UploadId, reread: Reread) -> Result<ObjectWriter, StoreError> {
     let folder = UploadFolder::new(&shared.uploads(), upload);
     folder.create()?;
     let (part, key) = folder.new_part(shared.disk.as_ref(), &shared.kek)?;
@@ -163,6 +172,7 @@ fn begin(shared: Arc<Shared>, upload: UploadId) -> Result<ObjectWriter, StoreErr
         key,
         groups: GroupList::new(GroupsRef::default()),
         slot: Slot::TailA,
+        reread,
         names_durable: false,
         usable: true,
         folder,

@@ -21,6 +21,17 @@ pub struct WriterState {
     pub(crate) part: OpenPart,
     pub(crate) tail: TailRef,
     pub(crate) groups: GroupsRef,
+    pub(crate) reread: Reread,
+}
+
+/// Whether the bytes of an upload will be read again once they are all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reread {
+    /// Not before somebody asks for the item: the page cache is left alone.
+    NotSoon,
+    /// They are a piece of a larger whole whose digest needs them again: they stay in the page cache while there is room.
+    Soon,
 }
 
 impl WriterState {

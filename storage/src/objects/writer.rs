@@ -15,7 +15,7 @@ use super::kek::ObjectKey;
 use super::part::{PartWriter, sync_and_compare};
 use super::store::Shared;
 use super::tink::{self, Purpose};
-use super::upload::{SealedPart, SealedUpload, Slot, StateVersion, TailRef, WriterState};
+use super::upload::{Reread, SealedPart, SealedUpload, Slot, StateVersion, TailRef, WriterState};
 use super::{blocking, groups, resume};
 
 /// The writer of one upload. There is one at a time per upload; after any error, or when a call was cancelled, it is
@@ -34,6 +34,7 @@ pub struct ObjectWriter {
     pub(crate) first_key: ObjectKey,
     pub(crate) groups: groups::GroupList,
     pub(crate) slot: Slot,
+    pub(crate) reread: Reread,
     pub(crate) names_durable: bool,
     pub(crate) usable: bool,
 }
@@ -104,6 +105,7 @@ impl ObjectWriter {
             part: super::upload::OpenPart { number: self.number, ..part },
             tail,
             groups: self.groups.kept,
+            reread: self.reread,
         })
     }
 

@@ -195,7 +195,7 @@ fn salt() -> Salt {
 /// Asks until the command is decided; the event id makes a repeat harmless.
 async fn submit(shared: &Shared, command: Command) -> Result<(), JobsError> {
     loop {
-        match shared.ledger.submit(command.clone()).await {
+        match shared.ledger.submit_in_background(command.clone()).await {
             Ok(_) => return Ok(()),
             Err(SubmitError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
             Err(error) => return Err(error.into()),
