@@ -173,7 +173,7 @@ impl Receiver {
     pub fn new(parts: Parts) -> Result<Self, ReceiveError> {
         let transfers = Arc::new(Semaphore::new(parts.limits.transfers));
         let shared = Shared {
-            pool: hashing::HashPool::new()?,
+            pool: hashing::HashPool::new(),
             transfers,
             turns: Arc::default(),
             refusals: refusals::Refusals::default(),

@@ -26,11 +26,10 @@ use crate::records::{CommitError, Records};
 /// split into two groups that take turns, each waiting for both.
 const LINGER: Duration = Duration::from_millis(1);
 
-<<<<<<< HEAD
 /// How long those who wait for a signature are kept waiting while the key cannot be used, and how often it is tried.
 const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
 const SIGNING_PAUSE: Duration = Duration::from_millis(250);
-=======
+
 /// How long an act that nobody waits for waits for a batch that somebody does wait for. Each batch costs the device a
 /// dozen syncs, and holds up whoever comes while it is under way.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -42,7 +41,6 @@ pub(super) enum Hurry {
     /// It goes with the next batch, which begins within [`PATIENCE`].
     CanWait,
 }
->>>>>>> 6cd2c08 (Let background acts share a batch, and workers take the processor time that is left; measure concatenation)
 
 /// Who waits, and for how much.
 #[derive(Debug)]
@@ -81,15 +79,10 @@ pub(super) struct Task {
     next_ticket: u64,
     /// Why the machine stands still, once it does.
     stopped: watch::Sender<Option<String>>,
-<<<<<<< HEAD
     /// Once others can read.
     showing: Option<Showing>,
-=======
-    /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
-    readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
     /// When what waits has waited long enough.
     begin_by: Option<Instant>,
->>>>>>> 6cd2c08 (Let background acts share a batch, and workers take the processor time that is left; measure concatenation)
     /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
     /// while it was under way.
     expected: usize,
@@ -163,138 +156,6 @@ impl Task {
                 None => self.gather_more(&mut requests).await,
                 closing => closing,
             };
-
-/// Who waits, and for how much.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// For the entry under a published checkpoint.
-    Placed(oneshot::Sender<Result<Placed, SubmitError>>),
-    /// For the entry in the database.
-    Recorded(oneshot::Sender<Result<Recorded, SubmitError>>),
-}
-
-impl Reply {
-    /// Whoever asked may have left; what was done stands all the same.
-    fn refuse(self, error: SubmitError) {
-        match self {
-            Self::Placed(reply) => drop(reply.send(Err(error))),
-            Self::Recorded(reply) => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// What others want of the task.
-#[derive(Debug)]
-pub(super) enum Request {
-    Submit { command: Box<Command>, reply: Reply, hurry: Hurry },
-    Close { done: oneshot::Sender<()> },
-}
-
-/// The machine with its hands.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub(super) machine: Sequencer,
-    records: Records,
-    files: LedgerFiles,
-    options: LedgerOptions,
-    waiters: HashMap<Ticket, Reply>,
-    next_ticket: u64,
-    /// Why the machine stands still, once it does.
-    stopped: watch::Sender<Option<String>>,
-<<<<<<< HEAD
-    /// Once others can read.
-    showing: Option<Showing>,
-=======
-    /// Once others can read: where they learn of a new checkpoint, and what repeats are answered from.
-    readers: Option<(watch::Sender<SignedCheckpoint>, Reader)>,
-    /// When what waits has waited long enough.
-    begin_by: Option<Instant>,
->>>>>>> 6cd2c08 (Let background acts share a batch, and workers take the processor time that is left; measure concatenation)
-    /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
-    /// while it was under way.
-    expected: usize,
-    clock: ClockWatch,
-    /// Clearing away what the last batch made superfluous.
-    clearing: Option<JoinHandle<()>>,
-}
-
-/// What others see of the ledger.
-#[derive(Debug)]
-pub(super) struct Showing {
-    /// Where they learn of a new checkpoint.
-    pub(super) publisher: Arc<watch::Sender<SignedCheckpoint>>,
-    /// What repeats are answered from.
-    pub(super) reader: Reader,
-    /// Who is asked for cosignatures, if anybody is configured.
-    pub(super) cosigning: Option<Cosigning>,
-}
-
-impl Showing {
-    /// Shows a checkpoint that stands, with the cosignatures that came at once; one that is shown already stays as it is.
-    async fn show(&self, checkpoint: SignedCheckpoint) -> SignedCheckpoint {
-        let size = checkpoint.unverified().size;
-        if self.publisher.borrow().unverified().size >= size {
-            return checkpoint;
-        }
-        match &self.cosigning {
-            Some(cosigning) => cosigning.gather(&checkpoint).await,
-            None => {
-                self.publisher.send_replace(checkpoint.clone());
-                checkpoint
-            }
-        }
-    }
-}
-
-impl Task {
-    pub(super) fn new(
-        machine: Sequencer,
-        records: Records,
-        files: LedgerFiles,
-        options: LedgerOptions,
-        clock: ClockWatch,
-    ) -> Self {
-        Self {
-            machine,
-            records,
-            files,
-            options,
-            waiters: HashMap::new(),
-            next_ticket: 0,
-            stopped: watch::Sender::new(None),
-            showing: None,
-            begin_by: None,
-            expected: 0,
-            clock,
-            clearing: None,
-        }
-    }
-
-    /// Where others learn why the machine stands still, if it does.
-    pub(super) fn stopped(&self) -> watch::Receiver<Option<String>> {
-        self.stopped.subscribe()
-    }
-
-    /// Serves requests until it is closed or nobody can ask any more.
-<<<<<<< HEAD
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, showing: Showing) {
-        self.showing = Some(showing);
-        while let Some(request) = requests.recv().await {
-            let closing = self.gather(request, &mut requests).await;
-=======
-    pub(super) async fn run(
-        mut self,
-        mut requests: mpsc::Receiver<Request>,
-        publisher: watch::Sender<SignedCheckpoint>,
-        reader: Reader,
-    ) {
-        self.readers = Some((publisher, reader));
-        while let Some(closing) = self.wait_for_work(&mut requests).await {
-            let closing = match closing {
-                None => self.gather_more(&mut requests).await,
-                closing => closing,
-            };
->>>>>>> 6cd2c08 (Let background acts share a batch, and workers take the processor time that is left; measure concatenation)
             self.begin().await;
             if let Some(done) = closing {
                 return self.end(requests, done).await;

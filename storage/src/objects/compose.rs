@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use chain_of_custody::digest::{ContentHasher, Digests, Outboard};
+use chain_of_custody::digest::{ContentHasher, Digests, GroupCv, Outboard};
 
 use super::blocking;
 use super::complete::Placement;
@@ -15,9 +15,10 @@ use super::upload::{SealedPart, SealedUpload};
 
 /// The most parts one object may have.
 pub(crate) const PARTS_MAX: usize = 10_000;
-/// What is read at once in a re-read, and how many of these may wait between reading and hashing.
-const PIECE_BYTES: u64 = 1 << 20;
-const PIECES_WAITING: usize = 2;
+/// Threads that read and decrypt in a re-read: one waits for the device while another decrypts.
+const READERS: usize = 3;
+/// How many segments of each may wait to be hashed.
+const SEGMENTS_WAITING: usize = 1;
 
 /// Sealed uploads joined in order, and the digests of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +67,17 @@ pub(crate) fn digest_parts(
     digest(&Placement::source(shared, &parts, Some(source))?)
 }
 
-/// One reading of everything: decrypting and hashing run beside each other.
+/// One reading of everything: segments are read and decrypted on a few threads, in turn, and hashed beside that.
 fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
-    let (pieces, waiting) = sync_channel(PIECES_WAITING);
-    let (read, (hasher, mut values)) = thread::scope(|scope| {
-        let hashing = scope.spawn(move || hash(&waiting));
-        let read = read_all(source, pieces);
-        (read, hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let (readers, waiting): (Vec<_>, Vec<_>) =
+        (0..READERS).map(|_| sync_channel(SEGMENTS_WAITING)).unzip();
+    let hashed = thread::scope(|scope| {
+        for (turn, segments) in readers.into_iter().enumerate() {
+            scope.spawn(move || read_in_turn(source, turn, &segments));
+        }
+        hash(&waiting)
     });
-    read?;
+    let (hasher, mut values) = hashed?;
     let size_bytes = hasher.size_bytes();
     let (digests, last) = hasher.finish();
     values.push(last);
@@ -83,19 +86,26 @@ fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
     Ok((digests, outboard))
 }
 
-fn read_all(source: &Source, pieces: SyncSender<Vec<u8>>) -> Result<(), StoreError> {
-    let (size_bytes, mut cache) = (source.size_bytes(), None);
-    for start in (0..size_bytes).step_by(PIECE_BYTES as usize) {
-        let piece = source.read(start..size_bytes.min(start + PIECE_BYTES), &mut cache)?;
-        pieces.send(piece).expect("the hashing thread ends only after this one");
+type Segment = Result<Vec<u8>, StoreError>;
+
+/// Every segment whose turn it is, up to the first that cannot be read.
+fn read_in_turn(source: &Source, turn: usize, segments: &SyncSender<Segment>) {
+    for place in source.segments().skip(turn).step_by(READERS) {
+        let segment = source.segment(place);
+        let failed = segment.is_err();
+        // Nobody hashes on after an error elsewhere.
+        if segments.send(segment).is_err() || failed {
+            return;
+        }
     }
-    Ok(())
 }
 
-fn hash(pieces: &Receiver<Vec<u8>>) -> (ContentHasher, Vec<chain_of_custody::digest::GroupCv>) {
+/// Takes the segments in order, one from each reader in turn, until the reader whose turn it is has no more.
+fn hash(readers: &[Receiver<Segment>]) -> Result<(ContentHasher, Vec<GroupCv>), StoreError> {
     let (mut hasher, mut values) = (ContentHasher::new(), Vec::new());
-    for piece in pieces {
-        values.extend(hasher.update(&piece));
+    for reader in readers.iter().cycle() {
+        let Ok(segment) = reader.recv() else { break };
+        values.extend(hasher.update(&segment?));
     }
-    (hasher, values)
+    Ok((hasher, values))
 }

@@ -168,7 +168,9 @@ impl Disk for RealDisk {
 
     fn write_at(&self, file: &DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
         match &file.direct {
-            Some(direct) if file.writes_directly() && is_aligned(bytes, offset) => direct.write_all_at(bytes, offset),
+            Some(direct) if file.writes_directly() && is_aligned(bytes, offset) => {
+                direct.write_all_at(bytes, offset)
+            }
             _ => file.cached.write_all_at(bytes, offset),
         }
     }
@@ -230,10 +232,6 @@ impl AlignedBuffer {
         let skip = memory.as_ptr().align_offset(DIRECT_ALIGNMENT);
         memory.resize(skip, 0);
         Self { memory, skip }
-    }
-
-    pub(crate) fn is_allocated(&self) -> bool {
-        self.memory.capacity() > 0
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {

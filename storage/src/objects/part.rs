@@ -2,12 +2,12 @@
 //!
 //! Three steps run beside each other: the caller fills a segment while the one before is sealed and written, while an
 //! earlier range is read back. Whole segments go to the device without passing the page cache, where the file system can
-//! do that, so that nothing piles up to be synced at the end. Memory: two segments, and the read-back's buffer. No
-//! thread is held by an upload that waits for its client.
+//! do that, so that nothing piles up to be synced at the end. Memory: the segment being filled, one on its way to the
+//! device, and the read-back's buffer. No thread is held by an upload that waits for its client.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
@@ -38,6 +38,32 @@ enum Check {
 
 type Written = (AlignedBuffer, RunningCrc);
 
+/// Segment buffers that no part needs at the moment. A part keeps one to fill, and a second only while a segment is on
+/// its way to the device, so that many uploads at once need little more than one each.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(Mutex<Vec<AlignedBuffer>>);
+
+/// More than this go back to the system.
+const MAX_SPARES: usize = 16;
+
+impl Spares {
+    fn take(&self) -> AlignedBuffer {
+        let spare = self.lock().pop();
+        spare.unwrap_or_else(|| AlignedBuffer::with_capacity(SEGMENT_BYTES))
+    }
+
+    fn put(&self, buffer: AlignedBuffer) {
+        let mut spares = self.lock();
+        if spares.len() < MAX_SPARES {
+            spares.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<AlignedBuffer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Writes one part.
 #[derive(Debug)]
 pub(crate) struct PartWriter {
@@ -47,7 +73,7 @@ pub(crate) struct PartWriter {
     stream: Arc<Stream>,
     /// The segment being filled: the header if it is the first, then plaintext.
     filling: AlignedBuffer,
-    spare: AlignedBuffer,
+    spares: Arc<Spares>,
     /// Whole segments written, and their checksums.
     progress: OpenPart,
     /// The next segment's number: those written, and the one being written.
@@ -64,7 +90,7 @@ pub(crate) struct PartWriter {
 impl PartWriter {
     /// Goes on writing the file at `path` after the whole segments of `progress`.
     pub(crate) fn open(
-        disk: Arc<dyn Disk>,
+        (disk, spares): (Arc<dyn Disk>, Arc<Spares>),
         path: &Path,
         key: &ObjectKey,
         progress: OpenPart,
@@ -78,8 +104,8 @@ impl PartWriter {
             path: path.to_owned(),
             file: Arc::new(file),
             stream: Arc::new(Stream::new(key, progress.header, Purpose::Object)),
-            filling: beginning(&progress.header, progress.segments),
-            spare: AlignedBuffer::default(),
+            filling: beginning(spares.take(), &progress.header, progress.segments),
+            spares,
             progress,
             next: progress.segments,
             unchecked: Unchecked { from: written, to: written },
@@ -137,11 +163,11 @@ impl PartWriter {
         self.finish_writing().await?;
         let index = self.next;
         self.next = index.checked_add(1).ok_or(StoreError::Full)?;
-        let next_buffer = std::mem::take(&mut self.spare);
+        let next_buffer = match end {
+            End::More => self.spares.take(),
+            End::Last => AlignedBuffer::default(),
+        };
         let mut segment = std::mem::replace(&mut self.filling, next_buffer);
-        if !self.filling.is_allocated() && end == End::More {
-            self.filling = AlignedBuffer::with_capacity(SEGMENT_BYTES);
-        }
         let (disk, file) = (Arc::clone(&self.disk), Arc::clone(&self.file));
         let (stream, path) = (Arc::clone(&self.stream), self.path.clone());
         let mut crc = RunningCrc::after(self.progress.crc);
@@ -165,7 +191,7 @@ impl PartWriter {
         let (mut segment, crc) = written?;
         self.unchecked.to += segment.len() as u64;
         segment.clear();
-        self.spare = segment;
+        self.spares.put(segment);
         self.progress.crc_before_last = self.progress.crc;
         self.progress.crc = crc.value();
         self.progress.segments += 1;
@@ -208,8 +234,7 @@ impl PartWriter {
 }
 
 /// The buffer of segment `index` before any plaintext.
-fn beginning(header: &Header, index: u32) -> AlignedBuffer {
-    let mut segment = AlignedBuffer::with_capacity(SEGMENT_BYTES);
+fn beginning(mut segment: AlignedBuffer, header: &Header, index: u32) -> AlignedBuffer {
     segment.extend_from_slice(&header.0[..plain_from(index)]);
     segment
 }

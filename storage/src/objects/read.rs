@@ -212,6 +212,17 @@ impl Source {
         self.parts.iter().try_for_each(|part| part.open().map(drop))
     }
 
+    /// Every segment, in order: its part and its number there.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, u32)> {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(part, source)| (0..source.layout.segments()).map(move |n| (part, n)))
+    }
+
+    /// The plaintext of a segment.
+    pub(crate) fn segment(&self, (part, index): (usize, u32)) -> Result<Vec<u8>, StoreError> {
+        self.parts[part].segment(index)
+    }
+
     /// The plaintext of `range`.
     pub(crate) fn read(
         &self,

@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::folder::UploadFolder;
 use super::groups::GroupList;
 use super::kek::Kek;
-use super::part::PartWriter;
+use super::part::{PartWriter, Spares};
 use super::upload::{GroupsRef, Reread, Slot, WriterState};
 use super::writer::ObjectWriter;
 use super::{blocking, resume};
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) kek: Kek,
     pub(crate) disk: Arc<dyn Disk>,
+    spares: Arc<Spares>,
     read_back: ReadBack,
     folders: KnownFolders,
 }
@@ -44,6 +45,11 @@ impl Shared {
 
     pub(crate) fn key_file(&self, name: &str) -> PathBuf {
         self.root.join("keys").join(name)
+    }
+
+    /// What a part needs to be written.
+    pub(crate) fn for_writing(&self) -> (Arc<dyn Disk>, Arc<Spares>) {
+        (Arc::clone(&self.disk), Arc::clone(&self.spares))
     }
 
     /// Makes the folder above `path`, durably.
@@ -78,7 +84,8 @@ impl ObjectStore {
         read_back: ReadBack,
     ) -> Self {
         let (root, folders) = (root.to_owned(), KnownFolders::default());
-        Self { shared: Arc::new(Shared { root, kek, disk, read_back, folders }) }
+        let spares = Arc::default();
+        Self { shared: Arc::new(Shared { root, kek, disk, spares, read_back, folders }) }
     }
 
     /// How written bytes are read back here; `status` and `doctor` show it.
@@ -158,7 +165,11 @@ impl ObjectStore {
     }
 }
 
-fn begin(shared: Arc<Shared>, upload: UploadId, reread: Reread) -> Result<ObjectWriter, StoreError> {
+fn begin(
+    shared: Arc<Shared>,
+    upload: UploadId,
+    reread: Reread,
+) -> Result<ObjectWriter, StoreError> {
     let folder = UploadFolder::new(&shared.uploads(), upload);
     folder.create()?;
     let (part, key) = folder.new_part(shared.disk.as_ref(), &shared.kek)?;
@@ -167,7 +178,7 @@ fn begin(shared: Arc<Shared>, upload: UploadId, reread: Reread) -> Result<Object
         upload,
         closed: Vec::new(),
         number: part.number,
-        part: PartWriter::open(Arc::clone(&shared.disk), &path, &key, part)?,
+        part: PartWriter::open(shared.for_writing(), &path, &key, part)?,
         first_key: key.clone(),
         key,
         groups: GroupList::new(GroupsRef::default()),

@@ -115,13 +115,16 @@ impl ObjectWriter {
     /// As [`Self::write`].
     pub async fn seal(mut self) -> Result<SealedUpload, StoreError> {
         self.begin_step()?;
-        self.make_names_durable().await?;
         let size_bytes = self.size_bytes();
         let Self { upload, folder, mut closed, number, part, first_key, groups, .. } = self;
-        let outboard = blocking::run(move || {
+        let names_durable = self.names_durable;
+        let beside = blocking::run(move || {
+            if !names_durable {
+                folder.sync()?;
+            }
             Ok(groups::outboard(&folder.groups(), &first_key, &groups, size_bytes))
         });
-        let (outboard, (part_bytes, crc64nvme)) = try_join!(outboard, part.seal())?;
+        let (outboard, (part_bytes, crc64nvme)) = try_join!(beside, part.seal())?;
         if part_bytes > 0 || closed.is_empty() {
             closed.push(SealedPart { upload, number, size_bytes: part_bytes, crc64nvme });
         }
