@@ -3,9 +3,8 @@
 //! The one invariant to keep: a copied object has its name only when every byte of it was compared with what the ledger
 //! recorded, on the device of the copy.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,9 @@ use futures_util::TryStreamExt as _;
 
 use super::blocking;
 use super::complete::outboard_file;
-use super::disk::{Crc64, ReadBack, RealDisk, rename_new, sync_folder, write_new};
+use super::disk::{
+    Crc64, DiskFile, ReadBack, RealDisk, RunningCrc, rename_new, sync_folder, write_new,
+};
 use super::error::{Damage, StoreError};
 use super::kek::Kek;
 use super::plain::{read_small, temporary};
@@ -156,7 +157,7 @@ fn copy_part(from: &Shared, to: &Shared, part: &StoredPart) -> Result<u64, Store
         return Ok(0);
     }
     let waiting = temporary(&to.uploads());
-    let read = match stream(to, &source, &waiting) {
+    let (copy, read) = match stream(to, &source, &waiting) {
         Ok(read) => read,
         Err(error) => {
             let _gone_or_cleared_at_the_next_start = fs::remove_file(&waiting);
@@ -164,9 +165,9 @@ fn copy_part(from: &Shared, to: &Shared, part: &StoredPart) -> Result<u64, Store
         }
     };
     let compared = if read == part.crc64nvme {
-        let held = to.disk.read_back(&waiting, 0..length);
+        let held = to.disk.read_back(&copy, 0..length, RunningCrc::after(Crc64::default()));
         held.map_err(|e| StoreError::io(&waiting, e)).and_then(|held| {
-            let same = held == part.crc64nvme;
+            let same = held.value() == part.crc64nvme;
             same.then_some(()).ok_or(StoreError::ReadBack { path: waiting.clone() })
         })
     } else {
@@ -181,24 +182,24 @@ fn copy_part(from: &Shared, to: &Shared, part: &StoredPart) -> Result<u64, Store
 }
 
 /// Copies and syncs; the checksum is that of what was read.
-fn stream(to: &Shared, source: &Path, waiting: &Path) -> Result<Crc64, StoreError> {
+fn stream(to: &Shared, source: &Path, waiting: &Path) -> Result<(DiskFile, Crc64), StoreError> {
     let mut reading = File::open(source).map_err(|e| StoreError::io(source, e))?;
     let written = |e| StoreError::io(waiting, e);
-    let mut options = OpenOptions::new();
-    let writing = options.write(true).create_new(true).mode(0o600).open(waiting);
-    let writing = writing.map_err(written)?;
-    let (mut piece, mut offset, mut crc) = (vec![0; PIECE_BYTES], 0, Crc64::default());
+    write_new(to.disk.as_ref(), waiting, &[]).map_err(written)?;
+    let copy = to.disk.open(waiting).map_err(written)?;
+    let (mut piece, mut offset) = (vec![0; PIECE_BYTES], 0);
+    let mut crc = RunningCrc::after(Crc64::default());
     loop {
         let got = reading.read(&mut piece).map_err(|e| StoreError::io(source, e))?;
         if got == 0 {
             break;
         }
-        to.disk.write_at(&writing, &piece[..got], offset).map_err(written)?;
-        crc = crc.then(Crc64::of(&piece[..got]), got as u64);
+        to.disk.write_at(&copy, &piece[..got], offset).map_err(written)?;
+        crc.update(&piece[..got]);
         offset += got as u64;
     }
-    to.disk.sync(&writing).map_err(written)?;
-    Ok(crc)
+    to.disk.sync(&copy).map_err(written)?;
+    Ok((copy, crc.value()))
 }
 
 /// The final name, durable. Somebody's other file under it is never replaced.

@@ -98,7 +98,7 @@ fn reopen(shared: Arc<Shared>, state: WriterState) -> Result<(ObjectWriter, Tail
         folder.new_part(shared.disk.as_ref(), &shared.kek)?
     };
     let path = folder.part(part.number);
-    let writer = PartWriter::open(shared.for_writing(), &path, &key, part)?;
+    let writer = PartWriter::open(shared.for_writing(), &path, &key, part, state.reread)?;
     let writer = ObjectWriter {
         upload: state.upload,
         closed,

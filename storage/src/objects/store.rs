@@ -178,7 +178,7 @@ fn begin(
         upload,
         closed: Vec::new(),
         number: part.number,
-        part: PartWriter::open(shared.for_writing(), &path, &key, part)?,
+        part: PartWriter::open(shared.for_writing(), &path, &key, part, reread)?,
         first_key: key.clone(),
         key,
         groups: GroupList::new(GroupsRef::default()),
