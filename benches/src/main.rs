@@ -7,6 +7,7 @@
 mod client;
 mod ingest;
 mod ledger;
+mod portal;
 mod servers;
 mod usage;
 mod verify;
@@ -49,10 +50,18 @@ enum Bench {
         #[arg(long, default_value_t = GROWN_ENTRIES)]
         entries: usize,
     },
+    /// Lists, searches and items over the API with many items: server time.
+    Portal {
+        /// How many items there are.
+        #[arg(long, default_value_t = PORTAL_ITEMS)]
+        items: usize,
+    },
 }
 
 /// How far the ledger grows unless told; a million takes minutes.
 const GROWN_ENTRIES: usize = 100_000;
+/// How many items the portal is asked about unless told.
+const PORTAL_ITEMS: usize = 100_000;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -65,13 +74,15 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
+        Some(Bench::Portal { items }) => portal::run(&place.scratch, items),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
             ingest::many(&place)?;
             ingest::concatenation(&place)?;
             verify::verify(&place)?;
-            ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)
+            ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
+            portal::run(&place.scratch, PORTAL_ITEMS)
         }
     }
 }
