@@ -150,6 +150,7 @@ impl House {
             file: None,
             json: true,
             explain: false,
+            since: None,
         };
         exhibit_verify::report(&args).unwrap()
     }
