@@ -19,7 +19,7 @@ const PHONE = { width: 360, height: 740 };
 
 /** One browser with a new, empty profile; each person gets a context of their own. */
 export async function browser() {
-  return chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS, env: { ...process.env, LANGUAGE: "en_GB" } });
+  return chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS });
 }
 
 /** Somebody's window: no cookie or cache of anybody else, and a list of what went wrong in it. */
@@ -74,5 +74,8 @@ async function picture(page, name, folder) {
 
 /** What the README shows: the top of the page, as a window has it. */
 export async function window(page, name, folder) {
-  if (folder) await page.screenshot({ path: join(folder, `window-${name}.png`) });
+  if (!folder) return;
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.waitForLoadState("networkidle");
+  await page.screenshot({ path: join(folder, `window-${name}.png`) });
 }

@@ -50,7 +50,7 @@ async function investigator(chromium) {
   await signIn(page, given.links.investigator);
   await page.waitForLoadState("networkidle");
   const shown = await page.locator("img.x-poster").evaluateAll((all) => all.map((image) => image.naturalWidth));
-  check(shown.length >= 2 && shown.every((width) => width > 0), `posters: ${shown}`);
+  check(shown.length >= 4 && shown.every((width) => width > 0), `posters: ${shown}`);
   await judged(page, "items");
 
   // The link is used up, and says so.

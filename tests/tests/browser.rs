@@ -13,6 +13,7 @@ use tests::{Answer, Server, Workspace, audit, footage};
 const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
 /// Names a folder that gets a picture of every page, for people who look at them.
 const PICTURES_ENV: &str = "EXHIBIT_PICTURES";
+const FORCE: &str = "[force]\nname = \"Demo Constabulary\"\nledger = \"ledger.demo.invalid\"\ncontact = \"the evidence desk\"\n";
 /// Text that turns around, breaks out of markup, or goes on and on.
 const MARKUP: &str =
     "<img src=x onerror=alert(1)><b>bold</b> \"' &amp; {{7*7}} =1+1 \u{202e}gpj.elbisivni.avi";
@@ -22,10 +23,18 @@ const NOTHING: &str = "0193a7c2-0000-7000-8000-000000000001";
 #[tokio::test(flavor = "multi_thread")]
 async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_footage() {
     let workspace = Workspace::new();
+    std::fs::create_dir_all(workspace.data()).expect("the data folder");
+    std::fs::write(workspace.in_data("exhibit.toml"), FORCE).expect("its configuration");
     let server = Server::start(&workspace);
     let hostile = send_hostile_names(&workspace, &server).await;
-    dock(&workspace, &server, &[footage::speech("mp4"), footage::prepared("bikes.mp4")]);
-    wait_for_derivatives(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
+    let clips = [
+        footage::prepared("bikes.mp4"),
+        footage::speech("mp4"),
+        footage::handheld(),
+        footage::cctv(),
+    ];
+    dock(&workspace, &server, &clips);
+    wait_for_derivatives(&workspace, &clips);
 
     hand_over(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
 
@@ -123,9 +132,10 @@ fn item_named(workspace: &Workspace, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no item {name}"))
 }
 
-fn wait_for_derivatives(workspace: &Workspace, names: &[&str]) {
+fn wait_for_derivatives(workspace: &Workspace, clips: &[PathBuf]) {
     let deadline = Instant::now() + DERIVATIVE_PATIENCE;
-    for name in names {
+    for clip in clips {
+        let name = clip.file_name().and_then(|name| name.to_str()).expect("a clip's name");
         let item = item_named(workspace, name)["item"].as_str().expect("an id").to_owned();
         loop {
             let shown = workspace.show(&item).ok().json();

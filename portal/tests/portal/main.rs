@@ -1,4 +1,4 @@
-//! The portal's service and API over a real ledger, real records and a real store.
+//! The portal's service, API and pages over a real ledger, real records and a real store.
 // A test that panics has failed: that is how they say so.
 #![allow(clippy::unwrap_used)]
 
@@ -6,6 +6,7 @@ mod bad_input;
 mod bundles;
 mod consultation;
 mod document;
+mod pages;
 mod rules;
 mod sign_in;
 mod world;

@@ -17,6 +17,7 @@ use chain_of_custody::policy::Policy;
 use chain_of_custody::time::Timestamp;
 use portal::access::{Access, Link, Person, Role};
 use portal::bundle::{Force, Maker};
+use portal::pages::Pages;
 use portal::service::{Parts, Receipts, Service, Statement};
 use serde_json::{Value, json};
 use storage::clock::Clock;
@@ -130,7 +131,10 @@ impl House {
         };
         let service = Service::new(parts).unwrap();
         let devices = Router::new().fallback(|| async { (StatusCode::UNAUTHORIZED, "a device?") });
-        let router = portal::api::routes(service.clone(), devices);
+        let force = "Essex Police".to_owned();
+        let pages = Pages { service: service.clone(), force, tls: true };
+        let router =
+            portal::api::routes(service.clone(), devices).merge(portal::pages::routes(pages));
         Self { folder, service, ledger, objects, clock, router, policy }
     }
 
