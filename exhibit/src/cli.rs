@@ -122,6 +122,9 @@ pub(crate) struct Push {
     /// The force's policy file to pin; without it the first answer is pinned and its fingerprint shown.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// Certificates (PEM) to trust for https:// in place of the system's: a force's own authority.
+    #[arg(long, value_name = "FILE", env = "EXHIBIT_CA")]
+    pub(crate) ca: Option<PathBuf>,
     /// The camera's serial, when all files are one camera's.
     #[arg(long, value_name = "SERIAL")]
     pub(crate) camera: Option<String>,
@@ -135,7 +138,7 @@ pub(crate) struct Push {
 
 #[derive(Debug, Args)]
 pub(crate) struct Ingest {
-    /// Files to bring in; each becomes an item.
+    /// Files to bring in; each becomes an item. Of a folder, every file below it, named by its path there.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// The items may be privileged, intimate, covert or a third party's.

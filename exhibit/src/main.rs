@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     }
     // Before any key or token is read: nothing that runs under the same account may trace this process, read its memory
     // or find a core of it.
+    ingest::agent::choose_tls();
     let closed = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = cli::Cli::parse();
     let json = cli.json;

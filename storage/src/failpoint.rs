@@ -18,6 +18,8 @@ pub fn hit(name: &str) {
     if armed.name == name && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth {
         // SIGKILL is not an orderly end: no destructor runs and nothing is flushed.
         let _ = rustix::process::kill_process(rustix::process::getpid(), armed.signal);
+        // SIGSTOP takes hold a moment after it was sent: it must be here, not in the next step.
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }
 

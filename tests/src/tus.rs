@@ -42,6 +42,7 @@ pub struct Finished {
 
 impl Tus {
     pub fn new(server: &str, token: &str) -> Self {
+        ingest::agent::choose_tls();
         let http = Client::builder().timeout(REQUEST_TIMEOUT).build();
         Tus {
             http: http.expect("a client without TLS needs nothing"),

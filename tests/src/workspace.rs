@@ -24,6 +24,8 @@ pub struct Device {
 impl Workspace {
     #[allow(clippy::new_without_default, reason = "making a folder is not a default")]
     pub fn new() -> Self {
+        // For every client that a story makes.
+        ingest::agent::choose_tls();
         let folder = tempfile::Builder::new().prefix("exhibit-story-").tempdir();
         Workspace { folder: folder.expect("a temporary folder") }
     }

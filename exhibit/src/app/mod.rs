@@ -129,8 +129,8 @@ impl App {
             Request::DeviceEnrol { name } => self.enrol(&name, &actor).await,
             Request::DeviceList => self.devices().await,
             Request::DeviceRevoke { device } => self.revoke(&device, &actor).await,
-            Request::Ingest { path, restricted } => {
-                self.ingest(&path, restricted, &actor, progress).await
+            Request::Ingest { path, name, restricted } => {
+                self.ingest(&path, name, restricted, &actor, progress).await
             }
             Request::Show { item } => self.show(&item).await,
             Request::Search { text, device, limit, after } => {
@@ -175,12 +175,14 @@ impl App {
     async fn ingest(
         &self,
         path: &Path,
+        name: Option<String>,
         restricted: bool,
         actor: &Actor,
         progress: ProgressSender,
     ) -> Result<Value, Failure> {
-        let (reader, name) = reading::open(path, progress).await?;
-        let claims = Claims { name: Some(name), restricted, ..Claims::default() };
+        let (reader, own_name) = reading::open(path, progress).await?;
+        let name = Some(name.unwrap_or(own_name));
+        let claims = Claims { name, restricted, ..Claims::default() };
         let source = Source::workstation(actor.name());
         let received = self.parts.receiver.receive_stream(&source, claims, reader).await;
         let received = received.map_err(|e| failed("ingest", &e))?;

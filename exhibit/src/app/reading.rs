@@ -32,9 +32,7 @@ pub(super) async fn open(
     let file = File::open(path).await.map_err(cannot)?;
     let metadata = file.metadata().await.map_err(cannot)?;
     if !metadata.is_file() {
-        return Err(Failure::new("path", format!("{} is not a file", path.display())).advice(
-            "name the files themselves; a folder as one item is not known to this version",
-        ));
+        return Err(Failure::new("path", format!("{} is not a file", path.display())));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let reading =

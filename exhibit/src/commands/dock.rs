@@ -58,6 +58,7 @@ fn configuration(args: &cli::Push) -> Result<PushConfig, Failure> {
     let token = Token::new(token.trim()).map_err(|e| Failure::new("usage", e.to_string()))?;
     let mut config = PushConfig::new(args.server.clone(), token, &args.state);
     config.policy.clone_from(&args.policy);
+    config.ca_file.clone_from(&args.ca);
     config.uploads_at_once = args.parallel.into();
     Ok(config)
 }

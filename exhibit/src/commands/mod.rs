@@ -9,6 +9,7 @@ pub(crate) mod people;
 mod recover;
 mod serve;
 mod slip;
+mod tree;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -142,28 +143,42 @@ async fn ingest(
     let mut taken = Vec::new();
     let mut failed = Vec::new();
     for path in &args.paths {
-        let request = Request::Ingest { path: absolute(path)?, restricted: args.restricted };
-        match one(data, config, request, as_json).await {
-            Ok(answer) => {
-                if !as_json {
-                    answers::print_ingested(path, &answer);
+        for found in tree::files(path).unwrap_or_else(|failure| vec![Err(failure)]) {
+            let path = found.as_ref().map_or(path.clone(), |found| found.path.clone());
+            match ingest_one(found, args.restricted, data, config, as_json).await {
+                Ok(answer) => {
+                    if !as_json {
+                        answers::print_ingested(&path, &answer);
+                    }
+                    taken.push(answer);
                 }
-                taken.push(answer);
-            }
-            Err(failure) => {
-                terminal::failure(&failure, false);
-                failed.push(json!({"path": path.display().to_string(), "code": failure.code, "message": failure.message}));
+                Err(failure) => {
+                    terminal::failure(&failure, false);
+                    failed.push(json!({"path": path.display().to_string(), "code": failure.code, "message": failure.message}));
+                }
             }
         }
     }
     if as_json {
         // One path is the usual case, and its answer stands alone.
-        match (&taken[..], &failed[..], args.paths.len()) {
-            ([only], [], 1) => terminal::answer(only),
+        let one_file = args.paths.len() == 1 && !args.paths[0].is_dir();
+        match (&taken[..], &failed[..], one_file) {
+            ([only], [], true) => terminal::answer(only),
             _ => terminal::answer(&json!({"items": taken, "failed": failed})),
         }
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn ingest_one(
+    found: Result<tree::Found, Failure>,
+    restricted: bool,
+    data: &Path,
+    config: &Config,
+    quiet: bool,
+) -> Result<Value, Failure> {
+    let tree::Found { path, name } = found?;
+    one(data, config, Request::Ingest { path: absolute(&path)?, name, restricted }, quiet).await
 }
 
 fn request(command: &Command) -> Result<Request, Failure> {

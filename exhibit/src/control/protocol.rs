@@ -15,17 +15,37 @@ const PROGRESS_WAITING: usize = 64;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
-    DeviceEnrol { name: String },
+    DeviceEnrol {
+        name: String,
+    },
     DeviceList,
-    DeviceRevoke { device: String },
-    Ingest { path: PathBuf, restricted: bool },
-    Show { item: String },
-    Search { text: Option<String>, device: Option<String>, limit: u32, after: Option<String> },
+    DeviceRevoke {
+        device: String,
+    },
+    /// `name` in place of the file's own.
+    Ingest {
+        path: PathBuf,
+        name: Option<String>,
+        restricted: bool,
+    },
+    Show {
+        item: String,
+    },
+    Search {
+        text: Option<String>,
+        device: Option<String>,
+        limit: u32,
+        after: Option<String>,
+    },
     BundleCreate(BundleRequest),
     LedgerCheckpoint,
     LedgerAudit,
-    LedgerExport { output: PathBuf },
-    LedgerProve { index: u64 },
+    LedgerExport {
+        output: PathBuf,
+    },
+    LedgerProve {
+        index: u64,
+    },
     KeysPublish,
     Live,
     Backup { to: PathBuf, read_again: bool, anew: bool },

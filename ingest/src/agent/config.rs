@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// How and where to push.
 #[derive(Debug, Clone)]
 pub struct PushConfig {
-    /// The server, as `http://host:port`; paths of the doors are added to it.
+    /// The server, as `https://host` or `http://host:port`; paths of the doors are added to it.
     pub server: String,
     /// The device's token, from its enrolment.
     pub token: Token,
@@ -33,6 +33,8 @@ pub struct PushConfig {
     pub state_dir: PathBuf,
     /// The policy file to trust. Without it, the server's is pinned at first use.
     pub policy: Option<PathBuf>,
+    /// Certificates (PEM) that alone vouch for an `https://` server. Without it, those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// Uploads at once, 1 to [`MAX_UPLOADS_AT_ONCE`].
     pub uploads_at_once: usize,
     /// See [`IDLE`].
@@ -54,6 +56,7 @@ impl PushConfig {
             device: None,
             state_dir: state_dir.into(),
             policy: None,
+            ca_file: None,
             uploads_at_once: UPLOADS_AT_ONCE,
             idle: IDLE,
             patience: PATIENCE,

@@ -20,6 +20,7 @@ mod report;
 pub mod retry;
 mod server;
 mod state;
+mod tls;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ pub use error::AgentError;
 pub use journal::Claims;
 pub use observe::{ClipEvent, Notice, Observer};
 pub use report::{ClipReport, Counts, Problem, PushReport, Safe, Standing};
+pub use tls::choose_tls;
 
 /// Brings in `files`, several at once, and reports how each stands. A file given twice counts once.
 ///

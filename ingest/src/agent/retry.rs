@@ -20,6 +20,8 @@ pub const MAX_STARTS: u32 = 5;
 pub enum Trouble {
     /// The connection could not be made, or broke.
     Broken,
+    /// Whoever answers there cannot show a certificate that is trusted: trying again would give the token to nobody else.
+    Untrusted { reason: String },
     /// Nothing moved for too long.
     Stalled,
     /// 429 or 503: the server asks for a pause.
@@ -66,6 +68,9 @@ impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Broken => f.write_str("no connection to the server"),
+            Self::Untrusted { reason } => {
+                write!(f, "the server's certificate is not trusted: {reason}")
+            }
             Self::Stalled => f.write_str("the connection has stalled"),
             Self::Busy { .. } => f.write_str("the server is busy"),
             Self::Full => f.write_str("the server has no room"),
@@ -121,7 +126,7 @@ impl Retry {
         if matches!(trouble, Trouble::Refused { .. }) {
             return Next::GiveUp;
         }
-        if since_progress >= self.patience {
+        if since_progress >= self.patience || matches!(trouble, Trouble::Untrusted { .. }) {
             return Next::LeaveForLater;
         }
         let wait = self.wait(trouble, chance);

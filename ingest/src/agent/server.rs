@@ -17,6 +17,7 @@ use reqwest::{Body, RequestBuilder, Response, Url};
 use super::config::{PlainHttp, PushConfig};
 use super::error::AgentError;
 use super::retry::Trouble;
+use super::tls;
 
 /// Receipts, policies and problem documents are smaller.
 const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
@@ -95,7 +96,8 @@ impl Server {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(TUS.0, HeaderValue::from_static(TUS.1));
-        let http = reqwest::Client::builder()
+        tls::choose_tls();
+        let http = tls::trusting(reqwest::Client::builder(), config.ca_file.as_deref())?
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(config.idle))
@@ -200,8 +202,9 @@ impl Server {
         activity.touch();
         tokio::select! {
             reply = request.send() => reply.map_err(|error| {
+                let trouble = tls::distrust(&error);
                 tracing::debug!(error = %error.without_url(), "a request failed");
-                Trouble::Broken
+                trouble.unwrap_or(Trouble::Broken)
             }),
             () = activity.stalled(self.idle) => Err(Trouble::Stalled),
         }
@@ -285,10 +288,11 @@ fn base_url(config: &PushConfig) -> Result<Url, AgentError> {
     let loopback = host == "localhost"
         || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
     match url.scheme() {
+        "https" => Ok(url),
         "http" if loopback || config.plain_http == PlainHttp::Anywhere => Ok(url),
-        "http" => {
-            Err(bad("http:// would send footage and token unencrypted to another machine".into()))
-        }
+        "http" => Err(bad("http:// would send footage and token unencrypted to another machine; \
+                use https://"
+            .into())),
         other => Err(bad(format!("'{other}://' is not supported"))),
     }
 }
@@ -345,7 +349,9 @@ mod tests {
 
     #[test]
     fn nothing_goes_unencrypted_to_another_machine_unless_told() {
-        for url in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+        for url in
+            ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://a.example"]
+        {
             assert!(server(url).is_ok(), "{url}");
         }
         for url in ["http://10.0.0.1", "http://127.0.0.1.evil.example", "ftp://x", "nonsense"] {

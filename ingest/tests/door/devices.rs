@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use chain_of_custody::command::Command;
+use chain_of_custody::event::EventKind;
+use chain_of_custody::ids::EventId;
 use ingest::devices;
 use tempfile::tempdir;
 
@@ -54,6 +57,33 @@ async fn a_revocation_ends_what_is_under_way() {
     assert_eq!(world.events("item.received").await, 0);
     // What came is not thrown away either: it waits, and is counted.
     assert_eq!(world.account(&dock).await.in_flight, 600_000);
+    world.verify().await;
+    world.close().await;
+}
+
+/// The entry of a revocation may come between the last look at the token and the entry of what was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_before_the_entry_is_quarantine_and_no_receipt() {
+    let folder = tempdir().unwrap();
+    let world = World::open(folder.path(), limits()).await;
+    let dock = world.enrol("dock").await;
+    let held = footage(1, 50_000);
+    dock.send(&held, "").await;
+    let event = EventId::from_uuid(uuid::Uuid::now_v7());
+    let revoked = Command::new(EventKind::DeviceRevoked, event).touching(dock.device);
+    world.receiver.ledger().submit(revoked).await.unwrap();
+    // Its token is good still: the revocation takes it next.
+    for bytes in [footage(2, 60_000), held] {
+        let reply = dock.send(&bytes, "").await;
+        assert_eq!(header(&reply, "exhibit-state"), "quarantined");
+        let notice = dock.get(&header(&reply, "exhibit-receipt")).await.text().await.unwrap();
+        assert!(
+            notice.contains("quarantine notice") && notice.contains("device-revoked"),
+            "{notice}"
+        );
+    }
+    let account = world.account(&dock).await;
+    assert_eq!((account.stored, account.quarantined, account.duplicate), (50_000, 110_000, 0));
     world.verify().await;
     world.close().await;
 }

@@ -77,6 +77,7 @@ impl World {
 
     /// Opens without recovery: what the last run left half-finished is as when a recovery could not finish it.
     pub(crate) async fn open_as_found(folder: &Path, limits: Limits) -> Self {
+        ingest::agent::choose_tls();
         let records = Records::sqlite(&folder.join("records.sqlite"), ORIGIN).await.unwrap();
         let kek = Kek::new(Zeroizing::new([9; 32]));
         let objects = ObjectStore::open(&folder.join("objects"), kek).unwrap();

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use chain_of_custody::ids::LeafIndex;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, Connection as _, TransactionManager as _};
 
 pub(crate) use batch::{CommitError, LedgerState};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
@@ -121,6 +121,7 @@ impl Records {
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(WAIT)
+            .after_release(|connection, _| Box::pin(is_at_rest(connection)))
             .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
             .connect(url)
             .await?;
@@ -164,6 +165,20 @@ impl Records {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Whether a connection may be used again. After a COMMIT that failed, sqlx believes that a transaction is open where
+/// SQLite has ended it; from then on its "rollback" of the next one would only go back to a savepoint, and keep the lock
+/// on the database while the connection is idle.
+async fn is_at_rest(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let open = |connection: &AnyConnection| {
+        <sqlx::Any as sqlx::Database>::TransactionManager::get_transaction_depth(connection) > 0
+    };
+    if open(connection) {
+        // A rollback may be on its way.
+        connection.ping().await?;
+    }
+    Ok(!open(connection))
 }
 
 async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
