@@ -121,21 +121,39 @@ async fn a_worker_that_ends_is_a_crash() {
     assert!(failure.is_worth_another_attempt());
 }
 
+/// The real program under a name of its own, so that its processes can be told from others.
+struct Real {
+    program: PathBuf,
+    original: Bytes,
+    _folder: tempfile::TempDir,
+}
+
+impl Real {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("exhibit-transcode");
+        std::os::unix::fs::symlink(worker(), &program).unwrap();
+        Self { program, original: footage(CCTV), _folder: folder }
+    }
+
+    async fn makes_a_proxy(&self, output: &mut Vec<u8>) -> Result<Finished, Failure> {
+        let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+        let proxy = Recipe::Proxy(Default::default());
+        Supervisor::new(&self.program, allowance())
+            .run(proxy, digests, &self.original, output)
+            .await
+    }
+}
+
 /// The real one, killed from outside in the middle of its work.
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_is_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("exhibit-transcode");
-    std::os::unix::fs::symlink(worker(), &program).unwrap();
-    let supervisor = Supervisor::new(&program, allowance());
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
-    let original = footage(CCTV);
-    let mut output = Vec::new();
-    let proxy = Recipe::Proxy(Default::default());
-    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let real = Real::new();
+    let (program, mut output) = (&real.program, Vec::new());
+    let run = real.makes_a_proxy(&mut output);
     let (outcome, ()) = tokio::join!(run, async {
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert!(kill(&program) > 0, "it was still at work");
+        assert!(kill(program) > 0, "it was still at work");
     });
     let failure = outcome.unwrap_err();
     assert!(failure.to_string().contains("signal 9"), "{failure:?}");
@@ -145,34 +163,22 @@ async fn a_worker_killed_in_the_middle_is_a_crash() {
 /// Dropping the job ends its worker.
 #[tokio::test]
 async fn a_dropped_job_leaves_no_worker() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("exhibit-transcode");
-    std::os::unix::fs::symlink(worker(), &program).unwrap();
-    let supervisor = Supervisor::new(&program, allowance());
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
-    let original = footage(CCTV);
-    let mut output = Vec::new();
-    let proxy = Recipe::Proxy(Default::default());
-    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let real = Real::new();
+    let (program, mut output) = (&real.program, Vec::new());
+    let run = real.makes_a_proxy(&mut output);
     let cut_off = tokio::time::timeout(Duration::from_millis(400), run).await;
     assert!(cut_off.is_err(), "it was still at work");
-    assert_nobody_left(&program).await;
+    assert_nobody_left(program).await;
 }
 
 /// What the worker has taken from itself, as the kernel tells it.
 #[tokio::test]
 async fn the_worker_at_work_is_confined() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("exhibit-transcode");
-    std::os::unix::fs::symlink(worker(), &program).unwrap();
-    let supervisor = Supervisor::new(&program, allowance());
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
-    let original = footage(CCTV);
-    let mut output = Vec::new();
-    let proxy = Recipe::Proxy(Default::default());
-    let run = supervisor.run(proxy, digests, &original, &mut output);
+    let real = Real::new();
+    let (program, mut output) = (&real.program, Vec::new());
+    let run = real.makes_a_proxy(&mut output);
     let look = async {
-        let process = at_work(&program).await;
+        let process = at_work(program).await;
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
         let limits = read("limits");
         let limit = |name: &str| {

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use chain_of_custody::ids::LeafIndex;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection as _, TransactionManager as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _};
 
 pub(crate) use batch::{CommitError, LedgerState};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
@@ -171,14 +171,11 @@ impl Records {
 /// SQLite has ended it; from then on its "rollback" of the next one would only go back to a savepoint, and keep the lock
 /// on the database while the connection is idle.
 async fn is_at_rest(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    let open = |connection: &AnyConnection| {
-        <sqlx::Any as sqlx::Database>::TransactionManager::get_transaction_depth(connection) > 0
-    };
-    if open(connection) {
+    if connection.is_in_transaction() {
         // A rollback may be on its way.
         connection.ping().await?;
     }
-    Ok(!open(connection))
+    Ok(!connection.is_in_transaction())
 }
 
 async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
