@@ -194,7 +194,7 @@ async fn a_writer_that_slept_is_fenced_when_it_wakes(home: Home) {
         assert!(answered.len() <= most, "{moment}: {answered:?} after it was fenced");
         let why = fs::read_to_string(home.path().join("refused")).unwrap();
         // Or the file it was about to write had been there, and was superseded since.
-        let reasons = ["another process has taken", "newer", "is gone"];
+        let reasons = ["another process has taken", "newer", "is gone", "does not exist"];
         let fenced = reasons.iter().any(|reason| why.contains(reason));
         assert!(fenced, "{moment}: {why}");
         let shown = home.objects_path().join(format!("ledger/{ORIGIN}/checkpoint"));
