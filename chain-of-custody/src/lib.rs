@@ -30,6 +30,7 @@ pub mod receipt;
 pub mod report;
 pub mod sequencer;
 pub mod slip;
+pub mod stamp;
 mod statement;
 pub mod tile;
 pub mod time;

@@ -231,6 +231,11 @@ pub(crate) enum Ledger {
         #[arg(value_name = "INDEX")]
         index: u64,
     },
+    /// Have the configured authorities time-stamp the checkpoint now (RFC 3161); the server does so daily.
+    #[command(
+        after_help = "Example:\n  exhibit ledger stamp --data /var/lib/exhibit\n\nSetting: ledger.timestamp_authorities. `exhibit ledger export` writes the stamps for openssl ts -verify."
+    )]
+    Stamp,
     /// One page with the checkpoint, as text and as a code, for somebody outside to keep.
     #[command(
         after_help = "Example:\n  exhibit ledger slip --data /var/lib/exhibit | lp\n\nLater: exhibit-verify LEDGER-FOLDER --since SLIP --policy POLICY"

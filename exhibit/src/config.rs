@@ -169,6 +169,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "ledger.witnesses",
         "log witnesses that are asked for cosignatures, \"VKEY URL\" each; the policy file names them by their keys' names",
     ),
+    (
+        "ledger.timestamp_authorities",
+        "addresses (http://) of RFC 3161 authorities that time-stamp the checkpoint daily and before an export",
+    ),
     ("ledger.quorum", "how many of them a verifier asks for, as the policy file says; 0: none"),
     ("server.listen", "address and port; loopback unless server.behind_proxy is true"),
     (

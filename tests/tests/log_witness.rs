@@ -68,6 +68,7 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
     // Everything goes elsewhere, the true key with it.
     let fork = Workspace::new();
     copy(&workspace.data(), &fork.data());
+    let kept_early = slip(&fork, "early.slip");
     let server = start(&workspace, &witness);
     let policy = workspace.write("policy", audit::policy_of(&workspace).as_bytes());
     let trust = Policy::parse(&fs::read(policy).expect("the policy")).expect("a policy");
@@ -75,6 +76,8 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
         ingest(&workspace, "more.bin", n);
     }
     wait_until("the true history is cosigned", || trust.accept(&published(&server)).is_ok());
+
+    let kept_late = slip(&workspace, "late.slip");
 
     let settings = witness.settings();
     let environment: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
@@ -113,6 +116,17 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
     assert_eq!(said.code, Some(1), "{}", said.text());
     assert_eq!(said.json()["log_witnesses"][0]["trouble"]["other_history"], true);
     assert!(trust.accept(&published(&forked)).is_err(), "the fork is never cosigned");
+    // Whoever kept a slip needs no log witness to see it.
+    let alone = chain_of_custody::policy::Policy::of_log(&trust.logs()[0].key).expect("a policy");
+    let alone = workspace.write("alone.policy", alone.as_bytes());
+    let (code, report) = since(&fork, &kept_late, &alone);
+    assert_eq!((code, finding(&report, "slip-contradicted")), (Some(1), true), "{report}");
+    assert_eq!(since(&fork, &kept_early, &alone).0, Some(0), "what both share is still there");
+    for slip in [&kept_late, &kept_early] {
+        let (code, report) = since(&workspace, slip, &alone);
+        assert_eq!(code, Some(0), "{report}");
+    }
+
     ingest(&workspace, "more.bin", 9);
     wait_until("the true one is cosigned", || trust.accept(&published(&server)).is_ok());
 }
@@ -178,6 +192,25 @@ fn checked(workspace: &Workspace, item: &str, policy: &Path, name: &str) -> (Opt
     workspace.exhibit(&made).ok();
     let mut command = Command::new(program("exhibit-verify"));
     let report = Answer::of(command.args([&output, "--json", "--policy"]).arg(policy));
+    (report.code, report.json())
+}
+
+/// The page that somebody outside keeps, from a terminal.
+fn slip(workspace: &Workspace, name: &str) -> std::path::PathBuf {
+    let mut command = Command::new(program("exhibit"));
+    let page = Answer::of(command.args(["ledger", "slip", "--data"]).arg(workspace.data())).ok();
+    assert!(page.text().contains("LEDGER SLIP") && page.text().contains('\u{2588}'));
+    workspace.write(name, &page.stdout)
+}
+
+/// The ledger as files, held against a slip.
+fn since(workspace: &Workspace, slip: &Path, policy: &Path) -> (Option<i32>, Value) {
+    let folder = workspace.path("ledger-as-files");
+    let _ = fs::remove_dir_all(&folder);
+    workspace.exhibit(&["ledger", "export", "-o", &folder.display().to_string()]).ok();
+    let mut command = Command::new(program("exhibit-verify"));
+    command.arg(&folder).arg("--since").arg(slip).arg("--policy").arg(policy).arg("--json");
+    let report = Answer::of(&mut command);
     (report.code, report.json())
 }
 

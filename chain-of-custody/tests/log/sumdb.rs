@@ -8,7 +8,9 @@ use chain_of_custody::ids::TreeSize;
 use chain_of_custody::note::Signer;
 use chain_of_custody::tile::new_tiles;
 
-use crate::common::{EXAMPLE_SIZE, RECEIVED, example_ledger, log_key, receipt_key, received};
+use crate::common::{
+    EXAMPLE_SIZE, RECEIVED, example_ledger, log_key, receipt_key, received, witness_key,
+};
 use crate::receipts::receipt;
 use crate::vectors::folder;
 
@@ -56,6 +58,27 @@ fn ask(args: &[&dyn AsRef<std::ffi::OsStr>]) -> (bool, String) {
 fn assert_ok(args: &[&dyn AsRef<std::ffi::OsStr>]) {
     let (ok, said) = ask(args);
     assert!(ok && said == "ok\n", "{said}");
+}
+
+#[test]
+fn cosigned_checkpoints_open() {
+    let folder = work("cosigned");
+    let mut signed = example_ledger().signed();
+    let line = signed.cosign(&witness_key(1), 1_795_370_700).unwrap();
+    signed.set_cosignature(line).unwrap();
+    let file = folder.join("checkpoint");
+    let text = signed.to_string();
+    std::fs::write(&file, &text).unwrap();
+    let (log, witness) = (log_key().vkey().to_string(), witness_key(1).vkey().to_string());
+    assert_ok(&[&"cosigned", &file, &log, &witness]);
+    let another = witness_key(2).vkey().to_string();
+    assert!(!ask(&[&"cosigned", &file, &log, &another]).0, "another key did not cosign");
+    // The time is part of what is signed.
+    let last = text.trim_end().rsplit(' ').next().unwrap();
+    let at_other_time = format!("{}{}{}", &last[..6], "B", &last[7..]);
+    assert_ne!(last, at_other_time);
+    std::fs::write(&file, text.replace(last, &at_other_time)).unwrap();
+    assert!(!ask(&[&"cosigned", &file, &log, &witness]).0);
 }
 
 fn assert_fails(what: &str, args: &[&dyn AsRef<std::ffi::OsStr>]) {

@@ -11,6 +11,7 @@ pub(crate) mod open;
 mod people;
 mod portal;
 mod reading;
+mod stamps;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,6 +140,7 @@ impl App {
             Request::BundleCreate(bundle) => self.create_bundle(bundle, &actor).await,
             Request::LedgerCheckpoint => Ok(log_witnesses::checkpoint(&self.parts.ledger)),
             Request::LedgerAudit => self.audit().await,
+            Request::LedgerStamp => self.stamp(actor.as_str()).await,
             Request::LedgerExport { output } => self.export(&output).await,
             Request::LedgerProve { index } => self.prove(index).await,
             Request::KeysPublish => Ok(self.published_policy()),
@@ -197,6 +199,13 @@ impl App {
     }
 
     async fn export(&self, output: &Path) -> Result<Value, Failure> {
+        if !self.parts.config.ledger.timestamp_authorities.is_empty()
+            && let Err(failure) = self.stamp("exhibit").await
+        {
+            // An authority that is away holds no export back; the stamps there are go along.
+            tracing::error!("the checkpoint was not time-stamped: {}", failure.message);
+        }
+        self.export_stamps(output).await?;
         let size = self.parts.ledger.export(output).await.map_err(|e| failed("ledger", &e))?;
         Ok(json!({"size": size.0, "output": output.display().to_string()}))
     }

@@ -37,6 +37,7 @@ pub(super) fn print(command: &Command, answer: &Value) {
         Command::Search(_) => print_items(answer),
         Command::Bundle(_) => print_bundle(answer),
         Command::Ledger(cli::Ledger::Checkpoint) => print_checkpoint(answer),
+        Command::Ledger(cli::Ledger::Stamp) => print_stamps(answer),
         Command::Ledger(cli::Ledger::Slip) => exact(&super::slip::page(text(answer, "checkpoint"))),
         Command::Ledger(cli::Ledger::Prove { .. }) => exact(text(answer, "proof")),
         Command::Ledger(cli::Ledger::Audit) => print_audit(answer),
@@ -103,6 +104,21 @@ fn print_checkpoint(answer: &Value) {
                 text(trouble, "since")
             ));
         }
+    }
+}
+
+fn print_stamps(answer: &Value) {
+    for stamp in list(answer, "stamps") {
+        line(&format!(
+            "{} entries seen at {} by {}, entry {}",
+            answer["size"],
+            text(stamp, "time"),
+            text(stamp, "authority"),
+            stamp["leaf_index"]
+        ));
+    }
+    for missed in list(answer, "missed") {
+        note(&format!("no time stamp: {}", missed.as_str().unwrap_or("-")));
     }
 }
 

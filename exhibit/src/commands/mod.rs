@@ -205,6 +205,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
         }
         Command::Ledger(cli::Ledger::Checkpoint | cli::Ledger::Slip) => Request::LedgerCheckpoint,
         Command::Ledger(cli::Ledger::Audit) => Request::LedgerAudit,
+        Command::Ledger(cli::Ledger::Stamp) => Request::LedgerStamp,
         Command::Ledger(cli::Ledger::Export { output }) => {
             Request::LedgerExport { output: absolute(output)? }
         }

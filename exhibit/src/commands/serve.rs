@@ -26,6 +26,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
     let _control = ControlServer::start(app.clone(), data)?;
     let jobs = app.start_derivatives().await?;
     app.start_sweeping();
+    app.start_stamping();
 
     let readiness = http::Readiness::default();
     readiness.set(true);

@@ -10,6 +10,7 @@ use storage::ledger::MAX_LOG_WITNESSES;
 pub(crate) struct Ledger {
     pub(crate) witnesses: Vec<String>,
     pub(crate) quorum: u32,
+    pub(crate) timestamp_authorities: Vec<String>,
 }
 
 /// A log witness as the settings name it.
@@ -63,7 +64,7 @@ mod tests {
     fn keys_addresses_and_names_are_checked() {
         let key = SigningKey::for_cosignatures("w.example", [1; 32]).unwrap().vkey();
         let log = SigningKey::from_seed("w.example", [1; 32]).unwrap().vkey();
-        let ledger = |texts: &[String]| Ledger { witnesses: texts.to_vec(), quorum: 0 };
+        let ledger = |texts: &[String]| Ledger { witnesses: texts.to_vec(), ..Ledger::default() };
         let good = format!("{key} http://127.0.0.1:8090/");
         let found = ledger(std::slice::from_ref(&good)).log_witnesses().unwrap();
         assert_eq!(

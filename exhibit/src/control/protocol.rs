@@ -46,6 +46,9 @@ pub(crate) enum Request {
     LedgerProve {
         index: u64,
     },
+    LedgerStamp,
+    LedgerExport { output: PathBuf },
+    LedgerProve { index: u64 },
     KeysPublish,
     Live,
     Backup { to: PathBuf, read_again: bool, anew: bool },

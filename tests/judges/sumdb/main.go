@@ -6,6 +6,7 @@
 // It prints "ok" and exits 0, or "fails: <why>" and exits 1.
 //
 //	sumdb note NOTE VKEY                    note.Open accepts the note
+//	sumdb cosigned NOTE VKEY WITNESS-VKEY   the log and the log witness both signed the checkpoint
 //	sumdb proof FILE.tlog-proof VKEY ENTRY  the entry in the file ENTRY is under the signed checkpoint
 //	sumdb consistency OLD NEW VKEY PROOF    checkpoint NEW extends OLD (PROOF: one base64 hash per line)
 //	sumdb tree DIR VKEY                     DIR/checkpoint, DIR/tile/...: every entry is under the signed root
@@ -41,6 +42,8 @@ func run(args []string) error {
 	case len(args) == 3 && args[0] == "note":
 		_, err := open(read(args[1]), args[2])
 		return err
+	case len(args) == 4 && args[0] == "cosigned":
+		return checkCosigned(read(args[1]), args[2], args[3])
 	case len(args) == 4 && args[0] == "proof":
 		return checkProof(string(read(args[1])), args[2], read(args[3]))
 	case len(args) == 5 && args[0] == "consistency":
