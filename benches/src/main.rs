@@ -8,6 +8,7 @@ mod client;
 mod ingest;
 mod ledger;
 mod portal;
+mod log_witness;
 mod servers;
 mod usage;
 mod verify;
@@ -56,6 +57,8 @@ enum Bench {
         #[arg(long, default_value_t = PORTAL_ITEMS)]
         items: usize,
     },
+    /// A log witness's answers to a growing ledger.
+    Witness,
 }
 
 /// How far the ledger grows unless told; a million takes minutes.
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
         Some(Bench::Portal { items }) => portal::run(&place.scratch, items),
+        Some(Bench::Witness) => log_witness::run(&place),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
@@ -82,7 +86,8 @@ fn main() -> anyhow::Result<()> {
             ingest::concatenation(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
-            portal::run(&place.scratch, PORTAL_ITEMS)
+            portal::run(&place.scratch, PORTAL_ITEMS)?;
+            log_witness::run(&place)
         }
     }
 }

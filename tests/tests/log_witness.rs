@@ -78,6 +78,7 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
     wait_until("the true history is cosigned", || trust.accept(&published(&server)).is_ok());
 
     let kept_late = slip(&workspace, "late.slip");
+    assert!(server.stop().success());
 
     let settings = witness.settings();
     let environment: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
@@ -100,6 +101,9 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
         let clip = fork.write("c.bin", &fork.items().len().to_be_bytes());
         fork.exhibit(&["ingest", &clip.display().to_string()]).ok();
     }
+    // Longer than what is known outside by now, so that it starts; and asked at once.
+    assert!(forked.stop().success());
+    let forked = Server::start_with(&fork, &environment);
     wait_until("the refusal is kept as evidence", || witness.refused().code == Some(1));
     let refused = witness.refused().json();
     let kept = &refused["refused"][0];
@@ -127,6 +131,7 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
         assert_eq!(code, Some(0), "{report}");
     }
 
+    let server = start(&workspace, &witness);
     ingest(&workspace, "more.bin", 9);
     wait_until("the true one is cosigned", || trust.accept(&published(&server)).is_ok());
 }
