@@ -80,7 +80,7 @@ fn tiles_that_are_damaged_missing_or_of_the_true_ledger_show_nothing() {
     expect(&with(&HashMap::new()), Outcome::CannotTell, Code::SlipUnproved);
     let mut damaged = truth.tiles.clone();
     for tile in damaged.values_mut() {
-        tile[40] ^= 1;
+        tile[8] ^= 1;
     }
     let newer = truth.signed().to_string();
     let fetch = |path: &TilePath| damaged.get(path).cloned().ok_or(());
