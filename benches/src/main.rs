@@ -7,8 +7,8 @@
 mod client;
 mod ingest;
 mod ledger;
-mod portal;
 mod log_witness;
+mod portal;
 mod servers;
 mod usage;
 mod verify;

@@ -47,13 +47,27 @@ pub(crate) enum Request {
         index: u64,
     },
     LedgerStamp,
-    LedgerExport { output: PathBuf },
-    LedgerProve { index: u64 },
+    LedgerExport {
+        output: PathBuf,
+    },
+    LedgerProve {
+        index: u64,
+    },
     KeysPublish,
     Live,
-    Backup { to: PathBuf, read_again: bool, anew: bool },
-    BackupRead { folder: String, entries: u64, faults: u64 },
-    Scrub { full_speed: bool },
+    Backup {
+        to: PathBuf,
+        read_again: bool,
+        anew: bool,
+    },
+    BackupRead {
+        folder: String,
+        entries: u64,
+        faults: u64,
+    },
+    Scrub {
+        full_speed: bool,
+    },
     People(PeopleRequest),
 }
 
