@@ -40,12 +40,6 @@ pub(crate) enum Request {
     BundleCreate(BundleRequest),
     LedgerCheckpoint,
     LedgerAudit,
-    LedgerExport {
-        output: PathBuf,
-    },
-    LedgerProve {
-        index: u64,
-    },
     LedgerStamp,
     LedgerExport {
         output: PathBuf,
