@@ -393,6 +393,38 @@ fn what_status_says_is_what_prometheus_reads() {
 }
 
 #[test]
+fn an_upgrade_is_tried_on_a_copy() {
+    let (workspace, _, _) = a_system();
+    let fits = workspace.exhibit(&["upgrade", "check"]).ok().json();
+    assert_eq!(
+        (&fits["fits"], &fits["migrations"]),
+        (&true.into(), &serde_json::json!([])),
+        "{fits}"
+    );
+    let sql = |text: &str| {
+        let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.close()";
+        let mut python = Command::new("python3");
+        let python = python.args(["-c", script]).arg(workspace.in_data("records.sqlite"));
+        assert!(python.arg(text).status().expect("python3 runs").success(), "{text}");
+    };
+    // An older database: what it lacks would be made, and its rows stay.
+    sql(
+        "DROP TABLE backups; DROP TABLE scrubs; DROP INDEX items_by_time; DROP INDEX items_faulty; \
+         DROP INDEX items_in_quarantine; DELETE FROM schema_history WHERE number = 6",
+    );
+    let older = workspace.exhibit(&["upgrade", "check"]).ok().json();
+    assert_eq!(older["migrations"], serde_json::json!(["keeping"]), "{older}");
+    assert_eq!(workspace.exhibit(&["upgrade", "check"]).ok().json(), older, "nothing was changed");
+    // One that was made by a newer program, and one whose migration fails.
+    sql("INSERT INTO schema_history VALUES (9999, 'from-the-future')");
+    let newer = workspace.exhibit(&["upgrade", "check"]);
+    assert!(newer.code == Some(1) && newer.text().contains("newer one"), "{}", newer.text());
+    sql("DELETE FROM schema_history WHERE number = 9999; CREATE TABLE backups (x)");
+    let fails = workspace.exhibit(&["upgrade", "check"]);
+    assert!(fails.code == Some(1) && fails.text().contains("fails on a copy"), "{}", fails.text());
+}
+
+#[test]
 fn prometheus_takes_the_rules_that_are_shipped() {
     let promtool = tests::programs::repository().join(".tools/prometheus/usr/bin/promtool");
     assert!(promtool.exists(), "{} is missing: run scripts/setup test", promtool.display());

@@ -3,7 +3,6 @@
 //! The root is this machine's, seen through an overlay in a mount namespace that ends with the test; what dpkg and the
 //! package write goes to memory. Making one needs root.
 
-use std::path::Path;
 use std::process::Command;
 
 use tests::programs::{program, repository};
@@ -70,25 +69,25 @@ fn it_installs_upgrades_and_removes_cleanly() {
     let root = place.path().join("root");
     std::fs::create_dir(&root).expect("made");
     let told = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "bash", "-euc"])
-        .arg(format!("{}\nexec chroot \"$1/new\" bash -c \"$2\" 2>&1", MAKE_ROOT))
-        .args(["-"])
-        .args([&root, place.path()].map(|path: &Path| path.as_os_str()).first().expect("the root"))
-        .arg(STORY)
+        .args(["--mount", "bash", "-euc"])
+        .arg(format!("{MAKE_ROOT}\nexec chroot \"$1/new\" bash -c \"$3\" 2>&1"))
+        .arg("make-root")
+        .arg(&root)
         .arg(place.path())
+        .arg(STORY)
         .output()
         .expect("unshare runs");
     let said = String::from_utf8_lossy(&told.stdout);
     assert!(told.status.success(), "{said}\n{}", String::from_utf8_lossy(&told.stderr));
 }
 
-/// `$1`: where the root is made, `$3`: the folder with the packages.
+/// `$1`: where the root is made, `$2`: the folder with the packages.
 const MAKE_ROOT: &str = r#"
 mount -t tmpfs none "$1"
 mkdir "$1/upper" "$1/work" "$1/new"
 mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/new"
 mkdir -p "$1/new/packages"
-cp "$3"/*.deb "$1/new/packages/"
+cp "$2"/*.deb "$1/new/packages/"
 mount -t proc none "$1/new/proc"
 mount -t tmpfs none "$1/new/tmp"
 mount --rbind /dev "$1/new/dev"

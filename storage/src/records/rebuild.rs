@@ -132,8 +132,18 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn digest(&self, table: Table) -> Result<Sha256, RecordsError> {
-        let text =
-            format!("SELECT * FROM {} WHERE force = $1 ORDER BY {}", table.name, table.order);
+        self.digest_of(table, "*").await
+    }
+
+    /// The same over some columns, as SQL names them: two databases with other schemas compared by what both have.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn digest_of(&self, table: Table, columns: &str) -> Result<Sha256, RecordsError> {
+        let text = format!(
+            "SELECT {columns} FROM {} WHERE force = $1 ORDER BY {}",
+            table.name, table.order
+        );
         let mut rows = sqlx::query(AssertSqlSafe(text)).bind(self.force()).fetch(self.pool());
         let mut hasher: sha2::Sha256 = sha2::Digest::new();
         while let Some(row) = rows.try_next().await? {

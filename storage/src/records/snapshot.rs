@@ -6,7 +6,7 @@ use chain_of_custody::checkpoint::SignedCheckpoint;
 use sqlx::Row;
 use sqlx::any::AnyPoolOptions;
 
-use super::{Dialect, Records, RecordsError, WAIT, sqlite_url};
+use super::{Dialect, Records, RecordsError, Table, WAIT, sqlite_url};
 
 impl Records {
     /// Writes the whole database, as it is at this moment, to a new file. SQLite only; others go on reading and writing.
@@ -67,6 +67,17 @@ impl Records {
         let rows = sqlx::query("SELECT number FROM schema_history ORDER BY number");
         let rows = rows.fetch_all(self.pool()).await?;
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// The columns of a table, as SQL names them; empty where it is not there. SQLite only.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn columns(&self, table: Table) -> Result<String, RecordsError> {
+        let text = "SELECT name FROM pragma_table_info($1) ORDER BY cid";
+        let rows = sqlx::query(text).bind(table.name).fetch_all(self.pool()).await?;
+        let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        Ok(names.join(", "))
     }
 
     /// What SQLite says is wrong with the file; empty when nothing is.

@@ -89,10 +89,14 @@ async fn on_a_copy(
         Err(error) => return Ok(vec![format!("a migration fails on a copy: {error}")]),
     };
     for table in Table::RECORDS {
-        // A table that this version adds is empty before and after; one it changes must keep its rows.
-        let before = records.digest(*table).await;
-        let after = copy.digest(*table).await.map_err(|e| broken(&e))?;
-        if before.is_ok_and(|before| before != after) {
+        // What this version adds is not compared: neither tables nor columns.
+        let columns = records.columns(*table).await.map_err(|e| broken(&e))?;
+        if columns.is_empty() {
+            continue;
+        }
+        let before = records.digest_of(*table, &columns).await.map_err(|e| broken(&e))?;
+        let after = copy.digest_of(*table, &columns).await;
+        if after.map_err(|e| broken(&e))? != before {
             problems.push(format!("the migrations change rows of {}", table.name));
         }
     }
