@@ -93,8 +93,10 @@ fn sql(data: &Path, text: &str) {
 const LEDGER: &str = "objects/ledger/ledger.unnamed.invalid";
 const LONG_AGO_MS: i64 = 1_600_000_000_000;
 
+type Plant = fn(&Path);
+
 /// What is planted: the code it must be found under, and how.
-const FAULTS: &[(&str, fn(&Path))] = &[
+const FAULTS: &[(&str, Plant)] = &[
     ("data-folder-open", |d| private(d, 0o755)),
     ("keys-folder-open", |d| private(&d.join("keys"), 0o750)),
     ("key-readable", |d| private(&d.join("keys/log.key"), 0o644)),
@@ -169,9 +171,7 @@ const FAULTS: &[(&str, fn(&Path))] = &[
         fs::write(d.join("head-unconfirmed"), text).expect("written");
     }),
     ("database-missing", |d| fs::remove_file(d.join("records.sqlite")).expect("removed")),
-    ("database-unreadable", |d| {
-        fs::write(d.join("records.sqlite"), vec![7; 9000]).expect("written")
-    }),
+    ("database-damaged", |d| fs::write(d.join("records.sqlite"), vec![7; 9000]).expect("written")),
     ("database-newer", |d| sql(d, "INSERT INTO schema_history VALUES (9999, 'from-the-future')")),
     ("database-behind", |d| sql(d, "UPDATE sequencer SET size = size - 1")),
     ("checkpoint-missing", |d| {

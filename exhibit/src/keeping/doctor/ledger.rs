@@ -55,7 +55,7 @@ pub(super) async fn database(look: &Look) -> Vec<Fault> {
                 ));
             }
         }
-        Err(error) => faults.push(unreadable(&error.to_string())),
+        Err(error) => return vec![unreadable(&error.to_string())],
     }
     if look.config.storage.database.is_empty() {
         match records.file_faults().await {

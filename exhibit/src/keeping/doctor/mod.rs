@@ -82,7 +82,8 @@ fn alarms(look: &Look, measured: &[Measured]) -> Vec<Fault> {
     let stopped = look.live().is_none();
     let alarming = measured.iter().filter(|m| m.level > Level::Ok);
     alarming
-        .filter(|m| !SAID_BETTER.contains(&m.name) && !(stopped && m.name == "exhibit_up"))
+        .filter(|m| !SAID_BETTER.contains(&m.name))
+        .filter(|m| !stopped || m.name != "exhibit_up")
         .map(|m| Fault {
             code: m.name.strip_prefix("exhibit_").unwrap_or(m.name),
             level: m.level,
