@@ -78,7 +78,7 @@ mod tests {
             format!("{key} ftp://127.0.0.1"),
             format!("{key} https://witness.example"),
         ] {
-            assert!(ledger(&[bad.clone()]).log_witnesses().is_err(), "{bad}");
+            assert!(ledger(std::slice::from_ref(&bad)).log_witnesses().is_err(), "{bad}");
         }
         assert!(ledger(&[good.clone(), good]).log_witnesses().is_err(), "two of one name");
     }
