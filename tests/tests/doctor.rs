@@ -33,12 +33,25 @@ fn healthy() -> &'static Healthy {
         }
         // Another disk than that of the data, as it should be.
         let shared = Path::new("/dev/shm");
-        let backup = shared.join(format!("exhibit-doctor-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&backup);
+        forget_earlier_runs(shared);
+        let backup = shared.join(format!("{BACKUP_PREFIX}{}", std::process::id()));
         fs::create_dir(&backup).expect("a folder for backups");
         workspace.exhibit(&["backup", "--to", &backup.display().to_string()]).ok();
         Healthy { workspace, backup }
     })
+}
+
+const BACKUP_PREFIX: &str = "exhibit-doctor-";
+
+/// Nobody drops what is static: the next run clears away what ended ones left.
+fn forget_earlier_runs(shared: &Path) {
+    for entry in fs::read_dir(shared).expect("a folder in memory").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ended = |pid: &str| !Path::new("/proc").join(pid).exists();
+        if name.strip_prefix(BACKUP_PREFIX).is_some_and(ended) {
+            fs::remove_dir_all(entry.path()).expect("removed");
+        }
+    }
 }
 
 fn settings(data: &Path, passphrase: &Path, more: &str) {
