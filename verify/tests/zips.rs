@@ -75,6 +75,7 @@ fn check(made: &Made, path: &Path) -> Report {
         policy: Some(made.policy_path()),
         fingerprint: None,
         file: None,
+        since: None,
         json: true,
         explain: false,
     })
