@@ -397,7 +397,8 @@ proptest! {
         let tail = b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x2e\0\0\0\0\0\0\0\0\0";
         fs::write(&path, [head, &bytes, tail].concat()).unwrap();
         let report = exhibit_verify::report(&VerifyArgs {
-            path, policy: None, fingerprint: None, file: None, json: false, explain: false,
+            path, policy: None, fingerprint: None, file: None,
+            since: None, json: false, explain: false,
         });
         prop_assert!(report.unwrap().result != Outcome::Match);
     }
