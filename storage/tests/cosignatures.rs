@@ -21,7 +21,7 @@ use storage::ledger::{
     COSIGNATURE_PATIENCE, Ledger, LedgerError, LogWitness, LogWitnesses, Placed,
 };
 use storage::objects::{Kek, ObjectStore};
-use storage::records::KNOWN_SIZE;
+use storage::records::WITNESSED_SIZE;
 use support::{Home, act, assert_clean, assert_proved, event, log_key, options};
 
 const TIME: u64 = 1_795_370_700;
@@ -269,8 +269,10 @@ async fn behind_what_is_known_outside_nothing_is_signed_until_a_person_confirms_
     assert!(matches!(too_small, LedgerError::HeadNotConfirmed { .. }), "{too_small}");
 
     let ledger = try_open(&older, &[&outsider], Some(6)).await.unwrap();
+    let witnessed = ledger.known_outside().unwrap();
+    assert_eq!(witnessed, TreeSize(6));
     let recovered = Command::new(EventKind::LedgerRecovered, event(100))
-        .public(KNOWN_SIZE, "6")
+        .public(WITNESSED_SIZE, witnessed.to_string())
         .field(field::REASON, "the disk was lost", Salt([1; 32]));
     ledger.submit(recovered).await.unwrap();
     ledger.close().await;

@@ -80,6 +80,12 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
     let kept_late = slip(&workspace, "late.slip");
     assert!(server.stop().success());
 
+    // A number said in advance, while nobody outside is asked, confirms nothing that is found later.
+    let mut early = Command::new(program("exhibit"));
+    early.args(["ledger", "recover", "--size", "1000000000", "--reason", "just in case", "--json"]);
+    let early = Answer::of(early.arg("--data").arg(fork.data())).ok().json();
+    assert_eq!(early["witnessed_size"], 0);
+
     let settings = witness.settings();
     let environment: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let (status, log) =
@@ -93,8 +99,13 @@ fn a_fork_with_the_true_key_is_refused_kept_as_evidence_and_reported() {
         Answer::of(command.arg("--data").arg(fork.data()).arg("--json").envs(environment.clone()))
     };
     assert_eq!(recover(known - 1, "too few").code, Some(1));
-    let recovered = recover(known, "pretending that nothing is missing").ok().json();
-    assert_eq!(recovered["known_size"], known);
+    let said = known + 1_000_000;
+    let recovered = recover(said, "pretending that nothing is missing").ok().json();
+    assert_eq!(recovered["known_size"], said, "the person's word stands in the entry");
+    assert_eq!(
+        recovered["witnessed_size"], known,
+        "and opens no more doors than there is reason for"
+    );
 
     let forked = Server::start_with(&fork, &environment);
     while published(&forked).unverified().size.0 <= known {

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use storage::ledger::{Ledger, LedgerError, LogWitness, LogWitnesses};
-use storage::records::KNOWN_SIZE;
+use storage::records::WITNESSED_SIZE;
 
 use super::App;
 use super::open::{failed, new_event, random_salt};
@@ -21,6 +21,8 @@ use crate::config::{self, ConfiguredWitness};
 use crate::control::{Actor, Failure};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest size known outside, as the person said.
+const KNOWN_SIZE: &str = "known-size";
 /// How many entries were published here when another history was confirmed to be known outside.
 const PUBLISHED_SIZE: &str = "published-size";
 
@@ -80,7 +82,9 @@ impl App {
             return Err(Failure::new("ledger", text)
                 .advice("--size is the largest size that was ever seen"));
         }
+        let witnessed = self.parts.ledger.known_outside().unwrap_or(TreeSize(0));
         let mut command = Command::new(EventKind::LedgerRecovered, new_event())
+            .public(WITNESSED_SIZE, witnessed.to_string())
             .public(KNOWN_SIZE, recovery.known.to_string())
             .public(PUBLISHED_SIZE, published.to_string())
             .field(field::REASON, recovery.reason.as_str(), random_salt())
@@ -93,6 +97,7 @@ impl App {
         Ok(json!({
             "leaf_index": placed.leaf_index.0,
             "known_size": recovery.known.0,
+            "witnessed_size": witnessed.0,
             "published_size": published.0,
         }))
     }

@@ -47,7 +47,6 @@ pub(crate) struct App {
 struct Parts {
     config: Config,
     clock: Arc<dyn Clock>,
-    #[allow(dead_code, reason = "status and backup read it")]
     keys: RoleKeys,
     policy: Policy,
     records: Records,

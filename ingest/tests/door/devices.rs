@@ -17,6 +17,8 @@ async fn a_token_works_until_it_is_rotated_or_revoked() {
     let old = world.enrol("dock").await;
     let path = old.create(10, "").await;
     let enrolled = devices::rotate(&world.receiver, old.device, "os-user:test").await.unwrap();
+    let token = enrolled.token.reveal();
+    assert!(token.starts_with("exhibit_"), "no command takes a token for one of its options");
     let new = Client::of(&world.base, &enrolled);
     assert_eq!(old.head(&path).await.status(), 403);
     assert_eq!(new.head(&path).await.status(), 200);

@@ -406,7 +406,8 @@ impl NotCosigned {
 }
 
 /// Asks every log witness, before anything is signed, whether it knows more of this ledger than is published here: then
-/// an older copy was put back, or somebody else signs with our key. One that does not answer is passed over.
+/// an older copy was put back, or somebody else signs with our key. One that does not answer is passed over. Gives the
+/// largest size of another history that is known outside and confirmed here.
 ///
 /// # Errors
 /// [`LedgerError::HeadNotConfirmed`].
@@ -415,9 +416,10 @@ pub(super) async fn confirm_head(
     published: Option<&SignedCheckpoint>,
     records: &Records,
     options: &LedgerOptions,
-) -> Result<(), LedgerError> {
+) -> Result<Option<TreeSize>, LedgerError> {
+    let mut confirmed = None;
     if witnesses.ways.is_empty() {
-        return Ok(());
+        return Ok(confirmed);
     }
     let head = match published {
         Some(published) => published.bare(),
@@ -435,6 +437,7 @@ pub(super) async fn confirm_head(
                     return Err(LedgerError::HeadNotConfirmed { witness, known, ours });
                 }
                 tracing::warn!(log_witness = %name, "it knows {known} entries of another history, as was confirmed");
+                confirmed = confirmed.max(Some(known));
             }
             Err(Unknown::Nothing) => {}
             Err(Unknown::NoAnswer(reason)) => {
@@ -442,7 +445,7 @@ pub(super) async fn confirm_head(
             }
         }
     }
-    Ok(())
+    Ok(confirmed)
 }
 
 /// Why there is no size of another history.

@@ -161,6 +161,7 @@ pub struct Ledger {
     reader: Reader,
     stopped: watch::Receiver<Option<String>>,
     cosigning: Option<Arc<cosign::Shared>>,
+    known_outside: Option<TreeSize>,
 }
 
 /// What reading needs: shared by the ledger, its task and its followers.
@@ -200,6 +201,12 @@ impl Ledger {
         witnesses: LogWitnesses,
     ) -> Result<Self, LedgerError> {
         open::open(records, objects, options, witnesses).await
+    }
+
+    /// The largest size of another history of this ledger that a log witness named when it was opened, and that a person
+    /// has confirmed.
+    pub fn known_outside(&self) -> Option<TreeSize> {
+        self.known_outside
     }
 
     /// How it stands with each configured log witness.

@@ -29,7 +29,8 @@ pub(super) async fn open(
 ) -> Result<Ledger, LedgerError> {
     let files = LedgerFiles::new(objects, options.origin.clone());
     let (machine, effects) = recover(&records, &files, &options).await?;
-    cosign::confirm_head(&witnesses, machine.published(), &records, &options).await?;
+    let known_outside =
+        cosign::confirm_head(&witnesses, machine.published(), &records, &options).await?;
     let first_time = machine.published().is_none();
     let clock = ClockWatch::after(records.newest_time().await?);
     let mut task = Task::new(machine, records.clone(), files.clone(), options.clone(), clock);
@@ -52,7 +53,7 @@ pub(super) async fn open(
     let shared = cosigning.as_ref().map(Cosigning::shared);
     let showing = Showing { publisher, reader: reader.clone(), cosigning };
     tokio::spawn(task.run(waiting, showing));
-    Ok(Ledger { requests, reader, stopped, cosigning: shared })
+    Ok(Ledger { requests, reader, stopped, cosigning: shared, known_outside })
 }
 
 /// Takes the ledger over and finds out at which step it stands.

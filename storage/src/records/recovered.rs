@@ -8,8 +8,9 @@ use sqlx::Row;
 
 use super::{Records, RecordsError, from_db};
 
-/// In the public part of a `ledger.recovered` entry: the largest size of another history that is known outside.
-pub const KNOWN_SIZE: &str = "known-size";
+/// In the public part of a `ledger.recovered` entry: the largest size of another history that a log witness named then,
+/// 0 for none. What the person said is beside it; a number that nobody outside vouches for must open no door later.
+pub const WITNESSED_SIZE: &str = "witnessed-size";
 
 impl Records {
     /// Every entry of a kind, in the ledger's order. For kinds of which there are few: it looks through all entries.
@@ -33,15 +34,15 @@ impl Records {
         Ok(found)
     }
 
-    /// The largest size that a `ledger.recovered` entry names: up to there another history is known outside, and a
-    /// person has confirmed ours. 0 when there is no such entry.
+    /// The largest size that a log witness named for a `ledger.recovered` entry: up to there another history is known
+    /// outside, and a person has confirmed ours. 0 when there is no such entry.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn confirmed_size(&self) -> Result<TreeSize, RecordsError> {
         let entries = self.entries_of(EventKind::LedgerRecovered).await?;
         let named = entries.iter().filter_map(|(_, entry)| {
-            entry.public.get(KNOWN_SIZE).and_then(|text| parse_decimal(text))
+            entry.public.get(WITNESSED_SIZE).and_then(|text| parse_decimal(text))
         });
         Ok(TreeSize(named.max().unwrap_or(0)))
     }
