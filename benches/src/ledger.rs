@@ -97,6 +97,7 @@ impl Figures {
 async fn open(folder: &Path) -> Result<Ledger> {
     fs::create_dir_all(folder)?;
     let options = LedgerOptions {
+        rotations: Vec::new(),
         origin: ORIGIN.parse()?,
         signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32])?),
         clock: Arc::new(SystemClock),

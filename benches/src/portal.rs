@@ -86,6 +86,7 @@ impl House {
         let signer = SigningKey::from_seed(ORIGIN, [1; 32])?;
         let policy = Policy::of_log(&signer.vkey())?;
         let options = LedgerOptions {
+            rotations: Vec::new(),
             origin: ORIGIN.parse()?,
             signer: Arc::new(signer),
             clock: Arc::new(SystemClock),

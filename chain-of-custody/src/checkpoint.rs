@@ -142,7 +142,7 @@ impl SignedCheckpoint {
     }
 
     /// The good cosignatures by trusted log witnesses, the latest of each.
-    fn verify_cosignatures(
+    pub(crate) fn verify_cosignatures(
         &self,
         witnesses: &[VerifierKey],
     ) -> Result<Vec<VerifiedCosignature>, NoteError> {

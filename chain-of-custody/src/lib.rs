@@ -28,6 +28,7 @@ pub mod policy;
 pub mod proof;
 pub mod receipt;
 pub mod report;
+pub mod rotation;
 pub mod sequencer;
 pub mod slip;
 pub mod stamp;

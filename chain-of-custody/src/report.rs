@@ -145,6 +145,9 @@ codes! {
     CheckpointUntrusted = "checkpoint-untrusted" CannotTell "no key of the policy signed this checkpoint",
     CheckpointSignatureFails = "checkpoint-signature-fails" Mismatch "a signature that names a key of the policy does not fit the checkpoint",
     QuorumMissing = "quorum-missing" CannotTell "fewer log witnesses confirmed the checkpoint than the policy asks for",
+    CheckpointRetired = "checkpoint-retired" CannotTell "a key that was replaced since signed this checkpoint, and nothing here shows that the ledger still begins with it",
+    RotationFails = "rotation-fails" Mismatch "a note about the replacement of a key is not signed by both keys, or not of its form",
+    RotationContradicted = "rotation-contradicted" Mismatch "two notes name different keys in the place of one",
     // The record
     CheckpointMalformed = "checkpoint-malformed" Mismatch "a checkpoint is not of its form",
     CheckpointDiffers = "checkpoint-differs" Mismatch "the bundle's checkpoint is not the one its proofs rest on",
@@ -175,6 +178,11 @@ codes! {
     SlipUntrusted = "slip-untrusted" CannotTell "no key of the policy signed the slip",
     SlipUnproved = "slip-unproved" CannotTell "what is here does not show whether the ledger begins with the entries of the slip",
     SlipContradicted = "slip-contradicted" Mismatch "the ledger does not begin with the entries that the slip shows",
+    StampMalformed = "stamp-malformed" Mismatch "a time stamp is not of its form, or comes without what it is for",
+    StampDiffers = "stamp-differs" Mismatch "a time stamp is for other bytes than the checkpoint beside it",
+    StampUntrusted = "stamp-untrusted" CannotTell "no key of the policy signed the stamped checkpoint",
+    StampUnproved = "stamp-unproved" CannotTell "what is here does not show whether the ledger begins with what was stamped",
+    StampContradicted = "stamp-contradicted" Mismatch "the ledger does not begin with what was stamped",
     // The files
     FootageDiffers = "footage-differs" Mismatch "the file is not what the force recorded as received",
     FootageUnrecorded = "footage-unrecorded" CannotTell "no entry here says what the force received as this file",

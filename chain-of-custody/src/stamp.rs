@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 pub const MAX_STAMP_BYTES: usize = 64 * 1024;
 
 const STAMP: &str = "time stamp";
+/// The fault of a stamp that is for other bytes.
+pub const OTHER_DIGEST: Malformed = fault("it is for another digest");
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -61,29 +63,10 @@ impl StampRequest {
     /// # Errors
     /// [`Malformed`]: of another form, a refusal, or for another request.
     pub fn read(&self, answer: &[u8]) -> Result<Stamp, Malformed> {
-        if answer.len() > MAX_STAMP_BYTES {
-            return Err(fault("it is too long"));
-        }
-        let mut answer = Reader(answer);
-        let mut response = answer.inside(SEQUENCE)?;
-        answer.end()?;
-        match response.inside(SEQUENCE)?.take(INTEGER)? {
-            [0 | 1] => {}
-            _ => return Err(fault("the authority refused")),
-        }
-        let mut info = token_info(&mut response)?;
-        info.take(INTEGER)?;
-        info.take(OBJECT_ID)?;
-        let imprint =
-            [&SHA256_ALGORITHM[..], &value(OCTET_STRING, self.imprint.as_bytes())].concat();
-        if info.take(SEQUENCE)? != imprint {
-            return Err(fault("it is for another digest"));
-        }
-        info.take(INTEGER)?;
-        let time = parse_time(info.take(GENERALIZED_TIME)?)?;
+        let (stamp, mut rest) = read_info(answer, &self.imprint)?;
         loop {
-            match info.next()? {
-                Some((INTEGER, nonce)) if nonce == self.nonce_bytes() => return Ok(Stamp { time }),
+            match rest.next()? {
+                Some((INTEGER, nonce)) if nonce == self.nonce_bytes() => return Ok(stamp),
                 Some((INTEGER, _)) | None => return Err(fault("it is for another request")),
                 Some(_) => {}
             }
@@ -96,6 +79,38 @@ impl StampRequest {
         let needless = bytes.windows(2).take_while(|pair| pair[0] == 0 && pair[1] < 0x80).count();
         bytes[needless..].to_vec()
     }
+}
+
+/// What an answer that somebody kept says about the bytes of `imprint`. Who signed it is not checked.
+///
+/// # Errors
+/// [`Malformed`]: of another form, a refusal, or ([`OTHER_DIGEST`]) for other bytes.
+pub fn read_stamp(answer: &[u8], imprint: &Sha256) -> Result<Stamp, Malformed> {
+    read_info(answer, imprint).map(|(stamp, _)| stamp)
+}
+
+/// The stamp of an answer for `imprint`, and what follows the time in its `TSTInfo`.
+fn read_info<'a>(answer: &'a [u8], imprint: &Sha256) -> Result<(Stamp, Reader<'a>), Malformed> {
+    if answer.len() > MAX_STAMP_BYTES {
+        return Err(fault("it is too long"));
+    }
+    let mut answer = Reader(answer);
+    let mut response = answer.inside(SEQUENCE)?;
+    answer.end()?;
+    match response.inside(SEQUENCE)?.take(INTEGER)? {
+        [0 | 1] => {}
+        _ => return Err(fault("the authority refused")),
+    }
+    let mut info = token_info(&mut response)?;
+    info.take(INTEGER)?;
+    info.take(OBJECT_ID)?;
+    let imprint = [&SHA256_ALGORITHM[..], &value(OCTET_STRING, imprint.as_bytes())].concat();
+    if info.take(SEQUENCE)? != imprint {
+        return Err(OTHER_DIGEST);
+    }
+    info.take(INTEGER)?;
+    let time = parse_time(info.take(GENERALIZED_TIME)?)?;
+    Ok((Stamp { time }, info))
 }
 
 /// ContentInfo, SignedData, encapContentInfo, eContent: down to the `TSTInfo`.

@@ -271,6 +271,10 @@ pub(crate) struct LogWitness {
     /// The key of a log to watch, as the force's policy file has it after the word log; repeat for more.
     #[arg(long = "log", value_name = "VKEY")]
     pub(crate) logs: Vec<String>,
+    /// A note that a log's key was replaced, as the force shows it under /ledger/rotation/; repeat for more. Then only the
+    /// new key is trusted.
+    #[arg(long = "rotation", value_name = "FILE")]
+    pub(crate) rotations: Vec<PathBuf>,
     /// Address and port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     pub(crate) listen: String,
@@ -332,6 +336,11 @@ pub(crate) enum Keys {
         #[arg(long, value_name = "FILE")]
         identity: PathBuf,
     },
+    /// Let a new key take the place of the log's, the receipts' or the bundles'. The server is stopped first.
+    #[command(
+        after_help = "The ledger records it, with a note signed by both keys; the old key is destroyed. What to tell whom: docs/keys.md.\n\nExample:\n  exhibit keys rotate log --data /var/lib/exhibit --reason 'an administrator left' --escrow age1… -o force-keys-2.age"
+    )]
+    Rotate(crate::commands::keep::Rotate),
     /// The policy file that verifiers trust; its fingerprint is what the force publishes.
     #[command(
         after_help = "Example:\n  exhibit keys publish --data /var/lib/exhibit > force.policy\n  exhibit keys publish --data /var/lib/exhibit --fingerprint"

@@ -19,6 +19,8 @@ const NO_CACHE: &str = "no-cache";
 /// A tile never changes (C2SP tlog-tiles).
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// What these routes need.
 #[derive(Clone)]
 pub struct Public {
@@ -33,13 +35,14 @@ impl std::fmt::Debug for Public {
     }
 }
 
-/// `/healthz`, `/readyz`, `/ledger/checkpoint`, `/ledger/tile/…`.
+/// `/healthz`, `/readyz`, `/ledger/checkpoint`, `/ledger/tile/…`, `/ledger/rotation/…`.
 pub fn routes(public: Public) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/ledger/checkpoint", get(checkpoint))
         .route("/ledger/tile/{*path}", get(tile))
+        .route("/ledger/rotation/{number}", get(rotation))
         .with_state(public)
 }
 
@@ -51,7 +54,7 @@ async fn ready(State(public): State<Public>) -> (StatusCode, &'static str) {
 }
 
 async fn checkpoint(State(public): State<Public>) -> Response {
-    file(&public, "checkpoint", "text/plain; charset=utf-8", NO_CACHE).await
+    file(&public, "checkpoint", TEXT, NO_CACHE).await
 }
 
 async fn tile(State(public): State<Public>, Path(path): Path<String>) -> Response {
@@ -63,6 +66,21 @@ async fn tile(State(public): State<Public>, Path(path): Path<String>) -> Respons
             .into_response();
     }
     file(&public, &path.to_string(), "application/octet-stream", IMMUTABLE).await
+}
+
+/// The notes about replaced keys of the log, numbered from 0.
+async fn rotation(State(public): State<Public>, Path(number): Path<usize>) -> Response {
+    match public.ledger.rotations().await {
+        Ok(mut notes) if number < notes.len() => {
+            let headers = [(header::CONTENT_TYPE, TEXT), (header::CACHE_CONTROL, NO_CACHE)];
+            (headers, notes.swap_remove(number)).into_response()
+        }
+        Ok(_) => (StatusCode::NOT_FOUND, "no such note\n").into_response(),
+        Err(error) => {
+            tracing::error!(%error, "reading the notes about replaced keys");
+            (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be read\n").into_response()
+        }
+    }
 }
 
 async fn file(public: &Public, name: &str, kind: &'static str, cache: &'static str) -> Response {

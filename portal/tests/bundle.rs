@@ -60,6 +60,7 @@ impl House {
         let policy = Policy::of_log(&log_key.vkey()).unwrap();
         fs::write(folder.path().join("policy"), policy.as_bytes()).unwrap();
         let options = LedgerOptions {
+            rotations: Vec::new(),
             origin: Origin::new(ORIGIN).unwrap(),
             signer: Arc::new(log_key),
             clock: Arc::new(SystemClock),
@@ -151,6 +152,7 @@ impl House {
             json: true,
             explain: false,
             since: None,
+            ledger: None,
         };
         exhibit_verify::report(&args).unwrap()
     }

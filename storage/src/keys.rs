@@ -1,13 +1,14 @@
 //! The keys of the force, as files in `DATA/keys`: the force key that wraps object keys, and one signing key per role.
 //!
 //! What lives here: making them on first start, and opening them under a passphrase. What does not: what is signed
-//! (`chain_of_custody::note`), rotation, backup: these files are never in one.
+//! (`chain_of_custody::note`), backup: these files are never in one.
 //!
 //! The one invariant to keep: a key file is read only if nobody but its owner can, and lies unencrypted only where that
 //! was asked for by name.
 
 mod escrow;
 mod log_witness;
+pub mod rotation;
 
 use std::env;
 use std::fmt;
@@ -25,7 +26,7 @@ use chain_of_custody::note::SigningKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-pub use escrow::{EscrowError, create_with_escrow, recover_from_escrow};
+pub use escrow::{EscrowError, create_with_escrow, escrow_with_prepared, recover_from_escrow};
 pub use log_witness::{create_log_witness_key, open_log_witness_key};
 
 use crate::objects::Kek;
@@ -289,7 +290,14 @@ fn open(
     folder: &Path,
     protection: &Protection,
 ) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let path = role.file(folder);
+    open_file(role, role.file(folder), protection)
+}
+
+fn open_file(
+    role: Role,
+    path: PathBuf,
+    protection: &Protection,
+) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let stored = read_private(&path, FILE_MAX_BYTES).map_err(|error| match error {
         KeyError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
             KeyError::Missing { path }

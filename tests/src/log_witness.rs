@@ -25,24 +25,36 @@ impl LogWitness {
     /// Starts one that watches the story's ledger, with a store outside the data folder, and waits until it listens.
     pub fn start(workspace: &Workspace) -> Self {
         let log = log_key(workspace);
-        Self::listen(workspace, &workspace.path("log-witness"), &log, "127.0.0.1:0")
+        Self::listen(workspace, &workspace.path("log-witness"), &log, "127.0.0.1:0", &[])
     }
 
     /// Kills it and starts it again at the same address.
-    pub fn restarted(mut self, workspace: &Workspace) -> Self {
-        self.kill();
-        let (store, address) = (self.store.clone(), self.url.replace("http://", ""));
-        Self::listen(workspace, &store, &log_key(workspace), &address)
+    pub fn restarted(self, workspace: &Workspace) -> Self {
+        let log = log_key(workspace);
+        self.restarted_with(workspace, &log, &[])
     }
 
-    fn listen(workspace: &Workspace, store: &Path, log: &str, address: &str) -> Self {
+    /// The same, told of the log's key and more.
+    pub fn restarted_with(mut self, workspace: &Workspace, log: &str, more: &[&str]) -> Self {
+        self.kill();
+        let (store, address) = (self.store.clone(), self.url.replace("http://", ""));
+        Self::listen(workspace, &store, log, &address, more)
+    }
+
+    fn listen(
+        workspace: &Workspace,
+        store: &Path,
+        log: &str,
+        address: &str,
+        more: &[&str],
+    ) -> Self {
         let address_file = store.join("listening");
         let _ = fs::remove_file(&address_file);
         let output = workspace.path("log-witness.log");
         let output = File::options().create(true).append(true).open(output).expect("a log");
         let mut command = bound::command(program("exhibit"), "KILL", None);
         command.args(["ledger", "witness", "--name", "witness.example", "--listen", address]);
-        command.arg("--store").arg(store).args(["--log", log]);
+        command.arg("--store").arg(store).args(["--log", log]).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let mut process = bound::spawn(command).expect("the log witness starts");
         let deadline = Instant::now() + START_TIMEOUT;

@@ -94,6 +94,7 @@ impl House {
         let objects = ObjectStore::open(&data.join("objects"), kek).unwrap();
         let records = Records::connect(database, ORIGIN).await.unwrap();
         let options = LedgerOptions {
+            rotations: Vec::new(),
             origin: ORIGIN.parse::<Origin>().unwrap(),
             signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32]).unwrap()),
             clock: Arc::new(SystemClock),

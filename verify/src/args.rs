@@ -9,6 +9,7 @@ Examples:
   exhibit-verify bundle.zip --policy force-policy.txt
   exhibit-verify bundle-folder --fingerprint '1f2e3d4c-…'
   exhibit-verify receipt.tlog-proof --file clip.mp4 --policy force-policy.txt
+  exhibit-verify old-receipt.tlog-proof --ledger ledger-folder --policy force-policy.txt
   exhibit-verify ledger-folder --since slip.txt --policy force-policy.txt
 
 Exit codes: 0 match, 1 mismatch, 2 cannot tell, 64 wrong command line.
@@ -39,6 +40,9 @@ pub struct VerifyArgs {
     /// A slip kept from earlier: whether the ledger here still begins with the entries it shows
     #[arg(long, value_name = "SLIP", conflicts_with = "file")]
     pub since: Option<PathBuf>,
+    /// With a receipt from before the log's key was replaced: the ledger as files, or a bundle, from after it
+    #[arg(long, value_name = "LEDGER", conflicts_with = "since")]
+    pub ledger: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

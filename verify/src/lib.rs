@@ -16,7 +16,7 @@ mod zip;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chain_of_custody::bundle::{self, ReceiptFile, Trust};
@@ -75,6 +75,10 @@ pub fn report(args: &VerifyArgs) -> Result<Report, String> {
 fn check(args: &VerifyArgs) -> Result<Report, Usage> {
     let trust = trust(args)?;
     let path = &args.path;
+    if args.ledger.is_some() && (path.is_dir() || zip::looks_like_one(path)) {
+        let text = "--ledger goes with a receipt: a bundle carries what is needed of its ledger";
+        return Err(Usage(text.to_owned()));
+    }
     let slip = args.since.as_deref().map(read_slip).transpose()?;
     let slip = slip.as_deref();
     if path.is_dir() {
@@ -93,7 +97,7 @@ fn check(args: &VerifyArgs) -> Result<Report, Usage> {
         let text = "--since needs a ledger as files, or a bundle: a receipt does not show what came before it";
         return Err(Usage(text.to_owned()));
     }
-    check_receipt(path, args.file.as_deref(), &trust)
+    check_receipt(args, &trust)
 }
 
 fn trust(args: &VerifyArgs) -> Result<Trust, Usage> {
@@ -121,13 +125,19 @@ fn read_slip(path: &Path) -> Result<Vec<u8>, Usage> {
         .map_err(|error| Usage(format!("cannot read the slip {}: {error}", path.display())))
 }
 
-fn check_receipt(path: &Path, file: Option<&Path>, trust: &Trust) -> Result<Report, Usage> {
+fn check_receipt(args: &VerifyArgs, trust: &Trust) -> Result<Report, Usage> {
     let cannot =
         |path: &Path, error: io::Error| Usage(format!("cannot read {}: {error}", path.display()));
+    let path = &args.path;
     let bytes = limits::read_small(path).map_err(|error| cannot(path, error))?;
-    let fact =
-        file.map(|file| hash::single(file).map_err(|error| cannot(file, error))).transpose()?;
+    let single = |file: &PathBuf| hash::single(file).map_err(|error| cannot(file, error));
+    let fact = args.file.as_ref().map(single).transpose()?;
     let name = gather::shown(&path.to_string_lossy());
     let receipt = ReceiptFile { path: &name, bytes: &bytes, file: fact.as_ref() };
-    Ok(bundle::check_receipt(&receipt, trust))
+    match &args.ledger {
+        None => Ok(bundle::check_receipt(&receipt, trust, None)),
+        Some(later) => {
+            ledger::with_later(later, |l| bundle::check_receipt(&receipt, trust, Some(l)))
+        }
+    }
 }

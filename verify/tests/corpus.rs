@@ -26,8 +26,8 @@ const CHECKPOINT: &str = "evidence/ledger/checkpoint";
 const MANIFEST: &str = "manifest-sha256.txt";
 
 fn args(path: PathBuf) -> VerifyArgs {
-    let (policy, fingerprint, file, since) = (None, None, None, None);
-    VerifyArgs { path, policy, fingerprint, file, since, json: true, explain: false }
+    let (policy, fingerprint, file, since, ledger) = (None, None, None, None, None);
+    VerifyArgs { path, policy, fingerprint, file, since, ledger, json: true, explain: false }
 }
 
 /// Checked with the force's policy, from elsewhere.

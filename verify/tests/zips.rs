@@ -76,6 +76,7 @@ fn check(made: &Made, path: &Path) -> Report {
         fingerprint: None,
         file: None,
         since: None,
+        ledger: None,
         json: true,
         explain: false,
     })
@@ -398,7 +399,7 @@ proptest! {
         fs::write(&path, [head, &bytes, tail].concat()).unwrap();
         let report = exhibit_verify::report(&VerifyArgs {
             path, policy: None, fingerprint: None, file: None,
-            since: None, json: false, explain: false,
+            since: None, ledger: None, json: false, explain: false,
         });
         prop_assert!(report.unwrap().result != Outcome::Match);
     }

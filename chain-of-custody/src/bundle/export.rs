@@ -8,12 +8,13 @@ use super::layout::{HEADS, ITEMS, MANIFEST, SIGNATURE, TAG_MANIFEST};
 use super::record::Record;
 use super::roots::Roots;
 use super::sshsig::SshSignature;
-use super::{BUNDLE_KEY_ROLE, Files};
+use super::{BUNDLE_KEY_ROLE, Files, rotations};
 use crate::event::{EventKind, field};
 use crate::heads::{Head, Heads};
 use crate::ids::{LeafIndex, SubjectId};
 use crate::note::{KeyType, NoteError, SignedNote, VerifierKey};
 use crate::report::{Check, Class, Code, Notes, Outcome};
+use crate::rotation::{KeyRole, Rotation};
 
 /// The name of the role in the `public` part of a `key.published` entry.
 pub const PUBLIC_ROLE: &str = "role";
@@ -29,7 +30,7 @@ pub(super) fn check(
     notes: &mut Notes,
 ) {
     check_entry(files, items, record, notes);
-    let keys = published_keys(record);
+    let keys = published_keys(record, items.export);
     check_signature(files, &keys, notes);
     let statement = files.content(HEADS);
     if let Some(heads) = statement.and_then(|bytes| read_heads(bytes, &keys, notes)) {
@@ -59,15 +60,26 @@ fn check_entry(files: &Files<'_>, items: &BundleItems, record: &Record, notes: &
     }
 }
 
-/// Keys that an entry in a trusted ledger publishes for signing bundles.
-fn published_keys(record: &Record) -> Vec<VerifierKey> {
+/// Keys that an entry in a trusted ledger publishes for signing bundles, but for those that were replaced before this
+/// hand-over.
+fn published_keys(record: &Record, export: Option<LeafIndex>) -> Vec<VerifierKey> {
+    let earlier = record.entries.iter().filter(|(index, recorded)| {
+        let before = export.is_some_and(|export| **index < export);
+        before
+            && recorded.standing == Outcome::Match
+            && recorded.entry.kind == EventKind::KeyRotated
+    });
+    let retired: Vec<Rotation> = earlier.filter_map(|(_, r)| rotations::read_entry(r)).collect();
+    let is_retired = |key: &VerifierKey| {
+        retired.iter().any(|rotation| rotation.role == KeyRole::Bundle && rotation.old == *key)
+    };
     let for_bundles = record.entries.values().filter(|recorded| {
         recorded.standing == Outcome::Match
             && recorded.entry.kind == EventKind::KeyPublished
             && recorded.entry.public.get(PUBLIC_ROLE).is_some_and(|role| role == BUNDLE_KEY_ROLE)
     });
     let keys = for_bundles.filter_map(|r| VerifierKey::parse(r.entry.public.get(PUBLIC_KEY)?).ok());
-    keys.filter(|key| key.key_type() == KeyType::Ed25519).collect()
+    keys.filter(|key| key.key_type() == KeyType::Ed25519 && !is_retired(key)).collect()
 }
 
 fn check_signature(files: &Files<'_>, keys: &[VerifierKey], notes: &mut Notes) {

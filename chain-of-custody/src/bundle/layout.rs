@@ -24,6 +24,9 @@ pub const ENTRIES: &str = "evidence/ledger/entries.jsonl";
 pub const OPENINGS: &str = "evidence/ledger/openings.jsonl";
 pub const CHECKPOINT: &str = "evidence/ledger/checkpoint";
 pub const HEADS: &str = "evidence/ledger/heads";
+/// The ledger's files: hash tiles lie below it under their own names.
+pub const LEDGER: &str = "evidence/ledger/";
+pub const STAMPS: &str = "evidence/ledger/stamps/";
 pub const POLICY: &str = "evidence/keys/claimed-by-sender/policy";
 pub const ALLOWED_SIGNERS: &str = "evidence/keys/claimed-by-sender/allowed_signers";
 

@@ -8,14 +8,18 @@
 
 mod export;
 mod files;
+mod growth;
 pub mod items;
 pub mod layout;
 pub mod lists;
 mod receipts;
 mod record;
 mod roots;
+mod rotations;
 mod since;
 pub mod sshsig;
+mod stamps;
+mod tiles;
 mod trust;
 mod write;
 
@@ -23,17 +27,23 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub use export::{PUBLIC_KEY, PUBLIC_ROLE};
+pub use growth::{LaterLedger, Tiles};
 pub use items::{BundleItem, BundleItems, DerivativeFile};
 pub use receipts::{ReceiptFile, check_receipt};
 pub use record::{entry_line, openings_line, proof_path};
 pub use since::check_ledger;
+pub use tiles::carried_tiles;
 pub use trust::Trust;
 pub use write::{Contents, ContentsError, DisclosedEntry, PayloadFile, payload_manifest, seal};
 
+use record::Judge;
 use roots::Roots;
 
 use crate::digest::{Blake3, Digests};
+use crate::event::EventKind;
 use crate::report::{Code, Finding, Notes, Report};
+use crate::rotation::PUBLIC_NOTE;
+use crate::tile::TilePath;
 
 /// The role of the key that signs bundles and completeness statements, as `key.published` names it.
 pub const BUNDLE_KEY_ROLE: &str = "bundle";
@@ -101,17 +111,42 @@ pub fn check_since(
         return notes.finish();
     }
     let lists = lists::read(&files, &mut notes);
-    let policy = trust::resolve(trust, files.content(layout::POLICY), &mut notes);
-    let mut roots = Roots::default();
-    let record = record::read(&files, policy.as_ref(), &mut roots, &mut notes);
-    if let (Some(slip), Some(checkpoint)) = (slip, files.content(layout::CHECKPOINT)) {
-        since::check(checkpoint, slip, policy.as_ref(), &mut notes);
+    let entries = record::read_entries(&files, &mut notes);
+    let succession = rotations::of_entries(&entries, &mut notes);
+    let claimed = files.content(layout::POLICY);
+    let trusted = trust::resolve(trust, claimed, &succession, &mut notes);
+    let trusted = trusted.as_ref();
+    let tiles = |path: &TilePath| growth::tile_in(&files, path);
+    let mut judge = Judge::new(trusted);
+    if let Some(head) = record::accepted_head(&files, trusted) {
+        judge.set_later(head, &tiles);
     }
+    let mut roots = Roots::default();
+    let record = record::read(&files, entries, &mut judge, &mut roots, &mut notes);
+    if let (Some(slip), Some(checkpoint)) = (slip, files.content(layout::CHECKPOINT)) {
+        since::check(checkpoint, slip, trusted, &tiles, &mut notes);
+    }
+    stamps::check(&files, trusted, record.accepted.as_ref(), &tiles, &mut notes);
     let items = items::read(&files, &mut notes);
     files::check(&files, &lists, &items, &record, &mut notes, locate);
-    receipts::check(&files, &items, &record, policy.as_ref(), &mut roots, &mut notes);
+    receipts::check(&files, &items, &record, &mut judge, &mut roots, &mut notes);
     export::check(&files, &items, &record, &mut roots, &mut notes);
     notes.finish()
+}
+
+/// What a bundle carries of its ledger, given to `use_it` as the later state of something earlier.
+pub fn with_ledger_of<T>(facts: &Facts, use_it: impl FnOnce(&LaterLedger<'_>) -> T) -> Option<T> {
+    let files = Files::new(&facts.files);
+    let entries = record::read_entries(&files, &mut Notes::default());
+    let note = |recorded: &record::Recorded| {
+        let is_rotation = recorded.entry.kind == EventKind::KeyRotated;
+        let note = recorded.entry.public.get(PUBLIC_NOTE).filter(|_| is_rotation);
+        note.map(|note| note.as_bytes().to_vec())
+    };
+    let tiles = |path: &TilePath| growth::tile_in(&files, path);
+    let rotations = entries.values().filter_map(note).collect();
+    let checkpoint = files.content(layout::CHECKPOINT)?;
+    Some(use_it(&LaterLedger { checkpoint, rotations, tiles: &tiles }))
 }
 
 /// The files by path.
@@ -131,8 +166,9 @@ impl<'a> Files<'a> {
         self.get(path)?.content.as_deref()
     }
 
-    fn under(&self, folder: &'a str) -> impl Iterator<Item = &'a FileFact> {
-        self.0.values().copied().filter(move |file| file.path.starts_with(folder))
+    fn under<'s>(&'s self, folder: &'s str) -> impl Iterator<Item = &'a FileFact> + 's {
+        let below = self.0.range(folder..).map(|(_, file)| *file);
+        below.take_while(move |file| file.path.starts_with(folder))
     }
 
     fn all(&self) -> impl Iterator<Item = &'a FileFact> {

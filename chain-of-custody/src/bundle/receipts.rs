@@ -1,16 +1,17 @@
 //! Receipts: those in a bundle, which must be for the bundle's own entries, and a single one beside a clip.
 
 use super::files::differs_from_receipt;
+use super::growth::{LaterLedger, head_of};
 use super::items::{BundleItem, BundleItems};
 use super::record::{Judge, Record, Recorded};
 use super::roots::Roots;
+use super::since::ROTATIONS;
 use super::trust::{self, Trust};
-use super::{FileFact, Files};
+use super::{FileFact, Files, rotations};
 use crate::event::{EventKind, field};
 use crate::merkle::leaf_hash;
-use crate::policy::{Policy, PolicyRefusal};
-use crate::receipt::{Receipt, ReceiptError};
-use crate::report::{Check, Class, Code, FileResult, Finding, Notes, Outcome, Report};
+use crate::receipt::Receipt;
+use crate::report::{Check, Class, Code, FileResult, Notes, Outcome, Report};
 
 /// The state of an item that is held and not set aside.
 const STORED: &str = "stored";
@@ -24,12 +25,23 @@ pub struct ReceiptFile<'a> {
     pub file: Option<&'a FileFact>,
 }
 
-/// Checks a single receipt: the entry in the ledger, and the file beside it if there is one.
-pub fn check_receipt(receipt: &ReceiptFile<'_>, trust: &Trust) -> Report {
+/// Checks a single receipt: the entry in the ledger, and the file beside it if there is one. For a receipt under a key
+/// that was replaced since, `later` is the same ledger under the one in use.
+pub fn check_receipt(
+    receipt: &ReceiptFile<'_>,
+    trust: &Trust,
+    later: Option<&LaterLedger<'_>>,
+) -> Report {
     let mut notes = Notes::default();
-    let policy = trust::resolve(trust, None, &mut notes);
+    let succession =
+        later.map(|later| rotations::of_notes(&later.rotations, ROTATIONS, &mut notes));
+    let trusted = trust::resolve(trust, None, &succession.unwrap_or_default(), &mut notes);
+    let mut judge = Judge::new(trusted.as_ref());
+    if let Some(later) = later {
+        set_later(later, &mut judge, &mut notes);
+    }
     match Receipt::parse(receipt.bytes) {
-        Ok(parsed) => check_single(receipt, &parsed, policy.as_ref(), &mut notes),
+        Ok(parsed) => check_single(receipt, &parsed, &mut judge, &mut notes),
         Err(error) => {
             let message = format!("{} cannot be read: {error}.", receipt.path);
             notes.note(Code::ReceiptMalformed, Class::Record, receipt.path, message);
@@ -38,13 +50,25 @@ pub fn check_receipt(receipt: &ReceiptFile<'_>, trust: &Trust) -> Report {
     notes.finish()
 }
 
+/// Takes a later ledger as what earlier checkpoints are held against, if the policy accepts it.
+fn set_later<'a>(later: &'a LaterLedger<'a>, judge: &mut Judge<'a>, notes: &mut Notes) {
+    const NAME: &str = "the later ledger";
+    let Some(head) = head_of(later) else {
+        let message = "The checkpoint of the later ledger cannot be read.";
+        return notes.note(Code::CheckpointMalformed, Class::Record, NAME, message);
+    };
+    if judge.standing(&head, NAME, notes) == Outcome::Match {
+        judge.set_later(head.unverified().clone(), later.tiles);
+    }
+}
+
 fn check_single(
     receipt: &ReceiptFile<'_>,
     parsed: &Receipt,
-    policy: Option<&Policy>,
+    judge: &mut Judge<'_>,
     notes: &mut Notes,
 ) {
-    let recorded = recorded_of(receipt.path, parsed, policy, notes);
+    let recorded = recorded_of(receipt.path, parsed, judge, notes);
     let Some(file) = receipt.file else {
         // Nothing but the record was asked about: the receipt itself is what matched or not.
         let at = Some(recorded.entry.at);
@@ -63,12 +87,7 @@ fn check_single(
 }
 
 /// The receipt's entry with its openings, and how far it is shown to be in the ledger.
-fn recorded_of(
-    path: &str,
-    parsed: &Receipt,
-    policy: Option<&Policy>,
-    notes: &mut Notes,
-) -> Recorded {
+fn recorded_of(path: &str, parsed: &Receipt, judge: &mut Judge<'_>, notes: &mut Notes) -> Recorded {
     let mut recorded =
         Recorded::new(parsed.entry_bytes().to_vec(), parsed.unverified_entry().clone());
     for opening in parsed.unverified_openings() {
@@ -81,7 +100,7 @@ fn recorded_of(
     let held = parsed.proof().verify_inclusion(&leaf_hash(parsed.entry_bytes())).is_ok();
     notes.checked(Check::Inclusion, held);
     recorded.standing = if held {
-        Judge::new(policy).standing(&parsed.proof().checkpoint, path, notes)
+        judge.standing(&parsed.proof().checkpoint, path, notes)
     } else {
         let message = "The receipt's proof does not show its entry in the ledger.";
         notes.note(Code::InclusionFails, Class::Record, path, message);
@@ -115,7 +134,7 @@ pub(super) fn check(
     files: &Files<'_>,
     items: &BundleItems,
     record: &Record,
-    policy: Option<&Policy>,
+    judge: &mut Judge<'_>,
     roots: &mut Roots,
     notes: &mut Notes,
 ) {
@@ -129,7 +148,7 @@ pub(super) fn check(
         match Receipt::parse(bytes) {
             Ok(receipt) => {
                 roots.hold(receipt.proof().checkpoint.unverified(), &path, notes);
-                check_one(&path, &receipt, item, record, policy, notes);
+                check_one(&path, &receipt, item, record, judge, notes);
             }
             Err(error) => {
                 let message = format!("{path} cannot be read: {error}.");
@@ -144,7 +163,7 @@ fn check_one(
     receipt: &Receipt,
     item: &BundleItem,
     record: &Record,
-    policy: Option<&Policy>,
+    judge: &mut Judge<'_>,
     notes: &mut Notes,
 ) {
     let same_index = receipt.proof().index == item.entry;
@@ -158,29 +177,11 @@ fn check_one(
         let message = format!("{path} is from another ledger than this bundle.");
         notes.note(Code::ReceiptDiffers, Class::Record, path, message);
     }
-    let Some(policy) = policy else { return };
-    let verified = receipt.verify(policy);
-    notes.checked(Check::Receipt, verified.is_ok());
-    if let Err(error) = verified {
-        let (code, class) = code_of(&error);
-        notes.add(Finding::at(code, class, path, format!("{path} does not hold: {error}.")));
-    }
-}
-
-fn code_of(error: &ReceiptError) -> (Code, Class) {
-    match error {
-        ReceiptError::Policy(PolicyRefusal::UnknownLog) => {
-            (Code::CheckpointUntrusted, Class::Signature)
-        }
-        ReceiptError::Policy(PolicyRefusal::QuorumNotMet { .. }) => {
-            (Code::QuorumMissing, Class::Signature)
-        }
-        ReceiptError::Policy(PolicyRefusal::BadSignature { .. }) => {
-            (Code::CheckpointSignatureFails, Class::Signature)
-        }
-        ReceiptError::Malformed(_) | ReceiptError::Entry(_) => {
-            (Code::ReceiptMalformed, Class::Record)
-        }
-        ReceiptError::Proof(_) | ReceiptError::Opening(_) => (Code::ReceiptFails, Class::Record),
+    let standing = judge.standing(&receipt.proof().checkpoint, path, notes);
+    let content = receipt.verify_content();
+    notes.checked(Check::Receipt, standing == Outcome::Match && content.is_ok());
+    if let Err(error) = content {
+        let message = format!("{path} does not hold: {error}.");
+        notes.note(Code::ReceiptFails, Class::Record, path, message);
     }
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Files;
+use super::growth::{Growth, Tiles, growth};
 use super::layout::{CHECKPOINT, ENTRIES, OPENINGS, PROOFS};
 use super::roots::Roots;
+use super::trust::Trusted;
 use crate::canonical;
 use crate::checkpoint::{Checkpoint, Origin, SignedCheckpoint};
 use crate::entry::{Entry, Opening};
 use crate::ids::{LeafIndex, SubjectId};
 use crate::merkle::leaf_hash;
-use crate::policy::{Policy, PolicyRefusal};
+use crate::policy::{AcceptedCheckpoint, PolicyRefusal};
 use crate::proof::TlogProof;
 use crate::report::{Check, Class, Code, Finding, Notes, Outcome};
 
@@ -95,17 +97,17 @@ fn line(value: &Value) -> String {
     format!("{}\n", String::from_utf8(bytes).expect("canonical JSON is UTF-8"))
 }
 
-/// Reads entries, openings, proofs and checkpoint, and holds them against each other and the policy.
+/// Reads openings, proofs and checkpoint, and holds `entries` against them and the policy.
 pub(super) fn read(
     files: &Files<'_>,
-    policy: Option<&Policy>,
+    entries: BTreeMap<LeafIndex, Recorded>,
+    judge: &mut Judge<'_>,
     roots: &mut Roots,
     notes: &mut Notes,
 ) -> Record {
-    let mut record = Record { entries: read_entries(files, notes), ..Record::default() };
+    let mut record = Record { entries, ..Record::default() };
     read_openings(files, &mut record.entries, notes);
     let checkpoint = read_checkpoint(files, notes);
-    let mut judge = Judge::new(policy);
     if let Some(checkpoint) = &checkpoint {
         let standing = judge.standing(checkpoint, CHECKPOINT, notes);
         record.accepted = (standing == Outcome::Match).then(|| checkpoint.unverified().clone());
@@ -118,7 +120,7 @@ pub(super) fn read(
     }
     for (index, recorded) in &mut record.entries {
         let proof = proofs.remove(index);
-        recorded.standing = prove(*index, recorded, proof, checkpoint.as_ref(), &mut judge, notes);
+        recorded.standing = prove(*index, recorded, proof, checkpoint.as_ref(), judge, notes);
         let withheld = recorded.withheld();
         (0..withheld).for_each(|_| notes.checked(Check::WithheldField, false));
     }
@@ -129,7 +131,13 @@ pub(super) fn read(
     record
 }
 
-fn read_entries(files: &Files<'_>, notes: &mut Notes) -> BTreeMap<LeafIndex, Recorded> {
+/// The bundle's checkpoint, if a key in use signed it and the quorum confirmed it: what earlier ones are held against.
+pub(super) fn accepted_head(files: &Files<'_>, trusted: Option<&Trusted>) -> Option<Checkpoint> {
+    let checkpoint = SignedCheckpoint::parse(files.content(CHECKPOINT)?).ok()?;
+    Some(trusted?.policy.accept(&checkpoint).ok()?.checkpoint)
+}
+
+pub(super) fn read_entries(files: &Files<'_>, notes: &mut Notes) -> BTreeMap<LeafIndex, Recorded> {
     let mut entries = BTreeMap::new();
     let Some(bytes) = files.required(ENTRIES, notes) else { return entries };
     for (number, line) in lines(bytes) {
@@ -271,13 +279,19 @@ fn prove(
 
 /// Holds checkpoints against the policy; each distinct one is judged, and reported, once.
 pub(super) struct Judge<'a> {
-    policy: Option<&'a Policy>,
+    trusted: Option<&'a Trusted>,
+    later: Option<(Checkpoint, &'a Tiles<'a>)>,
     seen: BTreeMap<String, Outcome>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(policy: Option<&'a Policy>) -> Self {
-        Self { policy, seen: BTreeMap::new() }
+    pub(super) fn new(trusted: Option<&'a Trusted>) -> Self {
+        Self { trusted, later: None, seen: BTreeMap::new() }
+    }
+
+    /// From here on checkpoints by keys that were replaced since are held against `head`, which was accepted.
+    pub(super) fn set_later(&mut self, head: Checkpoint, tiles: &'a Tiles<'a>) {
+        self.later = Some((head, tiles));
     }
 
     pub(super) fn standing(
@@ -286,30 +300,95 @@ impl<'a> Judge<'a> {
         path: &str,
         notes: &mut Notes,
     ) -> Outcome {
-        let Some(policy) = self.policy else { return Outcome::CannotTell };
+        let Some(trusted) = self.trusted else { return Outcome::CannotTell };
         let text = checkpoint.to_string();
         if let Some(known) = self.seen.get(&text) {
             return *known;
         }
-        let outcome = judge(policy, checkpoint, path, notes);
+        let outcome = match trusted.policy.accept(checkpoint) {
+            Ok(accepted) => believe(&accepted, notes),
+            Err(PolicyRefusal::UnknownLog) => self.judge_earlier(trusted, checkpoint, path, notes),
+            Err(refusal) => refuse(&refusal, path, notes),
+        };
         self.seen.insert(text, outcome);
         outcome
     }
+
+    /// A checkpoint that no key of the policy signed counts if the quorum confirmed it, or if a key signed it that was
+    /// replaced by one of the policy's and the ledger still begins with it.
+    fn judge_earlier(
+        &self,
+        trusted: &Trusted,
+        signed: &SignedCheckpoint,
+        path: &str,
+        notes: &mut Notes,
+    ) -> Outcome {
+        match trusted.policy.accept_by_quorum(signed) {
+            Ok(accepted) => return believe(&accepted, notes),
+            Err(refusal @ PolicyRefusal::BadSignature { .. }) => {
+                return refuse(&refusal, path, notes);
+            }
+            Err(_) => {}
+        }
+        let key = match trusted.is_by_retired(signed) {
+            Ok(key) => key,
+            Err(refusal) => return refuse(&refusal, path, notes),
+        };
+        let (old, name) = (signed.unverified(), format!("{}+{}", key.name(), key.id()));
+        match self.later.as_ref().map_or(Growth::Unshown, |later| grown(later, old)) {
+            Growth::Extends => {
+                notes.checked(Check::Consistency, true);
+                notes.rests_on(format!(
+                    "the force's earlier key ({name}), replaced since: the ledger under the key in use begins with the \
+                     {} entries it signed",
+                    old.size
+                ));
+                Outcome::Match
+            }
+            Growth::Contradicts => {
+                notes.checked(Check::Consistency, false);
+                let message = format!(
+                    "{path} rests on a checkpoint of {} entries by the replaced key {name} that contradicts the ledger.",
+                    old.size
+                );
+                notes.note(Code::RootsDiffer, Class::Record, path, message);
+                Outcome::Mismatch
+            }
+            Growth::Unshown => {
+                let message = format!(
+                    "{path} rests on the key {name}, which was replaced since. Ask the force for a receipt or bundle \
+                     under the key in use, or for its ledger as files, and give that with --ledger."
+                );
+                notes.note(Code::CheckpointRetired, Class::Signature, path, message);
+                Outcome::CannotTell
+            }
+        }
+    }
 }
 
-fn judge(policy: &Policy, checkpoint: &SignedCheckpoint, path: &str, notes: &mut Notes) -> Outcome {
-    let refusal = match policy.accept(checkpoint) {
-        Ok(accepted) => {
-            accepted.rests_on.sentences().into_iter().for_each(|sentence| notes.rests_on(sentence));
-            return Outcome::Match;
-        }
-        Err(refusal) => refusal,
+fn grown((head, tiles): &(Checkpoint, &Tiles<'_>), old: &Checkpoint) -> Growth {
+    match old.origin == head.origin && old.size <= head.size {
+        true => growth(head, old, *tiles),
+        false => Growth::Unshown,
+    }
+}
+
+fn believe(accepted: &AcceptedCheckpoint, notes: &mut Notes) -> Outcome {
+    accepted.rests_on.sentences().into_iter().for_each(|sentence| notes.rests_on(sentence));
+    Outcome::Match
+}
+
+fn refuse(refusal: &PolicyRefusal, path: &str, notes: &mut Notes) -> Outcome {
+    let (code, more) = match refusal {
+        PolicyRefusal::UnknownLog => (Code::CheckpointUntrusted, KEY_REPLACED),
+        PolicyRefusal::BadSignature { .. } => (Code::CheckpointSignatureFails, ""),
+        PolicyRefusal::QuorumNotMet { .. } => (Code::QuorumMissing, ""),
     };
-    let code = match refusal {
-        PolicyRefusal::UnknownLog => Code::CheckpointUntrusted,
-        PolicyRefusal::BadSignature { .. } => Code::CheckpointSignatureFails,
-        PolicyRefusal::QuorumNotMet { .. } => Code::QuorumMissing,
-    };
-    notes.add(Finding::at(code, Class::Signature, path, format!("{path}: {refusal}.")));
+    let message = format!("{path}: {refusal}.{more}");
+    notes.add(Finding::at(code, Class::Signature, path, message));
     code.outcome()
 }
+
+/// What to do when it is only a matter of time.
+const KEY_REPLACED: &str = " If the force has replaced its key since, ask it for its ledger as files or a later bundle, \
+    and give that with --ledger.";

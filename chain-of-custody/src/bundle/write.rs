@@ -12,7 +12,7 @@ use crate::receipt::{Receipt, ReceiptError};
 use super::items::BundleItems;
 use super::layout::{
     ALLOWED_SIGNERS, BAG_INFO, BAGIT, BAGIT_TEXT, BLAKE3_SUMS, CHECKPOINT, ENTRIES, HEADS, ITEMS,
-    MANIFEST, OPENINGS, OUTBOARDS, POLICY, READ_ME, SIGNATURE, TAG_MANIFEST,
+    LEDGER, MANIFEST, OPENINGS, OUTBOARDS, POLICY, READ_ME, SIGNATURE, TAG_MANIFEST,
 };
 use super::lists::write_list;
 use super::record::{entry_line, openings_line, proof_path};
@@ -52,6 +52,8 @@ pub struct Contents {
     pub read_me: String,
     /// The values of each original's 64 KiB groups.
     pub outboards: Vec<(ItemId, Vec<u8>)>,
+    /// Hash tiles and time stamps, by their path under the ledger's folder.
+    pub ledger_files: Vec<(String, Vec<u8>)>,
 }
 
 /// Why contents cannot be written: they do not fit together, which is a fault of whoever gathered them.
@@ -91,6 +93,9 @@ impl Contents {
         let outboard =
             |(item, bytes): &(ItemId, Vec<u8>)| (format!("{OUTBOARDS}{item}.obao"), bytes.clone());
         files.extend(self.outboards.iter().map(outboard));
+        let of_ledger =
+            |(path, bytes): &(String, Vec<u8>)| (format!("{LEDGER}{path}"), bytes.clone());
+        files.extend(self.ledger_files.iter().map(of_ledger));
         files.sort();
         Ok(files)
     }

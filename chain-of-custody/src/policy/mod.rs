@@ -15,6 +15,7 @@ use crate::checkpoint::{Checkpoint, SignedCheckpoint, VerifiedCosignature};
 use crate::digest::Sha256;
 use crate::malformed::Malformed;
 use crate::note::{KeyName, KeyType, NoteError, VerifierKey};
+use crate::rotation::Succession;
 
 /// Bytes of a policy file at most.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
@@ -191,6 +192,75 @@ impl Policy {
         Ok(AcceptedCheckpoint { checkpoint: verified.checkpoint, rests_on })
     }
 
+    /// Whether the quorum confirmed a checkpoint of one of the policy's ledgers, whichever key of that ledger signed it: for
+    /// one from before the key was replaced. A policy without a quorum confirms nothing.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`].
+    pub fn accept_by_quorum(
+        &self,
+        signed: &SignedCheckpoint,
+    ) -> Result<AcceptedCheckpoint, PolicyRefusal> {
+        let checkpoint = signed.unverified();
+        let is_ours = |log: &PolicyLog| log.key.name().as_str() == checkpoint.origin.as_str();
+        if self.quorum == Quorum::None || !self.logs.iter().any(is_ours) {
+            return Err(PolicyRefusal::UnknownLog);
+        }
+        let witnesses: Vec<_> = self.witnesses.iter().map(|witness| witness.key.clone()).collect();
+        let cosigned = signed.verify_cosignatures(&witnesses).map_err(|error| match error {
+            NoteError::BadSignature { key } => PolicyRefusal::BadSignature { key },
+            _ => PolicyRefusal::UnknownLog,
+        })?;
+        let cosigned: Vec<_> = cosigned.iter().filter_map(|c| self.cosigned_by(c)).collect();
+        let (confirmed, known) = (cosigned.len(), self.witnesses.len());
+        if !self.is_met(&cosigned) {
+            return Err(PolicyRefusal::QuorumNotMet { confirmed, known });
+        }
+        let rests_on = RestsOn { origin_keys: Vec::new(), cosigned, known_witnesses: known };
+        Ok(AcceptedCheckpoint { checkpoint: checkpoint.clone(), rests_on })
+    }
+
+    /// The policy with the key of each log replaced by its last successor; all else stays byte for byte, so that it is
+    /// the file that the force publishes now, unless that changes something else too.
+    #[must_use]
+    pub fn after(&self, succession: &Succession) -> Self {
+        let replaced = self.logs.iter().fold(self.clone(), |policy, log| {
+            match succession.after(&log.key).last() {
+                Some(last) => policy.with_log(&log.key, &last.new),
+                None => policy,
+            }
+        });
+        // Two logs that became one make no policy: nothing was followed.
+        Self::parse(&replaced.bytes).unwrap_or_else(|_| self.clone())
+    }
+
+    /// The policy that this one followed, if it is one of those that `succession` leads to this one from.
+    pub fn predecessor(&self, succession: &Succession, fingerprint: Fingerprint) -> Option<Self> {
+        let older = |log: &PolicyLog| {
+            let keys = succession.before(&log.key).into_iter();
+            keys.map(|key| self.with_log(&log.key, &key)).collect::<Vec<_>>()
+        };
+        let mut all = self.logs.iter().flat_map(older);
+        let found = all.find(|policy| policy.fingerprint() == fingerprint)?;
+        let found = Self::parse(&found.bytes).ok()?;
+        (found.after(succession) == *self).then_some(found)
+    }
+
+    /// The same file with another key in a log's line.
+    fn with_log(&self, key: &VerifierKey, other: &VerifierKey) -> Self {
+        let (from, to) = (key.to_string(), other.to_string());
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for line in self.bytes.split_inclusive(|byte| *byte == b'\n') {
+            match std::str::from_utf8(line) {
+                Ok(text) if text.split_ascii_whitespace().next() == Some("log") => {
+                    bytes.extend_from_slice(text.replacen(&from, &to, 1).as_bytes());
+                }
+                _ => bytes.extend_from_slice(line),
+            }
+        }
+        Self { bytes, ..self.clone() }
+    }
+
     fn cosigned_by(&self, cosignature: &VerifiedCosignature) -> Option<CosignedBy> {
         let witness = self.witnesses.iter().find(|witness| witness.key == cosignature.witness)?;
         Some(CosignedBy {
@@ -264,21 +334,21 @@ impl RestsOn {
         let keys: Vec<String> =
             self.origin_keys.iter().map(|key| format!("{}+{}", key.name(), key.id())).collect();
         let keys = keys.join(", ");
+        if self.origin_keys.is_empty() {
+            return vec![self.witnesses_in_words()];
+        }
         if self.is_log_alone() {
             return vec![format!(
                 "the force's key alone ({keys}): nobody outside the force has confirmed this ledger"
             )];
         }
+        vec![format!("the force's key ({keys})"), self.witnesses_in_words()]
+    }
+
+    fn witnesses_in_words(&self) -> String {
         let names: Vec<String> = self.cosigned.iter().map(|by| by.name.to_string()).collect();
-        vec![
-            format!("the force's key ({keys})"),
-            format!(
-                "{} of {} log witnesses ({})",
-                names.len(),
-                self.known_witnesses,
-                names.join(", ")
-            ),
-        ]
+        let (count, known) = (names.len(), self.known_witnesses);
+        format!("{count} of {known} log witnesses ({})", names.join(", "))
     }
 }
 

@@ -9,6 +9,7 @@ mod never_panics;
 mod oracles;
 mod published;
 mod receipts;
+mod rotation;
 mod slip;
 mod sumdb;
 mod trust;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chain_of_custody::bundle::{Trust, check_ledger};
+use chain_of_custody::bundle::{LaterLedger, Tiles, Trust, check_ledger};
 use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::note::{Signer as _, SigningKey};
 use chain_of_custody::report::{Code, Outcome, Report};
@@ -26,8 +26,13 @@ fn slip_at(ledger: &MemoryLedger, size: u64) -> SignedCheckpoint {
 }
 
 fn check(ledger: &MemoryLedger, slip: &[u8]) -> Report {
+    with_tiles(ledger, slip, &trust(), &|path| ledger.fetch(path).ok())
+}
+
+fn with_tiles(ledger: &MemoryLedger, slip: &[u8], trust: &Trust, tiles: &Tiles<'_>) -> Report {
     let newer = ledger.signed().to_string();
-    check_ledger(newer.as_bytes(), slip, &trust(), |path: &TilePath| ledger.fetch(path))
+    let ledger = LaterLedger { checkpoint: newer.as_bytes(), rotations: Vec::new(), tiles };
+    check_ledger(&ledger, slip, trust)
 }
 
 fn page(slip: &SignedCheckpoint) -> Vec<u8> {
@@ -71,10 +76,8 @@ fn a_rewritten_ledger_is_contradicted_by_the_slip() {
 fn tiles_that_are_damaged_missing_or_of_the_true_ledger_show_nothing() {
     let (truth, fork) = (history(290, 0, ""), history(200, 90, "other"));
     let slip = page(&slip_at(&truth, 250));
-    let newer = fork.signed().to_string();
     let with = |tiles: &HashMap<TilePath, Vec<u8>>| {
-        let fetch = |path: &TilePath| tiles.get(path).cloned().ok_or(());
-        check_ledger(newer.as_bytes(), &slip, &trust(), fetch)
+        with_tiles(&fork, &slip, &trust(), &|path| tiles.get(path).cloned())
     };
     expect(&with(&truth.tiles), Outcome::CannotTell, Code::SlipUnproved);
     expect(&with(&HashMap::new()), Outcome::CannotTell, Code::SlipUnproved);
@@ -82,9 +85,7 @@ fn tiles_that_are_damaged_missing_or_of_the_true_ledger_show_nothing() {
     for tile in damaged.values_mut() {
         tile[8] ^= 1;
     }
-    let newer = truth.signed().to_string();
-    let fetch = |path: &TilePath| damaged.get(path).cloned().ok_or(());
-    let report = check_ledger(newer.as_bytes(), &slip, &trust(), fetch);
+    let report = with_tiles(&truth, &slip, &trust(), &|path| damaged.get(path).cloned());
     expect(&report, Outcome::CannotTell, Code::SlipUnproved);
 }
 
@@ -101,12 +102,8 @@ fn slips_that_say_nothing_here() {
     let at = altered.windows(3).position(|w| w == b"\n9\n").unwrap() + 1;
     altered[at] = b'8';
     expect(&check(&ledger, &altered), Outcome::CannotTell, Code::SlipUntrusted);
-    let nobody = check_ledger(
-        ledger.signed().to_string().as_bytes(),
-        &page(&slip_at(&ledger, 9)),
-        &Trust::Nothing,
-        |path: &TilePath| ledger.fetch(path),
-    );
+    let fetch = |path: &TilePath| ledger.fetch(path).ok();
+    let nobody = with_tiles(&ledger, &page(&slip_at(&ledger, 9)), &Trust::Nothing, &fetch);
     assert_eq!(nobody.result, Outcome::CannotTell, "without a policy nothing is believed");
 }
 

@@ -12,7 +12,8 @@ use crate::common::{
     EXAMPLE_SIZE, RECEIVED, example_ledger, log_key, receipt_key, received, witness_key,
 };
 use crate::receipts::receipt;
-use crate::vectors::folder;
+use crate::rotation::second_log_key;
+use crate::vectors::folder as vectors_folder;
 
 const INSTALL: &str =
     "Go is needed to judge our formats: apt-get install golang-go golang-golang-x-mod-dev";
@@ -109,12 +110,25 @@ fn notes_open() {
     for name in
         ["receipt.txt", "progress-receipt.txt", "quarantine-notice.txt", "two-signatures.note"]
     {
-        let original = folder().join("statements").join(name);
+        let original = vectors_folder().join("statements").join(name);
         let note = write(&work(name), name, std::fs::read(original).unwrap());
         assert_ok(&[&"note", &note, &receipt_key]);
         assert_fails("flipped bit", &[&"note", &flipped(&note), &receipt_key]);
         assert_fails("another key", &[&"note", &note, &log_key().vkey().to_string()]);
     }
+}
+
+#[test]
+fn a_rotation_note_opens_with_either_key() {
+    let folder = work("rotation");
+    let stored = std::fs::read(vectors_folder().join("statements/key-rotation.note")).unwrap();
+    let note = write(&folder, "note", stored);
+    for key in [log_key(), second_log_key()] {
+        let vkey = key.vkey().to_string();
+        assert_ok(&[&"note", &note, &vkey]);
+        assert_fails("flipped bit", &[&"note", &flipped(&note), &vkey]);
+    }
+    assert_fails("another key", &[&"note", &note, &receipt_key().vkey().to_string()]);
 }
 
 #[test]

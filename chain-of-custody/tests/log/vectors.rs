@@ -16,13 +16,14 @@ use chain_of_custody::merkle::{Frontier, InclusionProof, leaf_hash};
 use chain_of_custody::note::{SignedNote, Signer, SigningKey, VerifierKey};
 use chain_of_custody::policy::{Fingerprint, Policy};
 use chain_of_custody::receipt::{ProgressReceipt, QuarantineNotice, Receipt, ReceiptText};
+use chain_of_custody::rotation::Rotation;
 use chain_of_custody::tile::{TilePath, decode_entries};
 
 use crate::common::{
     CLIP, ITEM, MemoryLedger, ORIGIN, RECEIVED, agent_key, bundle_key, example_ledger, log_key,
     manifest, receipt_key, received, seed, witness_key,
 };
-use crate::receipts;
+use crate::{receipts, rotation};
 
 const COSIGNED_AT: u64 = 1_795_370_700;
 /// Sizes of the small tree whose every proof is written out.
@@ -68,6 +69,7 @@ fn keys() {
     let witness = |n| (format!("witness{n}.example"), format!("test witness {n}"), witness_key(n));
     let keys: Vec<(String, String, SigningKey)> = vec![
         (ORIGIN.into(), "test log".into(), log_key()),
+        (ORIGIN.into(), "test log, second".into(), rotation::second_log_key()),
         ("essex.example/receipt".into(), "test receipt".into(), receipt_key()),
         ("essex.example/bundle".into(), "test bundle".into(), bundle_key()),
         ("dock-7.essex.example".into(), "test dock agent".into(), agent_key()),
@@ -95,6 +97,13 @@ fn note() {
     assert_eq!(note.text(), text);
     let trusted = [receipt_key().vkey(), bundle_key().vkey(), log_key().vkey()];
     assert_eq!(note.verify(&trusted).unwrap().signed_by, trusted[..2]);
+}
+
+#[test]
+fn key_rotation() {
+    let stored = text_vector("statements/key-rotation.note", rotation::note());
+    let read = Rotation::read(stored.as_bytes()).unwrap();
+    assert_eq!((read.old, read.new), (log_key().vkey(), rotation::second_log_key().vkey()));
 }
 
 #[test]

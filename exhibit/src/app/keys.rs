@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chain_of_custody::checkpoint::Origin;
 use chain_of_custody::note::{Signer, SigningKey};
+use chain_of_custody::rotation::KeyRole;
 use storage::keys::{KeyError, Keys, Passphrase, Protection, Role};
 use storage::objects::Kek;
 
@@ -33,13 +34,15 @@ impl RoleKeys {
     ) -> Result<Self, Failure> {
         let protection = protection(config).map_err(|e| failed(&e))?;
         let keys = Keys::open_or_create(folder, &protection).map_err(|e| failed(&e))?;
-        let signer =
-            |role, name: String| -> SharedSigner { Arc::new(signing_key(&keys, role, &name)) };
+        let signer = |role: KeyRole| -> SharedSigner {
+            let name = key_name(role, origin.as_str());
+            Arc::new(signing_key(&keys, role.into(), &name))
+        };
         Ok(Self {
             kek: keys.kek(),
-            log: signer(Role::Log, origin.as_str().to_owned()),
-            receipt: signer(Role::Receipt, format!("receipt.{origin}")),
-            bundle: signer(Role::Bundle, format!("bundle.{origin}")),
+            log: signer(KeyRole::Log),
+            receipt: signer(KeyRole::Receipt),
+            bundle: signer(KeyRole::Bundle),
             unencrypted: matches!(protection, Protection::Unencrypted),
         })
     }
@@ -48,6 +51,14 @@ impl RoleKeys {
     pub(crate) fn force_key(folder: &Path, config: &config::Keys) -> Result<Kek, Failure> {
         let protection = protection(config).map_err(|e| failed(&e))?;
         Keys::open_force_key(folder, &protection).map_err(|e| failed(&e))
+    }
+}
+
+/// The name that notes by a key of this role carry.
+pub(super) fn key_name(role: KeyRole, origin: &str) -> String {
+    match role {
+        KeyRole::Log => origin.to_owned(),
+        KeyRole::Receipt | KeyRole::Bundle => format!("{role}.{origin}"),
     }
 }
 

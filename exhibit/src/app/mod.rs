@@ -4,6 +4,7 @@
 
 mod answers;
 mod bundles;
+pub(crate) mod escrow;
 pub(crate) mod keep;
 pub(crate) mod keys;
 mod log_witnesses;
@@ -11,6 +12,7 @@ pub(crate) mod open;
 mod people;
 mod portal;
 mod reading;
+pub(crate) mod rotation;
 mod stamps;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ use transcode::supervise::{Allowance, Supervisor};
 use self::keys::RoleKeys;
 pub(crate) use self::log_witnesses::Recovery;
 use self::open::failed;
+pub(crate) use self::rotation::Asked as Rotate;
 use crate::config::Config;
 use crate::control::{Actor, DataLock, Failure, ProgressSender, Request};
 use crate::http::Readiness;
@@ -216,7 +219,13 @@ impl App {
         Ok(json!({"leaf_index": index.0, "proof": receipt.to_string()}))
     }
 
-    fn published_policy(&self) -> Value {
+    /// The log's verifier key.
+    pub(crate) fn log_key(&self) -> String {
+        self.parts.keys.log.vkey().to_string()
+    }
+
+    /// The policy that readers trust, and its fingerprint.
+    pub(crate) fn published_policy(&self) -> Value {
         let policy = &self.parts.policy;
         json!({
             "policy": String::from_utf8_lossy(policy.as_bytes()),

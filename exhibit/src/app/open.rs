@@ -10,7 +10,9 @@ use chain_of_custody::command::Command;
 use chain_of_custody::entry::Salt;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{EventId, SubjectId, SubjectKind};
+use chain_of_custody::note::VerifierKey;
 use chain_of_custody::policy::Policy;
+use chain_of_custody::rotation::KeyRole;
 use ingest::limits::Limits;
 use ingest::receive::{self, Receiver, Site};
 use portal::bundle::Maker;
@@ -21,7 +23,7 @@ use storage::records::Records;
 
 use super::keys::{RoleKeys, SharedSigner};
 use super::log_witnesses::{self, Recovery};
-use super::{App, Parts};
+use super::{App, Parts, rotation};
 use crate::config::{self, Config};
 use crate::control::{DataLock, Failure};
 use crate::keeping::restored::Restored;
@@ -50,7 +52,12 @@ impl App {
             confirmed.then_some(()).ok_or_else(|| restored.refusal())?;
         }
         let origin = origin(&config.force.ledger)?;
-        let keys = RoleKeys::open(&data.join("keys"), &config.keys, &origin)?;
+        let key_folder = data.join("keys");
+        let mut keys = RoleKeys::open(&key_folder, &config.keys, &origin)?;
+        let records = open_records(data, &config.storage, &origin).await?;
+        if rotation::settle(&key_folder, config, origin.as_str(), &records).await? {
+            keys = RoleKeys::open(&key_folder, &config.keys, &origin)?;
+        }
         if keys.unencrypted {
             tracing::warn!(
                 "the keys lie unencrypted on this disk: set keys.passphrase_file or keys.passphrase_credential"
@@ -58,18 +65,21 @@ impl App {
         }
         let objects = ObjectStore::open(&data.join("objects"), keys.kek.clone())
             .map_err(|e| failed("storage", &e))?;
-        let records = open_records(data, &config.storage, &origin).await?;
+        let rotations = rotation::kept(&key_folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LedgerOptions {
             origin: origin.clone(),
             signer: Arc::clone(&keys.log),
+            rotations: rotations.iter().map(|(rotation, _)| rotation.clone()).collect(),
             clock: Arc::clone(&clock),
         };
         let (witnesses, witness_keys) = log_witnesses::configured(&config.ledger, recovery)?;
         let ledger = Ledger::open_witnessed(records.clone(), objects.clone(), options, witnesses)
             .await
             .map_err(|e| log_witnesses::not_opened(&e))?;
-        publish_receipt_key(&ledger, &keys).await?;
+        rotation::enter_missing(&ledger, &rotations, &keys).await?;
+        publish_keys(&ledger, &keys).await?;
+        storage::failpoint::hit("rotation.published");
         let quorum = config.ledger.quorum as usize;
         let policy = Policy::of_force(&keys.log.vkey(), &witness_keys, quorum)
             .map_err(|e| failed("policy", &e))?;
@@ -156,45 +166,48 @@ fn limits(config: &config::Limits) -> Limits {
     }
 }
 
-/// The log's own key is in the ledger's first entries, the bundle key comes with the first bundle. The receipt key is
-/// trusted only once it is published too; that keys lie in plain text is said at the same time.
-async fn publish_receipt_key(ledger: &Ledger, keys: &RoleKeys) -> Result<(), Failure> {
+/// The receipt key is trusted only once it is published, and a log key that took another's place signs its first
+/// checkpoint over its own; the bundle key comes with the first bundle. That keys lie in plain text is said at the same
+/// time as the first receipt key.
+async fn publish_keys(ledger: &Ledger, keys: &RoleKeys) -> Result<(), Failure> {
     let published = ledger.records().published_keys().await.map_err(|e| failed("records", &e))?;
-    let vkey = keys.receipt.vkey().to_string();
-    if published.iter().any(|key| key.vkey == vkey) {
-        return Ok(());
+    for (role, signer) in [(KeyRole::Log, &keys.log), (KeyRole::Receipt, &keys.receipt)] {
+        let vkey = signer.vkey().to_string();
+        if published.iter().any(|key| key.vkey == vkey) {
+            continue;
+        }
+        let is_first = !published.iter().any(|key| key.role == role.as_str());
+        if keys.unencrypted && is_first {
+            submit(ledger, keys_unencrypted(signer)).await?;
+        }
+        submit(ledger, key_published(role, signer)).await?;
     }
-    if keys.unencrypted {
-        submit(ledger, keys_unencrypted(&keys.receipt)).await?;
-    }
-    submit(ledger, key_published("receipt", &keys.receipt)).await
+    Ok(())
 }
 
 async fn submit(ledger: &Ledger, command: Command) -> Result<(), Failure> {
     ledger.submit(command).await.map(drop).map_err(|e| failed("ledger", &e))
 }
 
-fn key_published(role: &str, signer: &SharedSigner) -> Command {
+fn key_published(role: KeyRole, signer: &SharedSigner) -> Command {
     Command::new(EventKind::KeyPublished, new_event())
-        .touching(key_subject(signer))
-        .public("role", role)
+        .touching(key_subject(&signer.vkey()))
+        .public("role", role.as_str())
         .public("key", signer.vkey().to_string())
         .field(field::BY, "exhibit", random_salt())
 }
 
 fn keys_unencrypted(signer: &SharedSigner) -> Command {
     Command::new(EventKind::ConfigurationLowered, new_event())
-        .touching(key_subject(signer))
+        .touching(key_subject(&signer.vkey()))
         .field(field::SETTING, "keys.unencrypted", random_salt())
         .field(field::REASON_CODE, "no-passphrase-configured", random_salt())
         .field(field::BY, "exhibit", random_salt())
 }
 
 /// A key as a subject: the hexadecimal key id of its verifier key.
-fn key_subject(signer: &SharedSigner) -> SubjectId {
-    let vkey = signer.vkey().to_string();
-    let id = vkey.split('+').nth(1).unwrap_or_default();
-    SubjectId::new(SubjectKind::Key, id).expect("a key id is hexadecimal")
+pub(super) fn key_subject(key: &VerifierKey) -> SubjectId {
+    SubjectId::new(SubjectKind::Key, &key.id().to_string()).expect("a key id is hexadecimal")
 }
 
 pub(super) fn new_event() -> EventId {

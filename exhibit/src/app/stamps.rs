@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::Command;
 use chain_of_custody::digest::Sha256;
-use chain_of_custody::entry::Entry;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{SubjectId, SubjectKind};
 use chain_of_custody::stamp::{MAX_STAMP_BYTES, Stamp, StampRequest};
 use futures_util::StreamExt as _;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use storage::ledger::{STAMP_SIZE, STAMP_TSR_SHA256};
 
 use super::App;
 use super::open::{failed, new_event, random_salt};
@@ -24,10 +25,8 @@ const STAMP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// In the public part of a `checkpoint.timestamped` entry.
-const SIZE: &str = "size";
 const AUTHORITY: &str = "authority";
 const TIME: &str = "time";
-const TSR_SHA256: &str = "tsr-sha256";
 
 impl App {
     /// Stamps the published checkpoint once a day, until the process ends. Does nothing without authorities.
@@ -67,12 +66,12 @@ impl App {
         }
         let checkpoint = self.parts.ledger.latest();
         let size = checkpoint.unverified().size.0;
-        let bytes = checkpoint.to_string().into_bytes();
+        let imprint = Sha256::of(checkpoint.to_string().as_bytes());
         let (mut stamps, mut missed) = (Vec::new(), Vec::new());
         for url in authorities {
-            match obtain(url, &bytes).await {
+            match obtain(url, imprint).await {
                 Ok((answer, stamp)) => {
-                    stamps.push(self.keep(url, size, &bytes, answer, stamp, by).await?);
+                    stamps.push(self.keep(url, &checkpoint, &answer, stamp, by).await?);
                 }
                 Err(reason) => {
                     tracing::warn!(authority = url, "no time stamp: {reason}");
@@ -90,23 +89,19 @@ impl App {
     async fn keep(
         &self,
         url: &str,
-        size: u64,
-        checkpoint: &[u8],
-        answer: Vec<u8>,
+        checkpoint: &SignedCheckpoint,
+        answer: &[u8],
         stamp: Stamp,
         by: &str,
     ) -> Result<Value, Failure> {
-        let digest = Sha256::of(&answer).to_string();
-        for (ending, bytes) in [("checkpoint", checkpoint), ("tsr", &answer)] {
-            let name = self.stamp_file(size, &digest, ending);
-            let kept = self.parts.objects.put_new(&name, bytes.to_vec()).await;
-            kept.map_err(|e| failed("storage", &e))?;
-        }
+        let kept = self.parts.ledger.keep_stamp(checkpoint, answer).await;
+        kept.map_err(|e| failed("storage", &e))?;
+        let (size, digest) = (checkpoint.unverified().size, Sha256::of(answer).to_string());
         let mut command = Command::new(EventKind::CheckpointTimestamped, new_event())
-            .public(SIZE, size.to_string())
+            .public(STAMP_SIZE, size.to_string())
             .public(AUTHORITY, url)
             .public(TIME, stamp.time.to_string())
-            .public(TSR_SHA256, &digest)
+            .public(STAMP_TSR_SHA256, &digest)
             .field(field::BY, by, random_salt());
         // An origin need not be a subject's name; the entry itself is what counts.
         if let Ok(force) = SubjectId::new(SubjectKind::Force, &self.parts.config.force.ledger) {
@@ -121,23 +116,16 @@ impl App {
         }))
     }
 
-    fn stamp_file(&self, size: u64, tsr_sha256: &str, ending: &str) -> String {
-        let origin = &self.parts.config.force.ledger;
-        format!("ledger/{origin}/stamps/{}", file_name(size, tsr_sha256, ending))
-    }
-
     /// Writes every stamp and the checkpoint it is for into `folder/stamps`. Says how many.
     pub(super) async fn export_stamps(&self, folder: &Path) -> Result<usize, Failure> {
-        let stamps = self.parts.records.entries_of(EventKind::CheckpointTimestamped).await;
-        let stamps = stamps.map_err(|e| failed("records", &e))?;
-        let folder = folder.join("stamps");
-        for (_, entry) in &stamps {
-            let Some((size, digest)) = named(entry) else { continue };
-            tokio::fs::create_dir_all(&folder).await.map_err(|e| failed("path", &e))?;
-            for ending in ["checkpoint", "tsr"] {
-                let bytes = self.parts.objects.get(&self.stamp_file(size, digest, ending)).await;
-                let bytes = bytes.map_err(|e| failed("storage", &e))?;
-                let path = folder.join(file_name(size, digest, ending));
+        let ledger = &self.parts.ledger;
+        let stamps = ledger.stamps().await.map_err(|e| failed("ledger", &e))?;
+        for stamp in &stamps {
+            let files = ledger.stamp_files(stamp).await.map_err(|e| failed("ledger", &e))?;
+            for (name, bytes) in files {
+                let path = folder.join(name);
+                let above = path.parent().unwrap_or(folder);
+                tokio::fs::create_dir_all(above).await.map_err(|e| failed("path", &e))?;
                 tokio::fs::write(path, bytes).await.map_err(|e| failed("path", &e))?;
             }
         }
@@ -145,19 +133,9 @@ impl App {
     }
 }
 
-/// A stamp is named by the size it is for and by its own digest.
-fn file_name(size: u64, tsr_sha256: &str, ending: &str) -> String {
-    let id: String = tsr_sha256.chars().take(16).collect();
-    format!("{size}-{id}.{ending}")
-}
-
-fn named(entry: &Entry) -> Option<(u64, &str)> {
-    Some((entry.public.get(SIZE)?.parse().ok()?, entry.public.get(TSR_SHA256)?))
-}
-
 /// Asks one authority; the answer is for exactly these bytes and this request.
-async fn obtain(url: &str, bytes: &[u8]) -> Result<(Vec<u8>, Stamp), String> {
-    let request = StampRequest { imprint: Sha256::of(bytes), nonce: rand::random() };
+async fn obtain(url: &str, imprint: Sha256) -> Result<(Vec<u8>, Stamp), String> {
+    let request = StampRequest { imprint, nonce: rand::random() };
     let answer = async {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let sent = client.post(url).header(CONTENT_TYPE, "application/timestamp-query");

@@ -145,6 +145,9 @@ impl Observer for Bars {
             Notice::PolicyPinned { fingerprint } => self.say(&format!(
                 "The server's policy is trusted from now on. Compare its fingerprint with the force's published one:\n  {fingerprint}"
             )),
+            Notice::KeyReplaced { fingerprint } => self.say(&format!(
+                "The force has replaced its log key; a note signed by the pinned key and the new one says so. Compare the fingerprint with the published one:\n  {fingerprint}"
+            )),
             Notice::PolicyInUse { .. } => {}
         }
     }

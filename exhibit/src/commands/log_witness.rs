@@ -1,8 +1,10 @@
 //! `exhibit ledger witness`: what is typed, and what is listed.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chain_of_custody::note::VerifierKey;
+use chain_of_custody::rotation::{Rotation, Succession};
 use serde_json::json;
 use storage::keys::{Passphrase, Protection};
 
@@ -35,10 +37,37 @@ fn options(args: &LogWitness) -> Result<Options, Failure> {
         store: args.store.clone(),
         name: args.name.clone(),
         protection,
-        logs: args.logs.iter().map(key).collect::<Result<_, _>>()?,
+        logs: in_use(args.logs.iter().map(key).collect::<Result<_, _>>()?, &args.rotations)?,
         listen: args.listen.clone(),
         behind_proxy: args.behind_proxy,
     })
+}
+
+/// The keys that those of `logs` were replaced by, as far as notes say; a key that was replaced is trusted no more.
+fn in_use(logs: Vec<VerifierKey>, notes: &[PathBuf]) -> Result<Vec<VerifierKey>, Failure> {
+    let read = |path: &PathBuf| {
+        let wrong = |e: &dyn std::fmt::Display| {
+            Failure::new("usage", format!("--rotation {}: {e}", path.display()))
+        };
+        let note = std::fs::read(path).map_err(|e| wrong(&e))?;
+        Rotation::read(&note).map_err(|e| wrong(&e))
+    };
+    let notes: Vec<Rotation> = notes.iter().map(read).collect::<Result<_, _>>()?;
+    let succession = Succession::of(notes.clone());
+    let led: Vec<VerifierKey> = logs
+        .iter()
+        .map(|key| succession.after(key).last().map_or(key, |last| &last.new).clone())
+        .collect();
+    let leads_on = |note: &&Rotation| {
+        led.iter().any(|key| *key == note.new || succession.before(key).contains(&note.new))
+    };
+    match notes.iter().find(|note| !leads_on(note)) {
+        None => Ok(led),
+        Some(note) => {
+            let text = format!("a note is about the key {}, which no --log leads to", note.old);
+            Err(Failure::new("usage", text).advice("--log names the key from before the note"))
+        }
+    }
 }
 
 fn list(args: &LogWitness, as_json: bool) -> Result<ExitCode, Failure> {

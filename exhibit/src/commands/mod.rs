@@ -60,6 +60,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     {
         return keep::keys(command, &data, &config, cli.json);
     }
+    if let Command::Keys(cli::Keys::Rotate(args)) = &cli.command {
+        return block_on(keep::rotate(args, &data, &config, cli.json));
+    }
     if let Command::Keep(command) = &cli.command {
         return block_on(keep::run(command, &data, &config, cli.json));
     }

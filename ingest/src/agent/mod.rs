@@ -30,6 +30,7 @@ use std::time::Instant;
 use chain_of_custody::ids::DeviceId;
 use chain_of_custody::note::Signer as _;
 use chain_of_custody::policy::Policy;
+use chain_of_custody::rotation::{MAX_ROTATIONS, Rotation, Succession};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::OnceCell;
 
@@ -94,7 +95,8 @@ impl<'a> Agent<'a> {
         let server = Server::new(config)?;
         let root = config.state_dir.clone();
         let (state, journal) = blocking(move || StateFolder::open(&root)).await?;
-        let policy = pinned_policy(config, &state, &server, observer).await?;
+        let rotations = rotations(&server, &state).await?;
+        let policy = pinned_policy(config, &state, &server, &rotations, observer).await?;
         let device = pinned_device(config, &state)?;
         Ok(Self {
             config,
@@ -163,20 +165,46 @@ fn each_once(files: Vec<Source>) -> Result<Vec<Source>, AgentError> {
     Ok(files.into_iter().filter(|source| seen.insert(real(source))).collect())
 }
 
-/// A file's policy, or the pinned one, or the server's on first use: then it is pinned.
+/// What the server shows of log keys that were replaced, when there is a pinned one to be led on from.
+///
+/// A server that does not answer now shows nothing: receipts under another key then prove nothing to this run.
+async fn rotations(server: &Server, state: &StateFolder) -> Result<Succession, AgentError> {
+    let mut found = Vec::new();
+    while state.pinned_policy()?.is_some() && found.len() < MAX_ROTATIONS {
+        let Ok(note) = server.get(&format!("/ledger/rotation/{}", found.len())).await else {
+            break;
+        };
+        match Rotation::read(&note) {
+            Ok(rotation) => found.push(rotation),
+            Err(error) => {
+                tracing::error!("a note about a replaced key does not hold: {error}");
+                break;
+            }
+        }
+    }
+    Ok(Succession::of(found))
+}
+
+/// A file's policy, or the pinned one, or the server's on first use: then it is pinned. A pinned one is led on by notes
+/// that its key and the next one signed, and by nothing else.
 async fn pinned_policy(
     config: &PushConfig,
     state: &StateFolder,
     server: &Server,
+    rotations: &Succession,
     observer: &dyn Observer,
 ) -> Result<Policy, AgentError> {
-    let pinned = state.pinned_policy()?;
+    let pinned = match state.pinned_policy()? {
+        Some(pinned) => Some(led_on(pinned, rotations, state, observer)?),
+        None => None,
+    };
     let given = config.policy.as_deref().map(|path| {
         let bytes = std::fs::read(path)
             .map_err(|source| AgentError::State { path: path.to_owned(), source })?;
         Policy::parse(&bytes).map_err(|e| AgentError::NoPolicy { reason: e.to_string() })
     });
-    let policy = match (given.transpose()?, pinned) {
+    let given = given.transpose()?.map(|given| given.after(rotations));
+    let policy = match (given, pinned) {
         (Some(given), Some(pinned)) if given != pinned => {
             let (given, pinned) = (given.fingerprint(), pinned.fingerprint());
             return Err(AgentError::PolicyDiffers { given, pinned });
@@ -195,6 +223,21 @@ async fn pinned_policy(
     };
     observer.notice(&Notice::PolicyInUse { fingerprint: policy.fingerprint() });
     Ok(policy)
+}
+
+/// The pinned policy with the log's key that is in use now; pinned, if it is another.
+fn led_on(
+    pinned: Policy,
+    rotations: &Succession,
+    state: &StateFolder,
+    observer: &dyn Observer,
+) -> Result<Policy, AgentError> {
+    let now = pinned.after(rotations);
+    if now != pinned {
+        state.pin_policy(&now)?;
+        observer.notice(&Notice::KeyReplaced { fingerprint: now.fingerprint() });
+    }
+    Ok(now)
 }
 
 async fn fetch_policy(config: &PushConfig, server: &Server) -> Result<Policy, AgentError> {

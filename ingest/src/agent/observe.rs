@@ -28,6 +28,8 @@ impl Observer for () {}
 pub enum Notice {
     /// The server's policy was taken on trust, once. Somebody should compare the fingerprint with the published one.
     PolicyPinned { fingerprint: Fingerprint },
+    /// The log's key was replaced, as a note signed by the pinned key and the new one says: the policy pinned from here on.
+    KeyReplaced { fingerprint: Fingerprint },
     /// Receipts are held against this policy, pinned before or given as a file.
     PolicyInUse { fingerprint: Fingerprint },
 }

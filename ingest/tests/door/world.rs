@@ -85,6 +85,7 @@ impl World {
         let log = key(ORIGIN, 1);
         let policy = Policy::of_log(&log.vkey()).unwrap();
         let options = LedgerOptions {
+            rotations: Vec::new(),
             origin: Origin::new(ORIGIN).unwrap(),
             signer: Arc::new(log),
             clock: clock.clone(),

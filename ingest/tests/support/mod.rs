@@ -166,6 +166,7 @@ async fn open_receiver(folder: &Path) -> Receiver {
     let objects = ObjectStore::open(&folder.join("objects"), kek).unwrap();
     let clock = Arc::new(SystemClock);
     let options = LedgerOptions {
+        rotations: Vec::new(),
         origin: Origin::new(ORIGIN).unwrap(),
         signer: Arc::new(SigningKey::from_seed(ORIGIN, [7; 32]).unwrap()),
         clock: clock.clone(),

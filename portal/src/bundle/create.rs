@@ -26,6 +26,7 @@ use storage::ledger::{Ledger, Placed};
 use storage::objects::ObjectStore;
 
 use super::disclose::{allows, disclosed};
+use super::earlier;
 use super::gather::{self, Held};
 use super::output::{Stopped, Writing};
 use super::page::{Page, Row};
@@ -164,10 +165,13 @@ impl Maker {
         let derived = held.iter().flat_map(|h| h.derivatives.iter().map(|d| d.view.leaf_index));
         let mut indexes: Vec<LeafIndex> = [key_entry, export.leaf_index].to_vec();
         indexes.extend(held.iter().map(|h| h.record.leaf_index).chain(derived));
+        indexes.extend(self.rotations().await?);
         indexes.extend(chains.iter().flat_map(|(_, chain)| chain.iter().copied()));
         indexes.sort();
         indexes.dedup();
         let placed = self.placed(&indexes, &checkpoint).await?;
+        let received: Vec<LeafIndex> = held.iter().map(|h| h.record.leaf_index).collect();
+        let ledger_files = earlier::files(&self.ledger, &checkpoint, &received).await?;
         let heads = request.completeness.then(|| self.heads(&chains, &checkpoint)).transpose()?;
         let made_at = self.clock.now();
         let first_reference = request.items.iter().find_map(|item| item.reference.as_deref());
@@ -193,8 +197,20 @@ impl Maker {
                 .iter()
                 .map(|h| (h.record.item, h.original.outboard().to_bytes()))
                 .collect(),
+            ledger_files,
         };
         Ok(Made { name, contents })
+    }
+
+    /// The entries with which keys that a reader may know took each other's place.
+    async fn rotations(&self) -> Result<Vec<LeafIndex>, BundleError> {
+        let logs = self.policy.logs().iter().map(|log| log.key.clone());
+        let mut found = Vec::new();
+        for key in logs.chain([self.bundle_key.vkey()]) {
+            let entries = self.ledger.records().rotations_to(&key).await?;
+            found.extend(entries.into_iter().map(|entry| entry.leaf_index));
+        }
+        Ok(found)
     }
 
     /// Every entry with its proof under the one checkpoint of this bundle.

@@ -8,6 +8,7 @@
 mod create;
 mod decide;
 mod disclose;
+mod earlier;
 mod gather;
 mod output;
 mod page;

@@ -44,6 +44,7 @@ async fn a_case_becomes_a_bundle_that_the_checker_accepts() {
         json: true,
         explain: false,
         since: None,
+        ledger: None,
     };
     let report = exhibit_verify::report(&args).unwrap();
     assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]));

@@ -107,6 +107,7 @@ impl House {
         let policy = Policy::of_log(&log_key.vkey()).unwrap();
         let clock = TestClock(Arc::new(Mutex::new(1_790_000_000_000)));
         let options = LedgerOptions {
+            rotations: Vec::new(),
             origin: Origin::new(ORIGIN).unwrap(),
             signer: Arc::new(log_key),
             clock: Arc::new(clock.clone()),

@@ -7,11 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use age::x25519;
+use chain_of_custody::rotation::KeyRole;
 use zeroize::Zeroizing;
 
 use super::{
     KeyError, Keys, Protection, Role, create_with, decode, encode, is_empty, random_seed,
-    read_private,
+    read_private, rotation,
 };
 
 /// The largest escrow file.
@@ -56,6 +57,23 @@ pub fn create_with_escrow(
     let sealed = seal(&seeds, &parsed)?;
     create_with(folder, protection, &seeds)?;
     Ok(sealed)
+}
+
+/// The escrow of the keys in `folder` as they will be once the prepared key of `role` has taken its place, encrypted to
+/// each of `recipients`.
+///
+/// # Errors
+/// [`EscrowError`].
+pub fn escrow_with_prepared(
+    folder: &Path,
+    protection: &Protection,
+    role: KeyRole,
+    recipients: &[String],
+) -> Result<Vec<u8>, EscrowError> {
+    let parsed = parse_recipients(recipients)?;
+    let Keys { mut seeds } = Keys::open(folder, protection)?;
+    seeds[Role::from(role) as usize] = rotation::seed(folder, role, protection)?;
+    seal(&seeds, &parsed)
 }
 
 /// Brings the keys back from an escrow into `folder`, which has none, under `protection`.

@@ -7,7 +7,8 @@ use chain_of_custody::tile::{TilePath, new_bundles, new_tiles};
 
 use super::{LedgerError, Reader};
 
-/// Writes the newest checkpoint and every tile and entry bundle of its size. The checkpoint comes last.
+/// Writes the newest checkpoint, every tile and entry bundle of its size, and the notes about replaced log keys. The
+/// checkpoint comes last.
 pub(super) async fn export(reader: &Reader, folder: &Path) -> Result<TreeSize, LedgerError> {
     let checkpoint = reader.latest();
     let size = checkpoint.unverified().size;
@@ -15,6 +16,10 @@ pub(super) async fn export(reader: &Reader, folder: &Path) -> Result<TreeSize, L
     for path in paths {
         let bytes = bytes_of(reader, &path).await?;
         write(folder, &path.to_string(), &bytes).await?;
+    }
+    let rotations = reader.records.rotations_to(&reader.log_key).await?;
+    for (number, rotation) in rotations.iter().enumerate() {
+        write(folder, &format!("rotation/{number}"), rotation.note.as_bytes()).await?;
     }
     write(folder, "checkpoint", checkpoint.to_string().as_bytes()).await?;
     Ok(size)

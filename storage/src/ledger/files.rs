@@ -162,6 +162,16 @@ impl LedgerFiles {
         Ok(tiles.into_iter().find(same))
     }
 
+    /// Keeps a file beside the tiles, create-only.
+    pub(super) async fn keep(&self, path: &str, bytes: Vec<u8>) -> Result<(), LedgerError> {
+        Ok(self.objects.put_new(&self.name(FileClass::Hashes, path), bytes).await?)
+    }
+
+    /// A file that [`Self::keep`] kept.
+    pub(super) async fn kept(&self, path: &str) -> Result<Bytes, LedgerError> {
+        Ok(self.objects.get(&self.name(FileClass::Hashes, path)).await?)
+    }
+
     /// What may leave the force, by its path under the ledger's folder.
     pub(super) async fn public(&self, path: &str) -> Result<Bytes, LedgerError> {
         let public = path == CHECKPOINT

@@ -16,6 +16,7 @@ mod follow;
 mod jump;
 mod open;
 mod rebuild;
+mod stamps;
 mod task;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use chain_of_custody::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
 use chain_of_custody::note::{Signer, VerifierKey};
 use chain_of_custody::policy::Policy;
 use chain_of_custody::receipt::{Receipt, ReceiptError};
+use chain_of_custody::rotation::Rotation;
 use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
 use chain_of_custody::tile::{TileHashes, TilePath};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +44,7 @@ pub use cosign::{
 };
 pub use follow::{Followed, Follower};
 pub use rebuild::rebuild_from_store;
+pub use stamps::{KeptStamp, STAMP_SIZE, STAMP_TSR_SHA256};
 
 use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
@@ -56,6 +59,8 @@ pub struct LedgerOptions {
     pub origin: Origin,
     /// The log key. Signs checkpoints and nothing else.
     pub signer: Arc<dyn Signer + Send + Sync>,
+    /// Keys that were replaced, where the ledger itself may not say so: after an older copy was put back.
+    pub rotations: Vec<Rotation>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -81,8 +86,10 @@ pub enum LedgerError {
          was put back, or the log key signs elsewhere. Nothing will be signed. Restore a newer copy"
     )]
     HeadNotConfirmed { witness: String, known: TreeSize, ours: TreeSize },
-    /// The signing key is not that of this ledger, or its published checkpoint is by another key.
-    #[error("the published checkpoint of {origin} is not signed by this log key")]
+    /// The signing key is not that of this ledger, or its published checkpoint is by a key that no note leads from.
+    #[error(
+        "the published checkpoint of {origin} is not signed by this log key, nor by one that it is known to have replaced"
+    )]
     OtherKey { origin: String },
     /// A step failed while opening.
     #[error("the ledger stopped: {0}")]
@@ -318,6 +325,24 @@ impl Ledger {
     /// [`StoreError::NotFound`] for what is not there or not public.
     pub async fn public_file(&self, path: &str) -> Result<bytes::Bytes, LedgerError> {
         self.reader.files.public(path).await
+    }
+
+    /// The notes about keys of this log that were replaced, the earliest first: public, so that whoever knows an older key
+    /// finds the one in use.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn rotations(&self) -> Result<Vec<String>, LedgerError> {
+        let to = self.reader.records.rotations_to(&self.reader.log_key).await?;
+        Ok(to.into_iter().map(|rotation| rotation.note).collect())
+    }
+
+    /// A tile of hashes; the first of a wider one where that is left only.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn hash_tile(&self, path: &TilePath) -> Result<Vec<u8>, LedgerError> {
+        self.reader.files.hash_tile(path).await
     }
 
     /// The records that this ledger writes.

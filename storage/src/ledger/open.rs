@@ -8,6 +8,7 @@ use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::entry::Salt;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{EventId, SubjectId, SubjectKind, TreeSize};
+use chain_of_custody::rotation::Succession;
 use chain_of_custody::sequencer::{CannotRecover, Found, Growth, PlacedEntry, Sequencer};
 use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TileReadError};
 use rand::Rng as _;
@@ -67,7 +68,7 @@ async fn recover(
     let shown = files.checkpoint().await?;
     let signed = parse_signed(&state)?;
     for checkpoint in [&shown, &signed].into_iter().flatten() {
-        let ours = checkpoint.verify(&[options.signer.vkey()], &[]).is_ok();
+        let ours = is_by_our_keys(checkpoint, records, options).await?;
         let named = checkpoint.unverified().origin == options.origin;
         (ours && named)
             .then_some(())
@@ -89,6 +90,22 @@ async fn recover(
         recorded: state.recorded,
     };
     Ok(Sequencer::recover(found)?)
+}
+
+/// Whether the key in use signed a checkpoint, or one that it has replaced: right after a rotation, or after an older copy
+/// was put back.
+async fn is_by_our_keys(
+    checkpoint: &SignedCheckpoint,
+    records: &Records,
+    options: &LedgerOptions,
+) -> Result<bool, LedgerError> {
+    let key = options.signer.vkey();
+    if checkpoint.verify(std::slice::from_ref(&key), &[]).is_ok() {
+        return Ok(true);
+    }
+    let recorded = records.rotations_to(&key).await?.into_iter().map(|entry| entry.rotation);
+    let known = Succession::of(recorded.chain(options.rotations.iter().cloned()));
+    Ok(checkpoint.verify(&known.before(&key), &[]).is_ok())
 }
 
 /// The tree at `size`: its edge from the stored tiles, the entries of its unfilled bundle from the database.

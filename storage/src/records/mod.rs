@@ -43,7 +43,7 @@ pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
-pub use recovered::WITNESSED_SIZE;
+pub use recovered::{RotationEntry, WITNESSED_SIZE};
 pub use tokens::TokenOwner;
 pub use uploads::{
     ByteAccount, Moved, NewUpload, Outcome, UploadEnding, UploadRow, UploadShape, UploadState,

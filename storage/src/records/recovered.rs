@@ -1,9 +1,11 @@
-//! The ledger's entries of one kind, and what persons have confirmed about its head.
+//! The ledger's entries of one kind, what persons have confirmed about its head, and which keys were replaced.
 
 use chain_of_custody::checkpoint::parse_decimal;
 use chain_of_custody::entry::Entry;
 use chain_of_custody::event::EventKind;
-use chain_of_custody::ids::{LeafIndex, TreeSize};
+use chain_of_custody::ids::{LeafIndex, SubjectId, SubjectKind, TreeSize};
+use chain_of_custody::note::VerifierKey;
+use chain_of_custody::rotation::{MAX_ROTATIONS, PUBLIC_NOTE, Rotation};
 use sqlx::Row;
 
 use super::{Records, RecordsError, from_db};
@@ -12,7 +14,61 @@ use super::{Records, RecordsError, from_db};
 /// 0 for none. What the person said is beside it; a number that nobody outside vouches for must open no door later.
 pub const WITNESSED_SIZE: &str = "witnessed-size";
 
+/// A `key.rotated` entry whose note holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationEntry {
+    pub leaf_index: LeafIndex,
+    pub rotation: Rotation,
+    /// The signed note.
+    pub note: String,
+}
+
 impl Records {
+    /// The rotations that lead to `key`, the earliest first.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn rotations_to(
+        &self,
+        key: &VerifierKey,
+    ) -> Result<Vec<RotationEntry>, RecordsError> {
+        let mut found: Vec<RotationEntry> = Vec::new();
+        let mut at = key.clone();
+        while found.len() < MAX_ROTATIONS {
+            let Some(entry) = self.rotation_to(&at).await? else { break };
+            at = entry.rotation.old.clone();
+            found.push(entry);
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// The entry with which `key` took another's place.
+    async fn rotation_to(&self, key: &VerifierKey) -> Result<Option<RotationEntry>, RecordsError> {
+        let subject = SubjectId::new(SubjectKind::Key, &key.id().to_string());
+        let subject = subject.expect("a key id is hexadecimal");
+        let events = self.events_of(&subject).await?.into_iter();
+        for event in events.filter(|event| event.kind == EventKind::KeyRotated.as_str()) {
+            let next = TreeSize(event.leaf_index.0 + 1);
+            let stored = self.entries(TreeSize(event.leaf_index.0), next).await?;
+            let entry = stored.first().and_then(|stored| Entry::parse(&stored.bytes).ok());
+            let Some(note) = entry.and_then(|mut entry| entry.public.remove(PUBLIC_NOTE)) else {
+                continue;
+            };
+            match Rotation::read(note.as_bytes()) {
+                Ok(rotation) if rotation.new == *key => {
+                    return Ok(Some(RotationEntry {
+                        leaf_index: event.leaf_index,
+                        rotation,
+                        note,
+                    }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Every entry of a kind, in the ledger's order. For kinds of which there are few: it looks through all entries.
     ///
     /// # Errors

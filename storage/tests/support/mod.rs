@@ -98,6 +98,7 @@ pub fn log_key() -> SigningKey {
 
 pub fn options() -> LedgerOptions {
     LedgerOptions {
+        rotations: Vec::new(),
         origin: ORIGIN.parse::<Origin>().unwrap(),
         signer: Arc::new(log_key()),
         clock: Arc::new(SystemClock),

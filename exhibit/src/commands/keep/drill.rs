@@ -107,7 +107,8 @@ async fn sign_apart(scratch: &Path, kek: &Kek) -> Result<bool, Failure> {
     let records = records.map_err(|e| broken(&e))?;
     let store = ObjectStore::open(&scratch.join("objects"), kek.clone()).map_err(|e| broken(&e))?;
     let (signer, clock) = (Arc::new(key), Arc::new(SystemClock));
-    let options = LedgerOptions { origin: origin(DRILL_ORIGIN)?, signer, clock };
+    let origin = origin(DRILL_ORIGIN)?;
+    let options = LedgerOptions { origin, signer, rotations: Vec::new(), clock };
     let ledger = Ledger::open(records.clone(), store, options).await.map_err(|e| broken(&e))?;
     let audit = ledger.audit().await.map_err(|e| broken(&e))?;
     ledger.close().await;

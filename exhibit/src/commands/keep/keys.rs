@@ -1,14 +1,12 @@
 //! `exhibit keys new` and `keys recover`: the keys of a force, and their escrow.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use storage::keys::{EscrowError, KeyError, create_with_escrow, recover_from_escrow};
+use storage::keys::{KeyError, create_with_escrow, recover_from_escrow};
 
+use crate::app::escrow::{EscrowFile, escrow_failure};
 use crate::app::keys::{RoleKeys, protection};
 use crate::app::open::{failed, origin};
 use crate::cli::Keys;
@@ -28,17 +26,8 @@ pub(super) fn run(
     let folder = data.join("keys");
     let said = match command {
         Keys::New { escrow, output } => {
-            // Its place first: keys are made only when their escrow can be written.
-            let mut file = new_file(output)?;
-            let sealed = create_with_escrow(&folder, &protection, escrow);
-            let written = sealed.map_err(|e| escrow_failure(&e)).and_then(|sealed| {
-                let written = file.write_all(&sealed).and_then(|()| file.sync_all());
-                written.map_err(|e| cannot(output, &e))
-            });
-            if written.is_err() {
-                let _nothing_is_in_it = std::fs::remove_file(output);
-            }
-            written?;
+            let file = EscrowFile::new(output)?;
+            file.write(create_with_escrow(&folder, &protection, escrow))?;
             format!(
                 "the escrow is {}: keep it away from this machine and its backups",
                 output.display()
@@ -49,7 +38,7 @@ pub(super) fn run(
                 .map_err(|e| escrow_failure(&e))?;
             "the keys are back".to_owned()
         }
-        Keys::Publish { .. } => unreachable!("the folder's holder answers that"),
+        Keys::Publish { .. } | Keys::Rotate(_) => unreachable!("these need the ledger"),
     };
     let keys = RoleKeys::open(&folder, &config.keys, &origin(&config.force.ledger)?)?;
     let vkey = keys.log.vkey().to_string();
@@ -65,30 +54,6 @@ pub(super) fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn new_file(path: &Path) -> Result<File, Failure> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).open(path).map_err(|e| cannot(path, &e))
-}
-
-fn cannot(path: &Path, why: &std::io::Error) -> Failure {
-    Failure::new("escrow", format!("{}: {why}", path.display()))
-        .advice("name a new file in a folder that you may write")
-}
-
-fn escrow_failure(error: &EscrowError) -> Failure {
-    let failure = failed("escrow", error);
-    match error {
-        EscrowError::Recipient { .. } => failure
-            .advice("each person makes one with: age-keygen -o NAME.key; it prints the recipient"),
-        EscrowError::Identity { .. } | EscrowError::NotOurs { .. } => failure.advice(
-            "the file that age-keygen wrote, of somebody the escrow was made for (docs/keys.md)",
-        ),
-        EscrowError::KeysThere { .. } | EscrowError::Content { .. } | EscrowError::Key(_) => {
-            failure
-        }
-    }
 }
 
 fn key_failure(error: &KeyError) -> Failure {

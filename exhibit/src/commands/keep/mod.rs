@@ -6,11 +6,14 @@ mod doctor;
 mod drill;
 mod keys;
 mod restore;
+mod rotate;
 mod status;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+pub(crate) use rotate::Rotate;
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -122,6 +125,17 @@ pub(crate) fn keys(
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
     keys::run(command, data, config, as_json)
+}
+
+/// A new key in the place of one that signs.
+pub(crate) async fn rotate(
+    args: &Rotate,
+    data: &Path,
+    config: &Config,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    refuse_new_folder(data)?;
+    rotate::run(args, data, config, as_json).await
 }
 
 /// Man pages, completions, alert rules.

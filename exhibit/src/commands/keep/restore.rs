@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use chain_of_custody::note::VerifierKey;
 use serde_json::json;
 use storage::backup::{self, BackupFolder};
 
 use crate::app::keep::backup_failure;
 use crate::app::keys::RoleKeys;
-use crate::app::open::origin;
+use crate::app::open::{failed, origin};
+use crate::app::rotation::was_replaced_by;
 use crate::config::{self, Config};
 use crate::control::{DataLock, Failure, Progress};
 use crate::keeping::restored::Restored;
@@ -35,9 +37,11 @@ pub(super) async fn run(
     let opened = BackupFolder::for_reading(from, keys.kek.clone(), &ledger).await;
     let folder = opened.map_err(|e| backup_failure(&e))?;
     let manifest = folder.manifest().expect("it was opened with one").clone();
-    if manifest.log_key != keys.log.vkey().to_string() {
+    let signed_with = VerifierKey::parse(&manifest.log_key).map_err(|e| failed("backup", &e))?;
+    let current = keys.log.vkey();
+    if signed_with != current && !was_replaced_by(&data.join("keys"), &signed_with, &current)? {
         return Err(Failure::new("keys", "the log key in this folder is not the one the backup was signed with")
-            .advice("bring back the newest keys from the escrow; after a rotation the older ones are not enough"));
+            .advice("bring back the newest keys from the escrow; after a rotation the older ones are not enough. For a backup from before it, keys/rotated must hold its note"));
     }
     let bar = terminal::Bar::counting(as_json);
     let mut step = |what: &str, done_bytes, total_bytes| {

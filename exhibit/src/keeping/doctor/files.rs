@@ -4,6 +4,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use chain_of_custody::rotation::KeyRole;
+
 use super::Fault;
 use crate::app::keep::SCRATCH;
 use crate::app::keys::RoleKeys;
@@ -63,7 +65,18 @@ pub(super) fn key_files_are_all_there(look: &Look) -> Vec<Fault> {
 }
 
 pub(super) fn no_keys_half_made(look: &Look) -> Vec<Fault> {
-    left("keys-half-made", &[look.data.join("keys.new")], "keys that were never used")
+    let mut faults =
+        left("keys-half-made", &[look.data.join("keys.new")], "keys that were never used");
+    let next = KeyRole::ALL.map(|role| look.data.join(format!("keys/{role}.next")));
+    faults.extend(next.iter().filter(|path| path.exists()).map(|path| {
+        let what = format!("{}: the rotation of a key was cut off", path.display());
+        Fault::warning(
+            "rotation-cut-off",
+            what,
+            "start the server: it finishes or undoes it, as the ledger says",
+        )
+    }));
+    faults
 }
 
 pub(super) fn passphrase_file_is_usable(look: &Look) -> Vec<Fault> {
