@@ -43,11 +43,28 @@ fn checkpoints_are_stamped_before_an_export_and_openssl_agrees() {
         assert!(!authority.verifies(&altered, stamp));
     }
     audit::ledger_is_clean(&workspace);
+    a_bundle_carries_the_stamp_that_dates_its_item(&workspace, &authority);
 
     fs::write(workspace.in_data("exhibit.toml"), "").expect("written");
     let none = workspace.exhibit(&["ledger", "stamp"]);
     assert_eq!(none.code, Some(1));
     assert!(none.stderr.contains("timestamp_authorities"), "{}", none.stderr);
+}
+
+/// Of the two stamps the one after the item: openssl shows its time, the verifier that the bundle's ledger begins with it.
+fn a_bundle_carries_the_stamp_that_dates_its_item(workspace: &Workspace, authority: &Authority) {
+    let item = workspace.items()[0]["item"].as_str().expect("an id").to_owned();
+    let output = workspace.path("bundle").display().to_string();
+    let made = ["bundle", "create", "--item", &item, "--for", "cps", "--to", "CPS", "-o", &output];
+    workspace.exhibit(&made).ok();
+    let stamps = files(&workspace.path("bundle/evidence/ledger/stamps"), "tsr");
+    let [stamp] = stamps.as_slice() else { panic!("one, and not: {stamps:?}") };
+    assert!(authority.verifies(&stamp.with_extension("checkpoint"), stamp));
+    let policy = workspace.write("policy", audit::policy_of(workspace).as_bytes());
+    let mut command = Command::new(tests::programs::program("exhibit-verify"));
+    let report = Answer::of(command.args([&output, "--json", "--policy"]).arg(&policy)).ok().json();
+    let said = report["rests_on"].to_string();
+    assert!(said.contains("a time stamp that says") && said.contains("openssl ts"), "{said}");
 }
 
 /// openssl's time-stamp authority, with a certificate of its own.

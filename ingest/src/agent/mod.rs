@@ -95,7 +95,7 @@ impl<'a> Agent<'a> {
         let server = Server::new(config)?;
         let root = config.state_dir.clone();
         let (state, journal) = blocking(move || StateFolder::open(&root)).await?;
-        let rotations = rotations(&server, &state).await?;
+        let rotations = rotations(config, &server, &state).await?;
         let policy = pinned_policy(config, &state, &server, &rotations, observer).await?;
         let device = pinned_device(config, &state)?;
         Ok(Self {
@@ -165,12 +165,17 @@ fn each_once(files: Vec<Source>) -> Result<Vec<Source>, AgentError> {
     Ok(files.into_iter().filter(|source| seen.insert(real(source))).collect())
 }
 
-/// What the server shows of log keys that were replaced, when there is a pinned one to be led on from.
+/// What the server shows of log keys that were replaced, when there is a policy here to be led on from.
 ///
 /// A server that does not answer now shows nothing: receipts under another key then prove nothing to this run.
-async fn rotations(server: &Server, state: &StateFolder) -> Result<Succession, AgentError> {
+async fn rotations(
+    config: &PushConfig,
+    server: &Server,
+    state: &StateFolder,
+) -> Result<Succession, AgentError> {
     let mut found = Vec::new();
-    while state.pinned_policy()?.is_some() && found.len() < MAX_ROTATIONS {
+    let led_from = config.policy.is_some() || state.pinned_policy()?.is_some();
+    while led_from && found.len() < MAX_ROTATIONS {
         let Ok(note) = server.get(&format!("/ledger/rotation/{}", found.len())).await else {
             break;
         };
