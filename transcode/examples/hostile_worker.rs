@@ -39,7 +39,7 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
         "asks-at-the-end-of-numbers" => send(socket, &Frame::Range { offset: u64::MAX, len: 2 }),
         "asks-for-too-much" => raw(socket, 0x12, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 1]),
         "announces-four-gigabytes" => {
-            let _ = socket.write_all(&[b'E', b'X', 1, 0x13, 0xff, 0xff, 0xff, 0xff]);
+            let _ = socket.write_all(&[b'E', b'X', PROTOCOL_VERSION, 0x13, 0xff, 0xff, 0xff, 0xff]);
         }
         "speaks-another-language" => {
             let _ = socket.write_all(b"GET / HTTP/1.1\r\n\r\n");
@@ -48,6 +48,7 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
         "is-ready-twice" => send(socket, &ready(PROTOCOL_VERSION)),
         "speaks-before-it-is-ready" => send(socket, &output("probe.json", 1)),
         "sends-what-nobody-asked-for" => send(socket, &output("../../etc/passwd", 1)),
+        "sends-a-head-nobody-asked-for" => send(socket, &Frame::Head { data: vec![1] }),
         "spends-credit-it-has-not" => {
             for _ in 0..=INITIAL_CREDIT_BYTES >> 20 {
                 raw(socket, 0x13, &[&b"\x0aprobe.json"[..], &vec![1; 1 << 20]].concat());

@@ -23,6 +23,10 @@ pub trait RangeSource: Send + Sync {
 pub trait OutputSink: Send {
     /// Takes the next bytes; returning means that more may come.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Takes what comes before everything that was written, once, after the last of it; at most
+    /// [`crate::protocol::MAX_CHUNK_BYTES`]. Only for a recipe whose [`crate::protocol::Recipe::head_comes_last`].
+    fn head(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 impl RangeSource for Bytes {
@@ -38,6 +42,11 @@ impl RangeSource for Bytes {
 impl OutputSink for Vec<u8> {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.splice(..0, bytes);
         Ok(())
     }
 }

@@ -229,11 +229,21 @@ impl From<Failure> for Stopped {
     }
 }
 
+/// What comes before the output, once the output is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    None,
+    Due,
+    Here,
+}
+
 /// The conversation with one worker and what it has used up so far.
 struct Session {
     socket: UnixStream,
     idle_time: Duration,
     expected_output: &'static str,
+    /// Whether one is due: no output comes after it, and none is whole without it.
+    head: Head,
     size_bytes: u64,
     confinement: Option<Confinement>,
     credit_bytes: u64,
@@ -251,6 +261,7 @@ impl Session {
             socket,
             idle_time: allowance.idle_time,
             expected_output: recipe.output_name(),
+            head: if recipe.head_comes_last() { Head::Due } else { Head::None },
             size_bytes,
             confinement: None,
             credit_bytes: INITIAL_CREDIT_BYTES,
@@ -277,6 +288,7 @@ impl Session {
                 Frame::Ready(confinement) => self.ready(confinement)?,
                 Frame::Range { offset, len } => self.range(source, offset, len).await?,
                 Frame::Output { name, data } => self.output(sink, &name, data).await?,
+                Frame::Head { data } => self.head(sink, data).await?,
                 Frame::Progress { .. } => {}
                 Frame::Done(report) => return self.done(report).map_err(Stopped::Failure),
                 Frame::Failed(failure) => return Err(declined(failure).into()),
@@ -327,7 +339,7 @@ impl Session {
         name: &str,
         data: Vec<u8>,
     ) -> Result<(), Stopped> {
-        if name != self.expected_output {
+        if name != self.expected_output || self.head == Head::Here {
             return Err(misbehaved("sent an output nobody asked for").into());
         }
         let bytes = data.len() as u64;
@@ -346,10 +358,20 @@ impl Session {
         self.send(&Frame::Credit { bytes }).await
     }
 
+    async fn head(&mut self, sink: &mut impl OutputSink, data: Vec<u8>) -> Result<(), Stopped> {
+        if self.head != Head::Due || self.output_bytes == 0 {
+            return Err(misbehaved("sent a head nobody asked for").into());
+        }
+        self.head = Head::Here;
+        self.output_bytes += data.len() as u64;
+        Ok(sink.head(Bytes::from(data)).await.map_err(Failure::of_sink)?)
+    }
+
     fn done(&mut self, report: Report) -> Result<Finished, Failure> {
         let confinement =
             self.confinement.take().ok_or_else(|| misbehaved("finished before it began"))?;
-        if (report.outcome == Outcome::Made) != (self.output_bytes > 0) {
+        let headless = self.output_bytes > 0 && self.head == Head::Due;
+        if headless || (report.outcome == Outcome::Made) != (self.output_bytes > 0) {
             return Err(misbehaved("its report does not fit what it sent"));
         }
         Ok(Finished { report, output_bytes: self.output_bytes, confinement })

@@ -110,17 +110,47 @@ async fn proxies_play_last_as_long_and_have_their_sound() {
     }
 }
 
+/// Kind, begin and end of each box of a file.
+fn boxes(file: &[u8]) -> Vec<(String, usize, usize)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at + 8 <= file.len() {
+        let size = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+        let kind = String::from_utf8_lossy(&file[at + 4..at + 8]).into_owned();
+        found.push((kind, at, at + size.max(8)));
+        at += size.max(8);
+    }
+    found
+}
+
+/// The index in front leads to each fragment and ends where the file ends: nobody has to look for one.
+#[tokio::test]
+async fn the_index_in_front_leads_to_every_fragment() {
+    for original in [format!("{HELLO}.avi"), SOUND.to_owned(), WEBCAM.to_owned()] {
+        let (_, made) = made_proxy(&footage(&original)).await;
+        let boxes = boxes(&made);
+        let (_, index, mut at) = boxes.iter().find(|(kind, ..)| kind == "sidx").unwrap().clone();
+        let number = |at: usize| u32::from_be_bytes(made[at..at + 4].try_into().unwrap());
+        let (ticks, lines) = (number(index + 16), number(index + 36) & 0xffff);
+        let mut length = 0;
+        for line in (0..lines as usize).map(|line| index + 40 + 12 * line) {
+            let at_fragment =
+                |(kind, begin, _): &(String, usize, usize)| kind == "moof" && *begin == at;
+            assert!(boxes.iter().any(at_fragment), "{original}: a fragment at {at}: {boxes:?}");
+            at += number(line) as usize;
+            length += number(line + 4);
+        }
+        assert_eq!(at, made.len(), "{original}");
+        let (length, probed) = (f64::from(length) / f64::from(ticks), ffprobe(&made));
+        let judged = seconds(&probed["format"]["duration"]);
+        assert!((length - judged).abs() < 0.1, "{original}: {length} for {judged}");
+    }
+}
+
 #[tokio::test]
 async fn proxies_are_fragmented_with_the_index_first() {
     let (_, made) = made_proxy(&footage(PHONE)).await;
-    let mut kinds = Vec::new();
-    let mut at = 0;
-    while at + 8 <= made.len() {
-        let size = u32::from_be_bytes(made[at..at + 4].try_into().unwrap()) as usize;
-        kinds.push(String::from_utf8_lossy(&made[at + 4..at + 8]).into_owned());
-        at += size.max(8);
-    }
-    assert_eq!(kinds[..4], ["ftyp", "moov", "moof", "mdat"], "{kinds:?}");
+    let kinds: Vec<_> = boxes(&made).into_iter().map(|(kind, ..)| kind).collect();
+    assert_eq!(kinds[..5], ["ftyp", "moov", "sidx", "moof", "mdat"], "{kinds:?}");
     let probe = probe(&made.into()).await;
     assert!(probe.browser.plays, "{:?}", probe.browser);
 }

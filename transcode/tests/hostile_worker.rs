@@ -66,6 +66,7 @@ async fn every_breach_of_the_protocol_ends_the_worker() {
         ("is-ready-twice", "said twice that it was ready"),
         ("speaks-before-it-is-ready", "before it was confined"),
         ("sends-what-nobody-asked-for", "an output nobody asked for"),
+        ("sends-a-head-nobody-asked-for", "a head nobody asked for"),
         ("boasts", "does not fit what it sent"),
         ("closes-and-stays", "closed its connection"),
     ] {
@@ -237,6 +238,10 @@ struct Full;
 
 impl OutputSink for Full {
     async fn write(&mut self, _: Bytes) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    async fn head(&mut self, _: Bytes) -> std::io::Result<()> {
         Err(std::io::ErrorKind::StorageFull.into())
     }
 }

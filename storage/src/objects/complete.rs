@@ -177,17 +177,15 @@ fn complete(
     Ok(StoredObject { name, parts: parts.collect(), size_bytes, blake3 })
 }
 
-/// The first part has the object's name; the others have it with `.part-0002` and so on behind.
 fn place(
     shared: &Shared,
     parts: Vec<SealedPart>,
     name: &ObjectName,
 ) -> Result<Vec<Placement>, StoreError> {
-    let numbered = parts.into_iter().enumerate().map(|(at, part)| {
-        let suffix = if at == 0 { String::new() } else { format!(".part-{:04}", at + 1) };
-        let file = name.with_suffix(&suffix).parse()?;
-        Ok(Placement::new(shared, part, file))
-    });
+    let numbered = parts
+        .into_iter()
+        .enumerate()
+        .map(|(at, part)| Ok(Placement::new(shared, part, name.part(at)?)));
     numbered.collect()
 }
 

@@ -23,6 +23,15 @@ impl ObjectName {
         &self.0
     }
 
+    /// The file of part `at` of the object of this name: the first has the object's own, the others `.part-0002` and so
+    /// on behind it.
+    ///
+    /// # Errors
+    /// When that is longer than names may be.
+    pub fn part(&self, at: usize) -> Result<Self, StoreError> {
+        if at == 0 { Ok(self.clone()) } else { format!("{}.part-{:04}", self.0, at + 1).parse() }
+    }
+
     /// This name with something after it.
     pub(crate) fn with_suffix(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.0)

@@ -131,6 +131,30 @@ impl ObjectWriter {
         Ok(SealedUpload { parts: closed, size_bytes, outboard })
     }
 
+    /// Ends the upload as [`Self::seal`] does, with `head` before everything that was taken: a part of its own, so that
+    /// nothing is written twice. [`super::ObjectStore::compose`] tells the digests of the whole.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub async fn seal_behind(self, head: Bytes) -> Result<SealedUpload, StoreError> {
+        let (shared, folder) = (Arc::clone(&self.shared), self.folder.clone());
+        let (upload, reread) = (self.upload, self.reread);
+        let body = self.seal().await?;
+        let (number, mut first) = blocking::run(move || {
+            let (part, key) = folder.new_part(shared.disk.as_ref(), &shared.kek)?;
+            folder.sync()?;
+            let (number, path) = (part.number, folder.part(part.number));
+            Ok((number, PartWriter::open(shared.for_writing(), &path, &key, part, reread)?))
+        })
+        .await?;
+        first.write(&head).await?;
+        let (size_bytes, crc64nvme) = first.seal().await?;
+        let first = SealedPart { upload, number, size_bytes, crc64nvme };
+        let size_bytes = size_bytes + body.size_bytes;
+        let parts = [vec![first], body.parts].concat();
+        Ok(SealedUpload { parts, size_bytes, outboard: None })
+    }
+
     /// Gives the upload up: its key and its bytes go.
     ///
     /// # Errors

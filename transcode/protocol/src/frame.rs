@@ -25,6 +25,8 @@ pub enum Frame {
     Range { offset: u64, len: u32 },
     /// Worker to server: the next bytes of an output.
     Output { name: String, data: Vec<u8> },
+    /// Worker to server, once, after all output: what comes before that output.
+    Head { data: Vec<u8> },
     /// Worker to server: thousandths of the job done.
     Progress { permille: u16 },
     /// Worker to server, last: the account of a finished job.
@@ -46,6 +48,7 @@ pub enum Kind {
     Progress = 0x14,
     Done = 0x15,
     Failed = 0x16,
+    Head = 0x17,
 }
 
 /// A checked header: the payload it announces fits the limits.
@@ -127,6 +130,7 @@ impl Frame {
                 (1..=MAX_CHUNK_BYTES).contains(&len).then_some(Self::Range { offset, len })
             }),
             Kind::Output => output(payload),
+            Kind::Head => (!payload.is_empty()).then(|| Self::Head { data: payload.to_vec() }),
             Kind::Progress => <[u8; 2]>::try_from(payload).ok().and_then(|bytes| {
                 let permille = u16::from_be_bytes(bytes);
                 (permille <= 1000).then_some(Self::Progress { permille })
@@ -144,6 +148,7 @@ impl Frame {
             Self::Ready(_) => Kind::Ready,
             Self::Range { .. } => Kind::Range,
             Self::Output { .. } => Kind::Output,
+            Self::Head { .. } => Kind::Head,
             Self::Progress { .. } => Kind::Progress,
             Self::Done(_) => Kind::Done,
             Self::Failed(_) => Kind::Failed,
@@ -174,6 +179,7 @@ impl Frame {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(data);
             }
+            Self::Head { data } => out.extend_from_slice(data),
             Self::Progress { permille } => out.extend_from_slice(&permille.to_be_bytes()),
         }
         Ok(())
@@ -192,6 +198,7 @@ impl Kind {
             Self::Progress,
             Self::Done,
             Self::Failed,
+            Self::Head,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -202,6 +209,7 @@ impl Kind {
             Self::Job | Self::Ready | Self::Done | Self::Failed => MAX_JSON_BYTES as u32,
             Self::Bytes => MAX_CHUNK_BYTES + 8,
             Self::Output => MAX_PAYLOAD_BYTES,
+            Self::Head => MAX_CHUNK_BYTES,
             Self::Credit => 8,
             Self::Range => 12,
             Self::Progress => 2,
@@ -257,6 +265,7 @@ mod tests {
             Frame::Credit { bytes: 12 },
             Frame::Range { offset: 1 << 40, len: MAX_CHUNK_BYTES },
             Frame::Output { name: "proxy.mp4".into(), data: vec![1] },
+            Frame::Head { data: vec![2] },
             Frame::Progress { permille: 1000 },
             Frame::Done(report("")),
         ];
@@ -314,8 +323,9 @@ mod tests {
         assert!(range(1).is_ok());
         assert_eq!(range(0), Err(FrameError::Malformed(Kind::Range)));
         assert_eq!(range(MAX_CHUNK_BYTES + 1), Err(FrameError::Malformed(Kind::Range)));
-        let cases: [(Kind, &[u8]); 6] = [
+        let cases: [(Kind, &[u8]); 7] = [
             (Kind::Output, &[]),
+            (Kind::Head, &[]),
             (Kind::Output, &[200, b'x', 0]),
             (Kind::Output, &[1, 0xff, 0]),
             (Kind::Progress, &[0xff, 0xff]),

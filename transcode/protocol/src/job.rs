@@ -92,7 +92,8 @@ impl Default for ProbeParameters {
 impl Default for ProxyParameters {
     fn default() -> Self {
         Self {
-            version: 1,
+            // 2: an index of the fragments in front.
+            version: 2,
             max_long_side_px: 1280,
             max_short_side_px: 720,
             crf: 23,
@@ -120,6 +121,11 @@ impl Recipe {
             Self::Proxy(_) => "proxy.mp4",
             Self::Poster(_) => "poster.jpg",
         }
+    }
+
+    /// Whether the beginning of the output is known, and comes, last.
+    pub fn head_comes_last(&self) -> bool {
+        matches!(self, Self::Proxy(_))
     }
 
     /// `probe`, `proxy` or `poster`.

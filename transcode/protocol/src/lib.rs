@@ -21,7 +21,7 @@ pub use probe::Probe;
 pub use report::{MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Outcome, Report};
 
 /// Version of the protocol; each side refuses any other by name.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 /// Largest payload of any frame.
 pub const MAX_PAYLOAD_BYTES: u32 = (1 << 20) + 64;
 /// Largest range a worker may ask for at once, and largest piece of output it may send.

@@ -49,6 +49,8 @@ impl<E: Into<JobsError>> From<E> for Setback {
 
 /// What the writer holds back before it goes to the disk, with its checksums: room for it is asked for ahead.
 const HELD_BACK_BYTES: u64 = 2 << 20;
+/// A derivative is one part, with its head before it another.
+const PARTS_MAX: usize = 2;
 
 /// Makes the derivative that `row` asks for.
 pub(super) async fn make(
@@ -61,7 +63,7 @@ pub(super) async fn make(
     let original = stored_object(record)?;
     let source = shared.objects.open_object(&original).await?;
     let attempt = begin(shared, row, recipe).await?;
-    let mut sink = Sink::new(shared, shared.objects.begin(attempt.upload).await?, recipe);
+    let mut sink = Sink::new(shared, attempt.upload, recipe).await?;
     let digests = OriginalDigests {
         sha256: record.digests.sha256.to_string(),
         blake3: record.digests.blake3.to_string(),
@@ -102,9 +104,9 @@ async fn remove(shared: &Shared, attempt: &JobAttempt) -> Result<(), StoreError>
         Err(error) => return Err(error),
     }
     let name: ObjectName = attempt.object.parse()?;
-    let part = StoredPart { file: name.clone(), size_bytes: 0, crc64nvme: Crc64(0) };
-    let blake3 = Digests::of(b"").blake3;
-    let object = StoredObject { name, parts: vec![part], size_bytes: 0, blake3 };
+    let part = |at| Ok(StoredPart { file: name.part(at)?, size_bytes: 0, crc64nvme: Crc64(0) });
+    let parts = (0..PARTS_MAX).map(part).collect::<Result<_, StoreError>>()?;
+    let object = StoredObject { parts, size_bytes: 0, blake3: Digests::of(b"").blake3, name };
     shared.objects.dispose(&object).await
 }
 
@@ -140,14 +142,31 @@ fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {
 struct Sink<'a> {
     shared: &'a Shared,
     writer: ObjectWriter,
-    hasher: ContentHasher,
+    beginning: Beginning,
     kept: Option<Vec<u8>>,
 }
 
+/// Digests count from the beginning.
+enum Beginning {
+    /// Of what came so far.
+    Here(Box<ContentHasher>),
+    /// It comes last: what is stored is read once more then.
+    Last(Bytes),
+}
+
 impl<'a> Sink<'a> {
-    fn new(shared: &'a Shared, writer: ObjectWriter, recipe: &Recipe) -> Self {
+    async fn new(
+        shared: &'a Shared,
+        upload: UploadId,
+        recipe: &Recipe,
+    ) -> Result<Self, StoreError> {
+        let (writer, beginning) = if recipe.head_comes_last() {
+            (shared.objects.begin_piece(upload).await?, Beginning::Last(Bytes::new()))
+        } else {
+            (shared.objects.begin(upload).await?, Beginning::Here(Box::default()))
+        };
         let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
-        Self { shared, writer, hasher: ContentHasher::new(), kept }
+        Ok(Self { shared, writer, beginning, kept })
     }
 
     /// Of the probe recipe: what it found.
@@ -158,11 +177,21 @@ impl<'a> Sink<'a> {
     }
 
     async fn finish(mut self, attempt: &JobAttempt) -> Result<(Digests, StoredObject), JobsError> {
-        let (digests, last_group) = self.hasher.finish();
-        self.writer.append_groups(&[last_group]).await?;
-        let sealed = self.writer.seal().await?;
+        let objects = &self.shared.objects;
+        let (digests, sealed) = match self.beginning {
+            Beginning::Here(hasher) => {
+                let (digests, last_group) = hasher.finish();
+                self.writer.append_groups(&[last_group]).await?;
+                (digests, self.writer.seal().await?)
+            }
+            Beginning::Last(head) => {
+                let sealed = self.writer.seal_behind(head).await?;
+                let whole = objects.compose(vec![sealed]).await?;
+                (whole.digests, whole.sealed)
+            }
+        };
         let name = attempt.object.parse()?;
-        Ok((digests, self.shared.objects.complete(sealed, name, digests.blake3).await?))
+        Ok((digests, objects.complete(sealed, name, digests.blake3).await?))
     }
 }
 
@@ -187,9 +216,17 @@ impl OutputSink for Sink<'_> {
         if let Some(kept) = self.kept.as_mut().filter(|kept| kept.len() < MAX_JSON_BYTES) {
             kept.extend_from_slice(&bytes);
         }
-        let groups = self.hasher.update(&bytes);
+        let groups = match &mut self.beginning {
+            Beginning::Here(hasher) => hasher.update(&bytes),
+            Beginning::Last(_) => Vec::new(),
+        };
         self.writer.write(bytes).await.map_err(not_written)?;
         self.writer.append_groups(&groups).await.map_err(not_written)
+    }
+
+    async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.beginning = Beginning::Last(bytes);
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ mod audio;
 mod channel;
 mod confine;
 mod failure;
+mod index;
 mod input;
 mod mux;
 mod poster;

@@ -1,17 +1,21 @@
-//! Writes a fragmented MP4 straight to the server: nothing is ever sought back, so nothing needs a file.
+//! Writes a fragmented MP4 straight to the server: nothing is ever sought back, so nothing needs a file. Its head goes last,
+//! with an index of the fragments in it.
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::{Output, StreamIo};
 use ffmpeg_next::{Dictionary, Rescale};
+use transcode_protocol::{FailureCode, Frame};
 
 use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, While};
+use crate::index::{Indexer, Reference};
 use crate::scan::MICROSECONDS;
 
 /// Said in the file itself, wherever it ends up.
 pub(crate) const TITLE: &str = "Viewing copy – not for comparison, measurement or identification";
 /// `frag_discont`: a track that starts later than the other says so, or sound and picture would drift apart.
-const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof+frag_discont";
+/// `skip_trailer`: libav's own index would lie at the end, and a second one is one too many.
+const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer";
 /// Without a picture there are no keyframes: fragments of this length.
 const SOUND_FRAGMENT_US: &str = "2000000";
 const IO_BUFFER_BYTES: usize = 256 << 10;
@@ -19,6 +23,7 @@ const IO_BUFFER_BYTES: usize = 256 << 10;
 /// An MP4 on its way out.
 pub(crate) struct Mp4 {
     output: Output,
+    indexer: Indexer,
     /// Added to every time, so that the encoder's priming before the first sound is not before zero: the muxer
     /// would move packets by itself, but only those after the first.
     delay_us: i64,
@@ -32,9 +37,10 @@ pub(crate) struct Track {
 
 impl Mp4 {
     pub(crate) fn new(channel: &SharedChannel, name: &'static str) -> Result<Self, JobFailure> {
-        let io = StreamIo::from_write_with_capacity(channel.writer(name), IO_BUFFER_BYTES);
+        let indexer = Indexer::new(channel.writer(name));
+        let io = StreamIo::from_write_with_capacity(indexer.clone(), IO_BUFFER_BYTES);
         let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some("mp4")));
-        Ok(Self { output: output.while_doing("starting the MP4")?, delay_us: 0 })
+        Ok(Self { output: output.while_doing("starting the MP4")?, indexer, delay_us: 0 })
     }
 
     /// Adds the stream that `encoder` will feed.
@@ -63,7 +69,16 @@ impl Mp4 {
             options.set("frag_duration", SOUND_FRAGMENT_US);
         }
         self.output.write_header_with(options).while_doing("writing the head of the MP4")?;
+        self.count_by_the_first_track();
         Ok(())
+    }
+
+    /// The picture where there is one: it is added first, and fragments begin with its keyframes. libav numbers tracks from 1.
+    fn count_by_the_first_track(&self) {
+        let clock = self.output.stream(0).map(|stream| stream.time_base());
+        if let Some(ticks) = clock.and_then(|clock| u32::try_from(clock.denominator()).ok()) {
+            self.indexer.count_by(Reference { track_id: 1, ticks });
+        }
     }
 
     pub(crate) fn write(
@@ -81,7 +96,14 @@ impl Mp4 {
         packet.write_interleaved(&mut self.output).while_doing("writing the MP4")
     }
 
-    pub(crate) fn finish(mut self) -> Result<(), JobFailure> {
-        self.output.write_trailer().while_doing("finishing the MP4")
+    /// Ends it, and sends its head.
+    pub(crate) fn finish(mut self, channel: &SharedChannel) -> Result<(), JobFailure> {
+        self.output.write_trailer().while_doing("finishing the MP4")?;
+        let data = self.indexer.head().ok_or_else(|| {
+            let message = "Nothing of the file could be decoded.";
+            JobFailure::new(FailureCode::NotDecodable, message)
+        })?;
+        channel.send(&Frame::Head { data });
+        Ok(())
     }
 }

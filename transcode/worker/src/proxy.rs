@@ -45,8 +45,9 @@ pub(crate) fn make(
     }
     mp4.begin(picture.is_some())?;
     transcode(&mut input, channel, &mut picture, &mut sound, &mut mp4)?;
-    mp4.finish()?;
-    account(&input, picture, sound, parameters)
+    let report = account(&input, picture, sound, parameters)?;
+    mp4.finish(channel)?;
+    Ok(report)
 }
 
 fn open_picture(

@@ -254,6 +254,15 @@ async fn composed_without_copying_and_digested_as_one() {
     assert_eq!(open.read(1_499_990..1_500_200).await.unwrap(), whole[1_499_990..1_500_200]);
     change(&room.path(object.parts[1].file.as_str()), |b| b[50] ^= 1);
     assert!(is_damage(&open.read(1_500_000..1_500_001).await), "a part flipped while open");
+    let mut body = room.store.begin_piece(new_id()).await.unwrap();
+    body.write(pieces[0].clone().into()).await.unwrap();
+    let headed = body.seal_behind(b"head".as_slice().into()).await.unwrap();
+    let composed = room.store.compose(vec![headed]).await.unwrap();
+    let whole = [b"head", &pieces[0][..]].concat();
+    assert_eq!(composed.digests, Digests::of(&whole), "what came last is first");
+    let name: ObjectName = "derivatives/headed".parse().unwrap();
+    let object = room.store.complete(composed.sealed, name, composed.digests.blake3).await.unwrap();
+    assert_eq!(read_all(&room.store.open_object(&object).await.unwrap()).await.unwrap(), whole);
     let empty = room.store.compose(vec![room.sealed(b"").await, room.sealed(b"").await]).await;
     assert_eq!(empty.unwrap().digests, Digests::of(b""));
 }
