@@ -13,13 +13,13 @@ use chain_of_custody::command::Command;
 use chain_of_custody::digest::Digests;
 use chain_of_custody::entry::Salt;
 use chain_of_custody::event::{EventKind, access, field};
-use chain_of_custody::ids::{CaseId, EventId, ItemId};
+use chain_of_custody::ids::{CaseId, DeviceId, EventId, ItemId};
 use chain_of_custody::note::{Signer as _, SigningKey};
 use chain_of_custody::policy::Policy;
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use portal::access::{Access, Role};
 use portal::bundle::{Force, Maker};
-use portal::service::{Parts, Receipts, Service, Statement};
+use portal::service::{DeviceError, Devices, Enrolled, Parts, Receipts, Service, Statement};
 use storage::clock::SystemClock;
 use storage::ledger::{Ledger, LedgerOptions, Placed};
 use storage::objects::{Kek, ObjectStore};
@@ -39,6 +39,32 @@ struct NoReceipts;
 impl Receipts for NoReceipts {
     fn statement(&self, _: &Placed, _: Statement) -> Result<String, String> {
         Err("not measured".to_owned())
+    }
+}
+
+struct NoDevices;
+
+impl Devices for NoDevices {
+    fn enrol<'a>(
+        &'a self,
+        _: EventId,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        Box::pin(async { Err(DeviceError::NotFound) })
+    }
+
+    fn rotate<'a>(
+        &'a self,
+        _: EventId,
+        _: DeviceId,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        Box::pin(async { Err(DeviceError::NotFound) })
+    }
+
+    fn revoke<'a>(&'a self, _: DeviceId, _: &'a str) -> BoxFuture<'a, Result<(), DeviceError>> {
+        Box::pin(async { Err(DeviceError::NotFound) })
     }
 }
 
@@ -111,6 +137,7 @@ impl House {
             maker,
             outbox: folder.join("outbox"),
             receipts: Arc::new(NoReceipts),
+            devices: Arc::new(NoDevices),
         };
         let router = portal::api::routes(Service::new(parts)?, Router::new());
         let (person, link) = access.add_user("Bench", "1", Role::Investigator, "-").await?;

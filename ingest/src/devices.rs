@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::digest::Sha256;
 use chain_of_custody::event::{EventKind, field};
-use chain_of_custody::ids::DeviceId;
+use chain_of_custody::ids::{DeviceId, EventId};
 use chain_of_custody::note::VerifierKey;
 use storage::records::TokenOwner;
 
@@ -58,9 +58,22 @@ impl std::fmt::Debug for Enrolled {
 /// # Errors
 /// [`ReceiveError`] when the ledger or the records cannot be written; then no token works.
 pub async fn enrol(receiver: &Receiver, name: &str, by: &str) -> Result<Enrolled, ReceiveError> {
+    enrol_as(receiver, new_event(), name, by).await
+}
+
+/// The same under an event that was chosen before.
+///
+/// # Errors
+/// As [`enrol`].
+pub async fn enrol_as(
+    receiver: &Receiver,
+    event: EventId,
+    name: &str,
+    by: &str,
+) -> Result<Enrolled, ReceiveError> {
     let device = DeviceId::from_uuid(uuid::Uuid::now_v7());
     let credential_id = new_credential_id();
-    let command = Command::new(EventKind::DeviceEnrolled, new_event())
+    let command = Command::new(EventKind::DeviceEnrolled, event)
         .touching(device)
         .provided(Guard::SubjectIsNew(device.into()))
         .field(field::NAME, name, salt())
@@ -80,10 +93,23 @@ pub async fn rotate(
     device: DeviceId,
     by: &str,
 ) -> Result<Enrolled, ReceiveError> {
+    rotate_as(receiver, new_event(), device, by).await
+}
+
+/// The same under an event that was chosen before.
+///
+/// # Errors
+/// As [`rotate`].
+pub async fn rotate_as(
+    receiver: &Receiver,
+    event: EventId,
+    device: DeviceId,
+    by: &str,
+) -> Result<Enrolled, ReceiveError> {
     let known = receiver.records().device(device).await?;
     known.filter(|device| device.is_active()).ok_or(ReceiveError::NotFound)?;
     let credential_id = new_credential_id();
-    let command = Command::new(EventKind::AccessChanged, new_event())
+    let command = Command::new(EventKind::AccessChanged, event)
         .touching(device)
         .provided(Guard::SubjectExists(device.into()))
         .field(field::CREDENTIAL_ID, credential_id.as_str(), salt())

@@ -8,12 +8,12 @@ use chain_of_custody::command::{Command, Guard, Refusal, SourceKey};
 use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::entry::{Opening, Salt};
 use chain_of_custody::event::{Class, EventKind, access, field};
-use chain_of_custody::ids::{CaseId, EventId, ItemId, LeafIndex, UserId};
+use chain_of_custody::ids::{CaseId, EventId, ItemId, LeafIndex, SubjectId, SubjectKind, UserId};
 use chain_of_custody::note::Signer as _;
 use chain_of_custody::time::Timestamp;
 use storage::ledger::{Ledger, SubmitError, rebuild_from_store};
 use storage::objects::{Kek, ObjectStore};
-use storage::records::{Records, RecordsError, Search, StoredEntry, Table};
+use storage::records::{Handling, ItemRecord, Records, RecordsError, Search, StoredEntry, Table};
 use support::{Home, ORIGIN, assert_clean, device};
 
 on_both_databases!(
@@ -314,7 +314,16 @@ fn people_and_cases() -> Vec<Command> {
         about(access::VIEWER_ALLOWED, 1).touching(item(2)),
         about(access::VIEWER_ALLOWED, 3).touching(item(2)),
         about(access::VIEWER_WITHDRAWN, 3).touching(item(2)),
+        refused(&item(2).to_string()),
+        refused("-"),
     ]
+}
+
+fn refused(asked: &str) -> Command {
+    Command::new(EventKind::AccessRefused, id())
+        .touching(SubjectId::new(SubjectKind::Force, ORIGIN).unwrap())
+        .field(field::REASON_CODE, "item", salt())
+        .field(field::ITEM, asked, salt())
 }
 
 async fn what_people_may_see_follows_the_events(home: Home) {
@@ -352,6 +361,29 @@ async fn what_people_may_see_follows_the_events(home: Home) {
     assert_eq!((linked.len(), linked[0].exhibit_reference.as_str()), (1, "JSM/1"));
     let members = records.case_members(case(1)).await.unwrap();
     assert_eq!(members.iter().map(|m| m.user).collect::<Vec<_>>(), [person(3), person(1)]);
+    let viewers = records.item_viewers(item(2)).await.unwrap();
+    assert_eq!(viewers.iter().map(|m| m.user).collect::<Vec<_>>(), [person(1)]);
+    for (handling, items) in [
+        (Handling::Restricted, vec![4]),
+        (Handling::Usual, vec![3, 2, 1]),
+        (Handling::Quarantined, vec![]),
+    ] {
+        let search = Search { handling: Some(handling), ..Search::default() };
+        let found = records.search(&search).await.unwrap();
+        let seen = records.visible_items(person(2), None, &search).await.unwrap();
+        let ids = |found: &[ItemRecord]| found.iter().map(|r| r.item).collect::<Vec<_>>();
+        assert_eq!(ids(&found), items.iter().map(|n| item(*n)).collect::<Vec<_>>(), "{handling:?}");
+        assert_eq!(
+            ids(&seen),
+            [4, 3, 2].map(item).into_iter().filter(|i| ids(&found).contains(i)).collect::<Vec<_>>()
+        );
+    }
+    let events = records.item_events_behind(item(2), None, 100).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "access.refused").count(), 1, "{kinds:?}");
+    assert!(events.is_sorted_by_key(|event| event.leaf_index));
+    let behind = records.item_events_behind(item(2), Some(events[0].leaf_index), 1).await.unwrap();
+    assert_eq!(behind, events[1..2]);
     assert_eq!(records.cases(Some(person(1))).await.unwrap()[0].title, "Harlow");
     assert!(records.cases(Some(person(2))).await.unwrap().is_empty());
     assert_eq!(records.cases_of_item(item(1)).await.unwrap()[0].case, case(1));

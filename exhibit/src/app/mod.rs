@@ -159,9 +159,9 @@ impl App {
     }
 
     async fn enrol(&self, name: &str, actor: &Actor) -> Result<Value, Failure> {
-        let enrolled = ingest::devices::enrol(&self.parts.receiver, name, actor.as_str()).await;
+        let enrolled = self.parts.service.console(actor.as_str()).enrol_device(name).await;
         let enrolled = enrolled.map_err(|e| failed("device", &e))?;
-        Ok(json!({"device": enrolled.device.to_string(), "token": enrolled.token.reveal()}))
+        Ok(json!({"device": enrolled.device.to_string(), "token": enrolled.token}))
     }
 
     async fn devices(&self) -> Result<Value, Failure> {

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ingest::receive::Receiver;
+use chain_of_custody::ids::{DeviceId, EventId};
+use futures_util::future::BoxFuture;
+use ingest::devices;
+use ingest::receive::{ReceiveError, Receiver};
 use portal::access::Access;
 use portal::bundle::Maker;
-use portal::service::{Parts, Receipts, Service, Statement};
+use portal::service::{DeviceError, Devices, Enrolled, Parts, Receipts, Service, Statement};
 use storage::ledger::Placed;
 
 use crate::control::Failure;
@@ -25,9 +28,54 @@ pub(super) fn open(data: &Path, receiver: &Receiver, maker: &Maker) -> Result<Se
         maker: maker.clone(),
         outbox: outbox.clone(),
         receipts: Arc::new(ReceiptsOf(receiver.clone())),
+        devices: Arc::new(DevicesOf(receiver.clone())),
     };
     Service::new(parts)
         .map_err(|e| Failure::new("data-folder", format!("{}: {e}", outbox.display())))
+}
+
+/// The way in keeps the tokens of devices.
+struct DevicesOf(Receiver);
+
+impl Devices for DevicesOf {
+    fn enrol<'a>(
+        &'a self,
+        event: EventId,
+        name: &'a str,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        Box::pin(async move { given(devices::enrol_as(&self.0, event, name, by).await) })
+    }
+
+    fn rotate<'a>(
+        &'a self,
+        event: EventId,
+        device: DeviceId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        Box::pin(async move { given(devices::rotate_as(&self.0, event, device, by).await) })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        device: DeviceId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<(), DeviceError>> {
+        Box::pin(async move { devices::revoke(&self.0, device, by).await.map_err(of_device) })
+    }
+}
+
+fn given(enrolled: Result<devices::Enrolled, ReceiveError>) -> Result<Enrolled, DeviceError> {
+    let devices::Enrolled { device, token } = enrolled.map_err(of_device)?;
+    Ok(Enrolled { device, token: token.reveal().to_owned() })
+}
+
+fn of_device(error: ReceiveError) -> DeviceError {
+    match error {
+        ReceiveError::NotFound => DeviceError::NotFound,
+        ReceiveError::Busy { .. } | ReceiveError::LedgerStopped(_) => DeviceError::Unavailable,
+        other => DeviceError::Internal(other.to_string()),
+    }
 }
 
 /// The way in signs receipts; people get the same statements as devices.

@@ -1,8 +1,8 @@
-//! Adding people, giving them links, removing them: done at the console, by `by`.
+//! Adding people, giving them links, removing them: done at the console or by an operator, `by`.
 
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::event::{EventKind, access, field};
-use chain_of_custody::ids::UserId;
+use chain_of_custody::ids::{EventId, UserId};
 
 use super::sessions::Link;
 use super::text::{Malformed, line};
@@ -21,6 +21,18 @@ impl Access {
         role: Role,
         by: &str,
     ) -> Result<(Person, Link), AccessError> {
+        self.add_user_as(new_event(), name, number, role, by).await
+    }
+
+    /// The same under an event that was chosen before.
+    pub(crate) async fn add_user_as(
+        &self,
+        event: EventId,
+        name: &str,
+        number: &str,
+        role: Role,
+        by: &str,
+    ) -> Result<(Person, Link), AccessError> {
         let name = line("name", name, MAX_NAME_CHARS)?;
         let number = parse_number(number)?;
         let _one_at_a_time = self.inner.adding.lock().await;
@@ -28,7 +40,7 @@ impl Access {
             return Err(AccessError::NumberTaken(number));
         }
         let user = UserId::from_uuid(uuid::Uuid::now_v7());
-        let command = Command::new(EventKind::AccessChanged, new_event())
+        let command = Command::new(EventKind::AccessChanged, event)
             .touching(user)
             .provided(Guard::SubjectIsNew(user.into()))
             .field(field::REASON_CODE, access::USER_ADDED, random_salt())
@@ -38,7 +50,7 @@ impl Access {
             .field(field::BY, by, random_salt());
         self.ledger().submit(command).await?;
         let person = Person { user, name, number, role };
-        let link = self.give_link(&person, by).await?;
+        let link = self.give_link(new_event(), &person, by).await?;
         Ok((person, link))
     }
 
@@ -47,8 +59,18 @@ impl Access {
     /// # Errors
     /// [`AccessError::NoSuchUser`] and others.
     pub async fn link_for(&self, number: &str, by: &str) -> Result<(Person, Link), AccessError> {
+        self.link_for_as(new_event(), number, by).await
+    }
+
+    /// The same under an event that was chosen before.
+    pub(crate) async fn link_for_as(
+        &self,
+        event: EventId,
+        number: &str,
+        by: &str,
+    ) -> Result<(Person, Link), AccessError> {
         let person = self.person_of_number(number).await?;
-        let link = self.give_link(&person, by).await?;
+        let link = self.give_link(event, &person, by).await?;
         Ok((person, link))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chain_of_custody::command::Command;
 use chain_of_custody::digest::Sha256;
 use chain_of_custody::event::{EventKind, access, field};
+use chain_of_custody::ids::EventId;
 use chain_of_custody::time::Timestamp;
 use rand::Rng as _;
 use storage::ledger::SubmitError;
@@ -201,8 +202,13 @@ impl Access {
         Ok(self.ledger().records().end_session(&session.token_hash).await?)
     }
 
-    pub(super) async fn give_link(&self, person: &Person, by: &str) -> Result<Link, AccessError> {
-        let command = Command::new(EventKind::AccessChanged, new_event())
+    pub(super) async fn give_link(
+        &self,
+        event: EventId,
+        person: &Person,
+        by: &str,
+    ) -> Result<Link, AccessError> {
+        let command = Command::new(EventKind::AccessChanged, event)
             .touching(person.user)
             .field(field::REASON_CODE, access::LINK_GIVEN, random_salt())
             .field(field::BY, by, random_salt());

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::ask::{Caller, Json, Key, Named, NamedTwice, Parameters};
-use super::items::{PageParameters, item_of};
+use super::items::{PageParameters, Why, item_of};
 use super::problem::{Body, Problem};
 use crate::service::{CaseDetail, CaseSummary, EventsPage, NewCase, RequestKey};
 
@@ -133,6 +133,7 @@ pub(super) async fn link(
 #[utoipa::path(delete, path = "/api/v1/cases/{case}/items/{item}", tag = "cases", security(("session" = [])), params(
     ("case" = String, Path, description = "the case's id"),
     ("item" = String, Path, description = "the item's id"),
+    Why,
 ), responses(
     (status = 204, description = "it is not linked (any more)"),
 ))]
@@ -140,10 +141,12 @@ pub(super) async fn unlink(
     State(api): State<Api>,
     caller: Caller,
     NamedTwice(case, item): NamedTwice,
+    Parameters(why): Parameters<Why>,
 ) -> Result<StatusCode, Problem> {
     let case = case_of(&api, &caller, &case).await?;
     let item = item_of(&api, &caller, &item).await?;
-    api.service.unlink_item(caller.person(), case, item, &RequestKey::fresh()).await?;
+    let key = RequestKey::fresh();
+    api.service.unlink_item(caller.person(), case, item, &why.reason, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -171,6 +174,7 @@ pub(super) async fn add_member(
 #[utoipa::path(delete, path = "/api/v1/cases/{case}/members/{number}", tag = "cases", security(("session" = [])), params(
     ("case" = String, Path, description = "the case's id"),
     ("number" = String, Path, description = "their number"),
+    Why,
 ), responses(
     (status = 204, description = "they do not work on it (any more)"),
     (status = 409, description = "they are the last member", body = Body, content_type = "application/problem+json"),
@@ -179,9 +183,11 @@ pub(super) async fn remove_member(
     State(api): State<Api>,
     caller: Caller,
     NamedTwice(case, number): NamedTwice,
+    Parameters(why): Parameters<Why>,
 ) -> Result<StatusCode, Problem> {
     let case = case_of(&api, &caller, &case).await?;
-    api.service.remove_member(caller.person(), case, &number, &RequestKey::fresh()).await?;
+    let key = RequestKey::fresh();
+    api.service.remove_member(caller.person(), case, &number, &why.reason, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -34,7 +34,8 @@ const REFUSALS: &[(&str, &str)] = &[
         (name = "session", description = "Signing in with a one-time link"),
         (name = "items", description = "What is held"),
         (name = "cases", description = "Investigations, who works on them, what belongs to them"),
-        (name = "bundles", description = "Hand-overs that anybody can check")
+        (name = "bundles", description = "Hand-overs that anybody can check"),
+        (name = "operators", description = "Accounts and devices")
     )
 )]
 struct Frame;

@@ -13,7 +13,7 @@ use super::ask::{Caller, Named, NamedTwice, Parameters};
 use super::problem::{Body, Problem};
 use crate::door;
 use crate::service::{
-    Derivative, EventsPage, Failure, ItemDetail, ItemsPage, ItemsQuery, Statement,
+    Derivative, EventsPage, Failure, Handling, ItemDetail, ItemsPage, ItemsQuery, Statement,
 };
 
 /// Which items; all conditions must hold.
@@ -27,6 +27,9 @@ pub(super) struct ListParameters {
     /// Only what this device sent.
     #[param(value_type = Option<String>, format = Uuid)]
     device: Option<DeviceId>,
+    /// Only what is handled so: `usual` is neither of the other two.
+    #[param(inline)]
+    handling: Option<HandlingAsked>,
     /// Only what is linked to this case of yours.
     #[param(value_type = Option<String>, format = Uuid)]
     case: Option<CaseId>,
@@ -41,6 +44,25 @@ pub(super) struct ListParameters {
     limit: Option<u32>,
     /// Continue behind this: `next_after` of the page before.
     after: Option<u64>,
+}
+
+/// Why something ends.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Why {
+    /// One line.
+    #[param(min_length = 1, max_length = 500)]
+    pub(super) reason: String,
+}
+
+/// How an item is handled.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum HandlingAsked {
+    Usual,
+    Quarantined,
+    Restricted,
 }
 
 /// Where to go on.
@@ -71,6 +93,7 @@ pub(super) async fn list(
     let query = ItemsQuery {
         text: asked.text,
         device: asked.device,
+        handling: asked.handling.map(Handling::from),
         case: asked.case,
         from: asked.from,
         to: asked.to,
@@ -78,6 +101,16 @@ pub(super) async fn list(
         after: asked.after.map(LeafIndex),
     };
     Ok(axum::Json(api.service.items(caller.person(), &query).await?))
+}
+
+impl From<HandlingAsked> for Handling {
+    fn from(asked: HandlingAsked) -> Self {
+        match asked {
+            HandlingAsked::Usual => Self::Usual,
+            HandlingAsked::Quarantined => Self::Quarantined,
+            HandlingAsked::Restricted => Self::Restricted,
+        }
+    }
 }
 
 /// One item. Opens a viewing session: an `item.viewed` per person, item and 30 minutes.

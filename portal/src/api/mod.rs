@@ -8,7 +8,9 @@ mod bundles;
 mod cases;
 mod document;
 mod items;
+mod people;
 mod problem;
+mod restricted;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -62,6 +64,9 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(items::derivatives))
         .routes(routes!(items::derivative))
         .routes(routes!(items::original, items::original_head))
+        .routes(routes!(restricted::restrict, restricted::end_restriction))
+        .routes(routes!(restricted::name_viewer))
+        .routes(routes!(restricted::withdraw_viewer))
         .routes(routes!(cases::list, cases::open))
         .routes(routes!(cases::one))
         .routes(routes!(cases::events))
@@ -71,6 +76,12 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(cases::remove_member))
         .routes(routes!(bundles::list, bundles::create))
         .routes(routes!(bundles::download))
+        .routes(routes!(people::users, people::add_user))
+        .routes(routes!(people::end_user))
+        .routes(routes!(people::give_link))
+        .routes(routes!(people::enrol_device))
+        .routes(routes!(people::revoke_device))
+        .routes(routes!(people::rotate_token))
 }
 
 impl Api {

@@ -133,6 +133,9 @@ pub enum BundleError {
     /// Ask otherwise.
     #[error("{0}")]
     Request(String),
+    /// Shorten it.
+    #[error("{field}: at most {MAX_TEXT_CHARS} characters")]
+    TooLong { field: &'static str },
     /// Not known here, or not any more.
     #[error("item {0} is not held")]
     NoSuchItem(ItemId),
@@ -185,13 +188,23 @@ impl BundleRequest {
         {
             return bad("an authorisation names a person and a reason");
         }
-        let authorised = self.authorised.iter().flat_map(|a| [&a.by, &a.reason]);
-        let items = self.items.iter().flat_map(|i| i.reference.iter().chain(&i.description));
-        let texts = [&self.recipient, &self.by].into_iter().chain(&self.case_reference);
-        let short = |text: &String| text.chars().count() <= MAX_TEXT_CHARS;
-        if !texts.chain(authorised).chain(items).all(short) {
-            return bad(&format!("a text is longer than {MAX_TEXT_CHARS} characters"));
+        let too_long = |(_, text): &(&str, &String)| text.chars().count() > MAX_TEXT_CHARS;
+        match self.texts().find(too_long) {
+            Some((field, _)) => Err(BundleError::TooLong { field }),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Everything in it that somebody typed, by its field.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let authorised = self.authorised.iter();
+        let authorised = authorised.flat_map(|a| [("authorised_by", &a.by), ("reason", &a.reason)]);
+        let items = self.items.iter().flat_map(|item| {
+            let reference = item.reference.iter().map(|text| ("exhibit_reference", text));
+            reference.chain(item.description.iter().map(|text| ("description", text)))
+        });
+        let case = self.case_reference.iter().map(|text| ("case_reference", text));
+        let own = [("recipient", &self.recipient), ("by", &self.by)].into_iter();
+        own.chain(case).chain(authorised).chain(items)
     }
 }

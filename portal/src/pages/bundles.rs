@@ -12,6 +12,7 @@ use super::cases::FieldError;
 use super::frame::{Frame, Section};
 use super::items::title;
 use super::visit::{Answer, Visitor, page as rendered};
+use crate::access::Malformed;
 use crate::api::file_reply;
 use crate::bundle::{Authorisation, MAX_TEXT_CHARS, Purpose};
 use crate::service::{BundleOrder, CaseDetail, LinkedItem, OrderedItem, RequestKey, ServiceError};
@@ -97,7 +98,7 @@ pub(super) async fn make(
                 return Ok(Redirect::to(&to).into_response());
             }
             Err(ServiceError::NeedsAuthorisation(reasons)) => needs_authorisation(reasons),
-            Err(ServiceError::Malformed(malformed)) => vec![FieldError::new("", malformed.why)],
+            Err(ServiceError::Malformed(malformed)) => vec![not_accepted(&malformed)],
             Err(error) => return Err(error.into()),
         },
         Err(errors) => errors,
@@ -120,6 +121,16 @@ pub(super) async fn download(
     };
     let (view, file) = pages.service.bundle_file(visitor.person(), bundle).await?;
     Ok(file_reply(&view, file))
+}
+
+/// What is wrong with a text leads to its field; what is wrong with the whole leads nowhere.
+fn not_accepted(malformed: &Malformed) -> FieldError {
+    let FieldError { field, words } = FieldError::of(malformed);
+    match field.as_str() {
+        "recipient" | "authorised_by" | "reason" => FieldError { field, words },
+        "bundle" => FieldError::new("", capitalised(&malformed.why)),
+        _ => FieldError::new("items", words),
+    }
 }
 
 fn needs_authorisation(reasons: Vec<String>) -> Vec<FieldError> {

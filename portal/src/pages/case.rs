@@ -2,37 +2,36 @@
 
 use askama::Template;
 use axum::extract::{Form, Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect};
 use chain_of_custody::ids::{CaseId, LeafIndex};
 use serde::Deserialize;
 
 use super::Pages;
-use super::cases::FieldError;
+use super::forms::{Act, Sent, go_to};
 use super::frame::{Frame, Section};
-use super::item::EventRow;
-use super::items::ItemRow;
+use super::item::{EventRow, PersonNamed};
+use super::items::{ItemRow, title};
+use super::media::item_named;
 use super::problem::Problem;
 use super::visit::{Answer, Visitor, page as rendered};
-use crate::service::{BundleView, CaseDetail, EventsPage, RequestKey, ServiceError};
+use crate::service::{BundleView, CaseDetail, EventsPage, RequestKey};
 use crate::words::{UkTime, size};
 
 #[derive(Template)]
 #[template(path = "pages/case.html")]
 struct CasePage {
     frame: Frame,
-    errors: Vec<FieldError>,
+    sent: Sent,
     made: Option<BundleRow>,
     reference: String,
     title: String,
     opened: UkTime,
+    rows: Vec<ItemRow>,
     items: Vec<CaseItem>,
     bundle_href: String,
-    remove_action: String,
     bundles: Vec<BundleRow>,
-    members: Vec<MemberRow>,
-    members_action: String,
-    number: String,
+    members: Vec<PersonNamed>,
+    /// Where forms of this page go, and what follows.
+    address: String,
     events: Vec<EventRow>,
     more_events: Option<String>,
     key: String,
@@ -40,14 +39,7 @@ struct CasePage {
 
 struct CaseItem {
     id: String,
-    reference: String,
-    row: ItemRow,
-}
-
-struct MemberRow {
-    name: String,
-    number: String,
-    active: bool,
+    words: String,
 }
 
 struct BundleRow {
@@ -69,29 +61,6 @@ pub(super) struct Where {
     made: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct RemoveForm {
-    form_token: String,
-    key: String,
-    item: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct MemberForm {
-    form_token: String,
-    key: String,
-    number: String,
-}
-
-/// What stands in a form on this page that was not accepted.
-#[derive(Debug, Default)]
-struct NotAccepted {
-    errors: Vec<FieldError>,
-    number: String,
-}
-
 /// `/cases/{case}`.
 pub(super) async fn page(
     State(pages): State<Pages>,
@@ -100,7 +69,7 @@ pub(super) async fn page(
     Query(query): Query<Where>,
 ) -> Answer {
     let case = case_named(&pages, &visitor, &case).await?;
-    show(&pages, &visitor, case, &query, NotAccepted::default()).await
+    show(&pages, &visitor, case, &query, Sent::default()).await
 }
 
 /// Takes an item out of the case. Sent twice, it is taken out once.
@@ -108,14 +77,14 @@ pub(super) async fn unlink(
     State(pages): State<Pages>,
     visitor: Visitor,
     Path(case): Path<String>,
-    Form(form): Form<RemoveForm>,
+    Form(act): Form<Act>,
 ) -> Answer {
-    visitor.sent(&form.form_token)?;
+    let key = act.key(&visitor)?;
     let case = case_named(&pages, &visitor, &case).await?;
-    let item = super::media::item_named(&pages, &visitor, &form.item).await?;
-    let key = RequestKey::new(&form.key).map_err(ServiceError::from)?;
-    pages.service.unlink_item(visitor.person(), case, item, &key).await?;
-    Ok(Redirect::to(&format!("/cases/{case}#items")).into_response())
+    let item = item_named(&pages, &visitor, &act.item).await?;
+    let (service, person) = (&pages.service, visitor.person());
+    let done = service.unlink_item(person, case, item, &act.reason, &key).await;
+    then(&pages, &visitor, case, act.outcome("unlink", done)?, "items").await
 }
 
 /// Lets somebody else work on the case.
@@ -123,19 +92,43 @@ pub(super) async fn add_member(
     State(pages): State<Pages>,
     visitor: Visitor,
     Path(case): Path<String>,
-    Form(form): Form<MemberForm>,
+    Form(act): Form<Act>,
 ) -> Answer {
-    visitor.sent(&form.form_token)?;
+    let key = act.key(&visitor)?;
     let case = case_named(&pages, &visitor, &case).await?;
-    let key = RequestKey::new(&form.key).map_err(ServiceError::from)?;
-    match pages.service.add_member(visitor.person(), case, &form.number, &key).await {
-        Ok(()) => Ok(Redirect::to(&format!("/cases/{case}#members")).into_response()),
-        Err(ServiceError::Malformed(malformed)) => {
-            let errors = vec![FieldError::of(&malformed)];
-            let not_accepted = NotAccepted { errors, number: form.number };
-            show(&pages, &visitor, case, &Where::default(), not_accepted).await
-        }
-        Err(error) => Err(error.into()),
+    let done = pages.service.add_member(visitor.person(), case, &act.number, &key).await;
+    then(&pages, &visitor, case, act.outcome("add-member", done)?, "members").await
+}
+
+/// Ends somebody's work on the case. Whoever takes themselves off it is shown their other cases.
+pub(super) async fn remove_member(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(case): Path<String>,
+    Form(act): Form<Act>,
+) -> Answer {
+    let key = act.key(&visitor)?;
+    let case = case_named(&pages, &visitor, &case).await?;
+    let (service, person) = (&pages.service, visitor.person());
+    let done = service.remove_member(person, case, &act.number, &act.reason, &key).await;
+    let is_own = act.number == person.number;
+    match act.outcome("remove-member", done)? {
+        None if is_own => go_to("/cases"),
+        sent => then(&pages, &visitor, case, sent, "members").await,
+    }
+}
+
+/// On to the part of the page that changed, or the page with what there is to mend.
+async fn then(
+    pages: &Pages,
+    visitor: &Visitor,
+    case: CaseId,
+    sent: Option<Sent>,
+    part: &str,
+) -> Answer {
+    match sent {
+        None => go_to(&format!("/cases/{case}#{part}")),
+        Some(sent) => show(pages, visitor, case, &Where::default(), sent).await,
     }
 }
 
@@ -151,52 +144,42 @@ pub(super) async fn case_named(
     }
 }
 
-async fn show(
-    pages: &Pages,
-    visitor: &Visitor,
-    case: CaseId,
-    query: &Where,
-    not_accepted: NotAccepted,
-) -> Answer {
+async fn show(pages: &Pages, visitor: &Visitor, case: CaseId, query: &Where, sent: Sent) -> Answer {
     let (service, person) = (&pages.service, visitor.person());
     let detail = service.case(person, case).await?;
     let after = query.events_after.parse().ok().map(LeafIndex);
     let events = service.case_events(person, case, after).await?;
-    let NotAccepted { errors, number } = not_accepted;
-    let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let page = CasePage::new(visitor.frame(Section::Cases), &detail, &events, &query.made);
-    rendered(status, &CasePage { errors, number, ..page })
+    rendered(sent.status(), &CasePage { sent, ..page })
 }
 
 impl CasePage {
     fn new(frame: Frame, detail: &CaseDetail, events: &EventsPage, made: &str) -> Self {
         let (case, summary) = (detail.summary.case, &detail.summary);
-        let items = detail.items.iter().map(|linked| CaseItem {
-            id: linked.summary.item.to_string(),
-            reference: linked.exhibit_reference.clone(),
-            row: ItemRow::new(&linked.summary, &[]),
+        let items = detail.items.iter().map(|linked| {
+            let (reference, title) = (&linked.exhibit_reference, title(&linked.summary));
+            let words = if reference.is_empty() { title } else { format!("{reference}: {title}") };
+            CaseItem { id: linked.summary.item.to_string(), words }
         });
-        let members = detail.members.iter().map(|member| MemberRow {
-            name: member.name.clone(),
-            number: member.number.clone(),
-            active: member.active,
+        let rows = detail.items.iter().map(|linked| {
+            let row = ItemRow::new(&linked.summary, &[]);
+            ItemRow { reference: linked.exhibit_reference.clone(), ..row }
         });
         let bundles: Vec<BundleRow> = detail.bundles.iter().map(BundleRow::new).collect();
         let more = events.next_after;
         Self {
             frame,
-            errors: Vec::new(),
+            sent: Sent::default(),
             made: detail.bundles.iter().map(BundleRow::new).find(|bundle| bundle.id == made),
             reference: summary.reference.clone(),
             title: summary.title.clone(),
             opened: summary.opened_at.into(),
+            rows: rows.collect(),
             items: items.collect(),
             bundle_href: format!("/cases/{case}/bundles"),
-            remove_action: format!("/cases/{case}/items/remove"),
             bundles,
-            members: members.collect(),
-            members_action: format!("/cases/{case}/members"),
-            number: String::new(),
+            members: detail.members.iter().map(PersonNamed::from).collect(),
+            address: format!("/cases/{case}"),
             events: events.events.iter().map(|event| EventRow::new(event, &[])).collect(),
             more_events: more
                 .map(|after| format!("/cases/{case}?events_after={}#continuity", after.0)),

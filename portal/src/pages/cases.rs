@@ -58,6 +58,12 @@ impl FieldError {
             "title" => "Title",
             "exhibit_reference" => "Exhibit reference",
             "number" => "Number",
+            "name" => "Name",
+            "role" => "Role",
+            "reason" => "Reason",
+            "recipient" => "Who gets it",
+            "authorised_by" => "Who authorises it",
+            "description" => "Description",
             _ => "What was sent",
         };
         Self::new(malformed.field, format!("{label}: {}", malformed.why))

@@ -17,6 +17,8 @@ pub(super) enum Section {
     Items,
     Cases,
     System,
+    People,
+    Devices,
     None,
 }
 
@@ -67,7 +69,11 @@ impl Frame {
         if self.sees_footage() {
             vec![link("/", "Items", Section::Items), link("/cases", "Cases", Section::Cases)]
         } else {
-            vec![link("/", "This system", Section::System)]
+            vec![
+                link("/", "This system", Section::System),
+                link("/people", "People", Section::People),
+                link("/devices", "Devices", Section::Devices),
+            ]
         }
     }
 }

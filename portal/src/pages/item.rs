@@ -2,20 +2,19 @@
 
 use askama::Template;
 use axum::extract::{Form, Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect};
-use chain_of_custody::ids::LeafIndex;
+use chain_of_custody::ids::{ItemId, LeafIndex};
 use serde::Deserialize;
 
 use super::Pages;
-use super::cases::FieldError;
+use super::case::case_named;
+use super::forms::{Act, Sent, go_to};
 use super::frame::{Frame, Section};
 use super::items::{Choice, source, tags, title};
 use super::media::item_named;
 use super::visit::{Answer, Visitor, page as rendered};
 use crate::service::{
-    Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, RequestKey,
-    ServiceError,
+    Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, Member,
+    RequestKey,
 };
 use crate::words::{Recorded, Tag, UkTime, capitalised, length, size};
 
@@ -26,7 +25,7 @@ const LONG_CHARS: usize = 300;
 #[template(path = "pages/item.html")]
 struct ItemPage {
     frame: Frame,
-    errors: Vec<FieldError>,
+    sent: Sent,
     title: String,
     tags: Vec<Tag>,
     warnings: Vec<String>,
@@ -46,8 +45,25 @@ struct ItemPage {
     more_events: Option<String>,
     cases: Vec<CaseLink>,
     linkable: Vec<Choice>,
-    link_action: String,
+    restricted: bool,
+    viewers: Vec<PersonNamed>,
+    /// Where forms of this page go, and what follows.
+    address: String,
     key: String,
+}
+
+/// Somebody who works on a case, or is named for an item.
+pub(super) struct PersonNamed {
+    pub(super) name: String,
+    pub(super) number: String,
+    pub(super) active: bool,
+}
+
+impl From<&Member> for PersonNamed {
+    fn from(member: &Member) -> Self {
+        let (name, number) = (member.name.clone(), member.number.clone());
+        Self { name, number, active: member.active }
+    }
 }
 
 /// The viewing copy.
@@ -111,16 +127,6 @@ pub(super) struct Where {
     events_after: String,
 }
 
-/// A form that puts an item into a case.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct LinkForm {
-    form_token: String,
-    key: String,
-    case: String,
-    exhibit_reference: String,
-}
-
 /// `/items/{item}`.
 pub(super) async fn page(
     State(pages): State<Pages>,
@@ -128,57 +134,115 @@ pub(super) async fn page(
     Path(item): Path<String>,
     Query(query): Query<Where>,
 ) -> Answer {
+    let item = item_named(&pages, &visitor, &item).await?;
     let after = query.events_after.parse().ok().map(LeafIndex);
-    show(&pages, &visitor, &item, after, Vec::new()).await
+    show(&pages, &visitor, item, after, Sent::default()).await
 }
 
 /// Puts the item into a case of theirs. Sent twice, it is linked once.
 pub(super) async fn link(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(named): Path<String>,
-    Form(form): Form<LinkForm>,
+    Path(item): Path<String>,
+    Form(act): Form<Act>,
 ) -> Answer {
-    visitor.sent(&form.form_token)?;
-    let item = item_named(&pages, &visitor, &named).await?;
-    let Ok(case) = form.case.parse() else {
-        return Ok(pages.service.no_such_thing(visitor.person()).await?);
-    };
-    let key = RequestKey::new(&form.key).map_err(ServiceError::from)?;
-    let reference = Some(form.exhibit_reference.as_str());
-    match pages.service.link_item(visitor.person(), case, item, reference, &key).await {
-        Ok(()) => Ok(Redirect::to(&format!("/items/{item}#cases")).into_response()),
-        Err(ServiceError::Malformed(malformed)) => {
-            let errors = vec![FieldError::of(&malformed)];
-            show(&pages, &visitor, &named, None, errors).await
-        }
-        Err(error) => Err(error.into()),
+    let key = act.key(&visitor)?;
+    let item = item_named(&pages, &visitor, &item).await?;
+    let case = case_named(&pages, &visitor, &act.case).await?;
+    let reference = Some(act.exhibit_reference.as_str());
+    let done = pages.service.link_item(visitor.person(), case, item, reference, &key).await;
+    then(&pages, &visitor, item, act.outcome("link", done)?, "cases").await
+}
+
+/// Restricts the item to named viewers.
+pub(super) async fn restrict(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Form(act): Form<Act>,
+) -> Answer {
+    let key = act.key(&visitor)?;
+    let item = item_named(&pages, &visitor, &item).await?;
+    let done = pages.service.restrict(visitor.person(), item, &act.reason, &key).await;
+    then(&pages, &visitor, item, act.outcome("restrict", done)?, "access").await
+}
+
+/// Ends the restriction.
+pub(super) async fn end_restriction(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Form(act): Form<Act>,
+) -> Answer {
+    let key = act.key(&visitor)?;
+    let item = item_named(&pages, &visitor, &item).await?;
+    let done = pages.service.end_restriction(visitor.person(), item, &act.reason, &key).await;
+    then(&pages, &visitor, item, act.outcome("free", done)?, "access").await
+}
+
+/// Names somebody for the restricted item.
+pub(super) async fn name_viewer(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Form(act): Form<Act>,
+) -> Answer {
+    let key = act.key(&visitor)?;
+    let item = item_named(&pages, &visitor, &item).await?;
+    let (service, person) = (&pages.service, visitor.person());
+    let done = service.name_viewer(person, item, &act.number, &act.reason, &key).await;
+    then(&pages, &visitor, item, act.outcome("name", done)?, "access").await
+}
+
+/// Ends that somebody is named. Whoever withdraws themselves is shown the other items.
+pub(super) async fn withdraw_viewer(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path(item): Path<String>,
+    Form(act): Form<Act>,
+) -> Answer {
+    let key = act.key(&visitor)?;
+    let item = item_named(&pages, &visitor, &item).await?;
+    let (service, person) = (&pages.service, visitor.person());
+    let done = service.withdraw_viewer(person, item, &act.number, &act.reason, &key).await;
+    let is_own = act.number == person.number;
+    match act.outcome("withdraw", done)? {
+        None if is_own => go_to("/"),
+        sent => then(&pages, &visitor, item, sent, "access").await,
+    }
+}
+
+/// On to the part of the page that changed, or the page with what there is to mend.
+async fn then(
+    pages: &Pages,
+    visitor: &Visitor,
+    item: ItemId,
+    sent: Option<Sent>,
+    part: &str,
+) -> Answer {
+    match sent {
+        None => go_to(&format!("/items/{item}#{part}")),
+        Some(sent) => show(pages, visitor, item, None, sent).await,
     }
 }
 
 async fn show(
     pages: &Pages,
     visitor: &Visitor,
-    named: &str,
+    item: ItemId,
     after: Option<LeafIndex>,
-    errors: Vec<FieldError>,
+    sent: Sent,
 ) -> Answer {
-    let item = item_named(pages, visitor, named).await?;
     let (service, person) = (&pages.service, visitor.person());
     let detail = service.item(person, item).await?;
     let events = service.item_events(person, item, after).await?;
     let devices = service.device_names(person).await?;
     let mine = service.cases(person).await?;
     let is_in = |case| detail.cases.iter().any(|linked| linked.case == case);
-    let linkable = mine.iter().filter(|case| !is_in(case.case)).map(|case| Choice {
-        value: case.case.to_string(),
-        words: format!("{}: {}", case.reference, case.title),
-        chosen: false,
-    });
-    let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let linkable = linkable.collect();
+    let others = mine.iter().filter(|case| !is_in(case.case));
+    let linkable = others.map(|case| Choice::of_case(case, "")).collect();
     let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices);
-    rendered(status, &ItemPage { errors, linkable, ..page })
+    rendered(sent.status(), &ItemPage { sent, linkable, ..page })
 }
 
 impl ItemPage {
@@ -190,7 +254,7 @@ impl ItemPage {
         let (recorded, recorded_by) = recorded(detail);
         Self {
             frame,
-            errors: Vec::new(),
+            sent: Sent::default(),
             title: title(summary),
             tags: tags(summary),
             warnings: warnings(detail),
@@ -229,7 +293,9 @@ impl ItemPage {
                 })
                 .collect(),
             linkable: Vec::new(),
-            link_action: format!("/items/{item}/cases"),
+            restricted: summary.restricted,
+            viewers: detail.viewers.iter().map(PersonNamed::from).collect(),
+            address: format!("/items/{item}"),
             key: RequestKey::fresh().as_str().to_owned(),
         }
     }

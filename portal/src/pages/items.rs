@@ -11,7 +11,9 @@ use super::frame::{Frame, Section};
 use super::visit::{Answer, Visitor, page as rendered};
 use super::{Pages, operator};
 use crate::access::Role;
-use crate::service::{DeviceName, ItemSummary, ItemsQuery, MAX_SEARCH_CHARS};
+use crate::service::{
+    CaseSummary, DeviceName, Handling, ItemSummary, ItemsQuery, MAX_SEARCH_CHARS,
+};
 use crate::words::{Recorded, Tag, UkTime, length, size, uk_day};
 
 /// What somebody looks for, as the form sends it. Everything may be empty.
@@ -20,6 +22,8 @@ use crate::words::{Recorded, Tag, UkTime, length, size, uk_day};
 pub(super) struct Looking {
     text: String,
     device: String,
+    case: String,
+    handling: String,
     from: String,
     to: String,
     after: String,
@@ -42,6 +46,8 @@ struct Filter {
     from: String,
     to: String,
     devices: Vec<Choice>,
+    cases: Vec<Choice>,
+    handlings: Vec<Choice>,
     first_page: String,
     max_chars: usize,
 }
@@ -54,10 +60,27 @@ pub(super) struct Choice {
     pub(super) chosen: bool,
 }
 
+impl Choice {
+    pub(super) fn of_case(case: &CaseSummary, chosen: &str) -> Self {
+        let value = case.case.to_string();
+        let words = format!("{}: {}", case.reference, case.title);
+        Self { chosen: value == chosen, words, value }
+    }
+}
+
+/// How items are handled: as an address has it, in words.
+const HANDLINGS: [(Handling, &str, &str); 3] = [
+    (Handling::Usual, "usual", "Neither restricted nor in quarantine"),
+    (Handling::Restricted, "restricted", "Restricted"),
+    (Handling::Quarantined, "quarantined", "In quarantine"),
+];
+
 /// An item in a list.
 #[derive(Debug, Clone)]
 pub(super) struct ItemRow {
     pub(super) href: String,
+    /// Such as `JSM/1`, in a case; or empty.
+    pub(super) reference: String,
     pub(super) title: String,
     pub(super) poster: Option<String>,
     pub(super) no_poster: &'static str,
@@ -89,6 +112,7 @@ pub(super) async fn home(
 
 async fn list(pages: &Pages, visitor: &Visitor, looking: &Looking) -> Answer {
     let devices = pages.service.device_names(visitor.person()).await?;
+    let cases = pages.service.cases(visitor.person()).await?;
     let found = pages.service.items(visitor.person(), &looking.query()).await?;
     let rows: Vec<_> = found.items.iter().map(|item| ItemRow::new(item, &devices)).collect();
     let next = found.next_after.map(|after| looking.address(Some(after)));
@@ -98,7 +122,7 @@ async fn list(pages: &Pages, visitor: &Visitor, looking: &Looking) -> Answer {
         &ItemsPage {
             frame: visitor.frame(Section::Items),
             summary: summary(rows.len(), next.is_some(), is_later_page),
-            filter: looking.filter(&devices),
+            filter: looking.filter(&devices, &cases),
             rows,
             next,
             is_later_page,
@@ -117,12 +141,13 @@ fn summary(count: usize, more: bool, is_later_page: bool) -> String {
 }
 
 impl Looking {
-    /// What cannot be read as a date, a device or a place in the list asks for nothing.
+    /// What cannot be read as a date, a device, a case or a place in the list asks for nothing.
     fn query(&self) -> ItemsQuery {
         ItemsQuery {
             text: Some(self.text.clone()).filter(|text| !text.trim().is_empty()),
             device: self.device.parse().ok(),
-            case: None,
+            case: self.case.parse().ok(),
+            handling: self.handling(),
             from: uk_day(&self.from, 0),
             to: uk_day(&self.to, 1),
             limit: None,
@@ -130,7 +155,16 @@ impl Looking {
         }
     }
 
-    fn filter(&self, devices: &[DeviceName]) -> Filter {
+    fn handling(&self) -> Option<Handling> {
+        HANDLINGS.iter().find(|(_, name, _)| *name == self.handling).map(|(found, ..)| *found)
+    }
+
+    fn filter(&self, devices: &[DeviceName], cases: &[CaseSummary]) -> Filter {
+        let handling = |(handling, value, words): &(Handling, &str, &str)| Choice {
+            chosen: self.handling() == Some(*handling),
+            value: (*value).to_owned(),
+            words: (*words).to_owned(),
+        };
         let choice = |device: &DeviceName| {
             let value = device.device.to_string();
             Choice { chosen: value == self.device, words: device.name.clone(), value }
@@ -140,6 +174,8 @@ impl Looking {
             from: self.from.clone(),
             to: self.to.clone(),
             devices: devices.iter().map(choice).collect(),
+            cases: cases.iter().map(|case| Choice::of_case(case, &self.case)).collect(),
+            handlings: HANDLINGS.iter().map(handling).collect(),
             first_page: self.address(None),
             max_chars: MAX_SEARCH_CHARS,
         }
@@ -151,6 +187,8 @@ impl Looking {
         let asked = [
             ("text", &self.text),
             ("device", &self.device),
+            ("case", &self.case),
+            ("handling", &self.handling),
             ("from", &self.from),
             ("to", &self.to),
             ("after", &after),
@@ -172,6 +210,7 @@ impl ItemRow {
         );
         Self {
             href: format!("/items/{}", item.item),
+            reference: String::new(),
             title: title(item),
             poster: item.has_poster.then(|| format!("/media/{}/poster", item.item)),
             no_poster: no_poster(item),
@@ -247,6 +286,8 @@ mod tests {
         let looking = Looking {
             text: "  ".into(),
             device: "x".into(),
+            case: "x".into(),
+            handling: "else".into(),
             from: "soon".into(),
             after: "-1".into(),
             ..Default::default()

@@ -8,6 +8,7 @@ mod assets;
 mod bundles;
 mod case;
 mod cases;
+mod forms;
 mod frame;
 mod item;
 mod items;
@@ -44,16 +45,27 @@ pub fn routes(pages: Pages) -> Router {
         .route("/", get(items::home))
         .route("/items/{item}", get(item::page))
         .route("/items/{item}/cases", post(item::link))
+        .route("/items/{item}/restrict", post(item::restrict))
+        .route("/items/{item}/free", post(item::end_restriction))
+        .route("/items/{item}/viewers", post(item::name_viewer))
+        .route("/items/{item}/viewers/remove", post(item::withdraw_viewer))
         .route("/items/{item}/receipt", get(media::receipt))
         .route("/cases", get(cases::page).post(cases::open))
         .route("/cases/{case}", get(case::page))
         .route("/cases/{case}/items/remove", post(case::unlink))
         .route("/cases/{case}/members", post(case::add_member))
+        .route("/cases/{case}/members/remove", post(case::remove_member))
         .route("/cases/{case}/bundles", get(bundles::form).post(bundles::make))
         .route("/bundles/{bundle}", get(bundles::download))
         .route("/media/{item}/proxy", get(media::proxy))
         .route("/media/{item}/poster", get(media::poster))
         .route("/media/{item}/original", get(media::original))
+        .route("/people", get(operator::people).post(operator::add))
+        .route("/people/link", post(operator::link))
+        .route("/people/end", post(operator::end))
+        .route("/devices", get(operator::devices).post(operator::enrol))
+        .route("/devices/token", post(operator::rotate))
+        .route("/devices/revoke", post(operator::revoke))
         .route("/sign-in/{token}", get(sign_in::page).post(sign_in::redeem))
         .route("/sign-out", post(sign_in::sign_out))
         .fallback(problem::no_such_page)

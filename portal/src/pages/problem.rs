@@ -192,12 +192,13 @@ impl From<ServiceError> for Problem {
             ServiceError::NotFound => Self::not_found(),
             ServiceError::NotForRole => {
                 let what = [
-                    "Operators run the system and see no footage. Nothing was shown, and the attempt is recorded.",
+                    "Operators run the system and see no footage; investigators work with footage and do not run the \
+                     system. Nothing was shown or changed, and the attempt is recorded.",
                 ];
                 let next = [
-                    "If you work with footage, ask for an account as an investigator: nobody has both.",
+                    "If this is your work, ask an operator for an account of the other kind: one account is never both.",
                 ];
-                Self::new(StatusCode::FORBIDDEN, "Not for operators", &what, &next)
+                Self::new(StatusCode::FORBIDDEN, "Not for your kind of account", &what, &next)
                     .with_start_page()
             }
             ServiceError::Malformed(malformed) => {

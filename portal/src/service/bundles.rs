@@ -16,7 +16,8 @@ use storage::records::MadeBundle;
 use super::{BundleView, RequestKey, Service, ServiceError};
 use crate::access::{Attempt, Malformed, Person};
 use crate::bundle::{
-    Authorisation, BundleError, BundleRequest, MAX_ITEMS, Output, Purpose, RequestedItem,
+    Authorisation, BundleError, BundleRequest, MAX_ITEMS, MAX_TEXT_CHARS, Output, Purpose,
+    RequestedItem,
 };
 
 /// How long a bundle can be downloaded after it was made.
@@ -208,6 +209,9 @@ fn view(made: &MadeBundle) -> BundleView {
 fn refused(error: BundleError) -> ServiceError {
     match error {
         BundleError::Request(why) => Malformed::new("bundle", why).into(),
+        BundleError::TooLong { field } => {
+            Malformed::new(field, format!("at most {MAX_TEXT_CHARS} characters")).into()
+        }
         BundleError::NoSuchItem(_) => ServiceError::NotFound,
         BundleError::NeedsAuthorisation(reasons) => ServiceError::NeedsAuthorisation(reasons),
         BundleError::Ledger(error) => error.into(),

@@ -2,14 +2,14 @@
 
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::event::{EventKind, access, field};
-use chain_of_custody::ids::{CaseId, EventId, ItemId, LeafIndex};
-use storage::records::CaseRecord;
+use chain_of_custody::ids::{CaseId, EventId, ItemId, LeafIndex, SubjectId};
+use storage::records::{CaseRecord, UserRecord};
 
 use super::{
-    CaseDetail, CaseSummary, EventsPage, ItemsQuery, LinkedItem, Member, RequestKey, Service,
-    ServiceError,
+    CaseDetail, CaseSummary, EventsPage, ItemsQuery, LinkedItem, MAX_REASON_CHARS, Member,
+    RequestKey, Service, ServiceError,
 };
-use crate::access::{Attempt, Person, Role, line};
+use crate::access::{Attempt, MAX_NUMBER_CHARS, Malformed, Person, Role, line};
 use crate::random_salt;
 
 /// Characters in a case's or an exhibit's reference at most.
@@ -59,16 +59,10 @@ impl Service {
             summary,
             exhibit_reference: linked.exhibit_reference,
         });
-        let member = |user: storage::records::UserRecord| Member {
-            active: user.is_active(),
-            user: user.user,
-            name: user.name,
-            number: user.number,
-        };
         let bundles = self.bundles(person).await?;
         Ok(CaseDetail {
             summary: summary(record),
-            members: members.into_iter().map(member).collect(),
+            members: members.into_iter().map(Member::from).collect(),
             items: items.collect(),
             bundles: bundles.into_iter().filter(|bundle| bundle.case == Some(case)).collect(),
         })
@@ -129,11 +123,10 @@ impl Service {
         key: &RequestKey,
     ) -> Result<(), ServiceError> {
         self.case_of_theirs(person, case).await?;
-        let event = key.event(person, "member-added");
-        self.write_member(case, number, event, &person.actor(), true).await
+        self.write_member(case, number, key.event(person, "member-added"), &person.actor()).await
     }
 
-    /// Ends somebody's work on a case; the last member stays.
+    /// Ends somebody's work on a case, and says why; the last member stays.
     ///
     /// # Errors
     /// As [`Service::add_member`]; [`ServiceError::Conflict`] for the last member.
@@ -142,11 +135,24 @@ impl Service {
         person: &Person,
         case: CaseId,
         number: &str,
+        reason: &str,
         key: &RequestKey,
     ) -> Result<(), ServiceError> {
         self.case_of_theirs(person, case).await?;
-        let event = key.event(person, "member-removed");
-        self.write_member(case, number, event, &person.actor(), false).await
+        let reason = line("reason", reason, MAX_REASON_CHARS)?;
+        let members = self.records().case_members(case).await?;
+        // Somebody whose account has ended can be taken off a case too.
+        let Some(member) = named(&members, number)? else { return Ok(()) };
+        if members.len() == 1 {
+            let why = "the last member of a case stays: add another first".to_owned();
+            return Err(ServiceError::Conflict { code: "last-member", why });
+        }
+        let command = changed(case, access::MEMBER_REMOVED, key.event(person, "member-removed"))
+            .field(field::USER, member.user.to_string(), random_salt())
+            .field(field::REASON, reason, random_salt())
+            .field(field::BY, person.actor(), random_salt());
+        self.parts().ledger.record(command).await?;
+        Ok(())
     }
 
     /// Links an item to a case; linking it again replaces its exhibit reference.
@@ -167,7 +173,7 @@ impl Service {
         self.write_link(case, item, exhibit_reference, event, &person.actor()).await
     }
 
-    /// Unlinks an item from a case. One that is not linked changes nothing.
+    /// Unlinks an item from a case, and says why. One that is not linked changes nothing.
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] for a case or item that is not theirs; others.
@@ -176,10 +182,12 @@ impl Service {
         person: &Person,
         case: CaseId,
         item: ItemId,
+        reason: &str,
         key: &RequestKey,
     ) -> Result<(), ServiceError> {
         self.case_of_theirs(person, case).await?;
         self.item_of_theirs(person, item).await?;
+        let reason = line("reason", reason, MAX_REASON_CHARS)?;
         let cases = self.records().cases_of_item(item).await?;
         if !cases.iter().any(|linked| linked.case == case) {
             return Ok(());
@@ -187,6 +195,7 @@ impl Service {
         let command = Command::new(EventKind::ItemUnlinked, key.event(person, "item.unlinked"))
             .touching(item)
             .touching(case)
+            .field(field::REASON, reason, random_salt())
             .field(field::BY, person.actor(), random_salt());
         self.parts().ledger.record(command).await?;
         Ok(())
@@ -229,45 +238,32 @@ impl Service {
         record.ok_or_else(|| ServiceError::internal("a case that was opened is not there"))
     }
 
+    /// Lets an investigator work on a case; who does already changes nothing.
     pub(super) async fn write_member(
         &self,
         case: CaseId,
         number: &str,
         event: EventId,
         by: &str,
-        joins: bool,
     ) -> Result<(), ServiceError> {
-        let members = self.records().case_members(case).await?;
-        let user = if joins {
-            let person = self.access().person_of_number(number).await?;
-            if person.role != Role::Investigator {
-                let why = "operators see no footage, so they work on no case";
-                return Err(crate::access::Malformed::new("number", why).into());
-            }
-            person.user
-        } else {
-            // Somebody whose account has ended can be taken off a case too.
-            let Some(member) = members.iter().find(|member| member.number == number.trim()) else {
-                return Ok(());
-            };
-            if members.len() == 1 {
-                let why = "the last member of a case stays: add another first".to_owned();
-                return Err(ServiceError::Conflict { code: "last-member", why });
-            }
-            member.user
-        };
-        if joins && members.iter().any(|member| member.user == user) {
+        let user = self.investigator(number).await?.user;
+        if self.records().is_member(case, user).await? {
             return Ok(());
         }
-        let code = if joins { access::MEMBER_ADDED } else { access::MEMBER_REMOVED };
-        let command = Command::new(EventKind::AccessChanged, event)
-            .touching(case)
-            .provided(Guard::SubjectExists(case.into()))
-            .field(field::REASON_CODE, code, random_salt())
+        let command = changed(case, access::MEMBER_ADDED, event)
             .field(field::USER, user.to_string(), random_salt())
             .field(field::BY, by, random_salt());
         self.parts().ledger.record(command).await?;
         Ok(())
+    }
+
+    /// Somebody who may work with footage, by their number.
+    pub(super) async fn investigator(&self, number: &str) -> Result<Person, ServiceError> {
+        let person = self.access().person_of_number(number).await?;
+        if person.role == Role::Investigator {
+            return Ok(person);
+        }
+        Err(Malformed::new("number", "operators see no footage: name an investigator").into())
     }
 
     pub(super) async fn write_link(
@@ -292,6 +288,24 @@ impl Service {
         self.parts().ledger.record(command).await?;
         Ok(())
     }
+}
+
+/// An `access.changed` about a case or an item that is there.
+pub(super) fn changed(subject: impl Into<SubjectId>, code: &str, event: EventId) -> Command {
+    let subject = subject.into();
+    Command::new(EventKind::AccessChanged, event)
+        .touching(subject.clone())
+        .provided(Guard::SubjectExists(subject))
+        .field(field::REASON_CODE, code, random_salt())
+}
+
+/// The one of them who has this number; a number that nobody can have is refused.
+pub(super) fn named<'a>(
+    people: &'a [UserRecord],
+    number: &str,
+) -> Result<Option<&'a UserRecord>, ServiceError> {
+    let number = line("number", number, MAX_NUMBER_CHARS)?;
+    Ok(people.iter().find(|person| person.number == number))
 }
 
 fn key_reused() -> ServiceError {

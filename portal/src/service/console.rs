@@ -1,15 +1,13 @@
-//! What is done at the console, by an operating-system user: cases, and who may see a restricted item.
+//! What is done at the console, by an operating-system user: cases, devices, and who may see a restricted item.
 //!
 //! Whoever has the console sees everything anyway; what they do is recorded like everybody's.
 
-use chain_of_custody::command::{Command, Guard};
-use chain_of_custody::event::{EventKind, access, field};
 use chain_of_custody::ids::{CaseId, ItemId};
 use storage::records::{CaseRecord, UserRecord};
 
-use super::{NewCase, Service, ServiceError};
-use crate::access::{Malformed, Role, line};
-use crate::{new_event, random_salt};
+use super::{Enrolled, NewCase, Service, ServiceError};
+use crate::access::line;
+use crate::new_event;
 
 /// Characters in a reason at most.
 pub const MAX_REASON_CHARS: usize = 500;
@@ -57,11 +55,11 @@ impl Console {
         let new = new.checked()?;
         // Nobody is let in by halves: every number is looked up first.
         for number in members {
-            self.investigator(number).await?;
+            self.service.investigator(number).await?;
         }
         let case = self.service.write_case(&new, new_event(), &self.by, None).await?;
         for number in members {
-            self.service.write_member(case.case, number, new_event(), &self.by, true).await?;
+            self.service.write_member(case.case, number, new_event(), &self.by).await?;
         }
         Ok(case)
     }
@@ -71,7 +69,7 @@ impl Console {
     /// # Errors
     /// [`ServiceError::NotFound`] for a case that is not there; others.
     pub async fn add_member(&self, case: CaseId, number: &str) -> Result<(), ServiceError> {
-        self.service.write_member(case, number, new_event(), &self.by, true).await
+        self.service.write_member(case, number, new_event(), &self.by).await
     }
 
     /// Links an item to a case.
@@ -99,28 +97,15 @@ impl Console {
         allowed: bool,
     ) -> Result<(), ServiceError> {
         let reason = line("reason", reason, MAX_REASON_CHARS)?;
-        let person = self.investigator(number).await?;
-        let code = if allowed { access::VIEWER_ALLOWED } else { access::VIEWER_WITHDRAWN };
-        let command = Command::new(EventKind::AccessChanged, new_event())
-            .touching(item)
-            .provided(Guard::SubjectExists(item.into()))
-            .field(field::REASON_CODE, code, random_salt())
-            .field(field::USER, person.to_string(), random_salt())
-            .field(field::REASON, reason, random_salt())
-            .field(field::BY, self.by.as_str(), random_salt());
-        self.service.parts().ledger.submit(command).await?;
-        Ok(())
+        let viewer = self.service.investigator(number).await?.user;
+        self.service.write_viewer(item, viewer, &reason, new_event(), &self.by, allowed).await
     }
 
-    async fn investigator(
-        &self,
-        number: &str,
-    ) -> Result<chain_of_custody::ids::UserId, ServiceError> {
-        let person = self.service.access().person_of_number(number).await?;
-        if person.role != Role::Investigator {
-            let why = "operators see no footage: name an investigator";
-            return Err(Malformed::new("number", why).into());
-        }
-        Ok(person.user)
+    /// Lets a device in; its token is shown this once.
+    ///
+    /// # Errors
+    /// [`ServiceError::Malformed`] and others.
+    pub async fn enrol_device(&self, name: &str) -> Result<Enrolled, ServiceError> {
+        self.service.write_device(name, new_event(), &self.by).await
     }
 }

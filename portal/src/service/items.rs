@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use chain_of_custody::event::field;
 use chain_of_custody::ids::{CaseId, DeviceId, ItemId, LeafIndex, SubjectId};
 use chain_of_custody::time::Timestamp;
-use storage::records::{DerivativeView, EventRecord, FailureView, ItemRecord, MadeOf, Search};
+use storage::records::{
+    DerivativeView, EventRecord, FailureView, Handling, ItemRecord, MadeOf, Search,
+};
 
 use super::views::Made;
 use super::{
-    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Parts,
-    Service, ServiceError, words,
+    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Member,
+    Parts, Service, ServiceError, words,
 };
 use crate::access::{Attempt, Malformed, Person, Role, line};
 
@@ -29,6 +31,7 @@ pub struct ItemsQuery {
     /// Part of the name, camera or recording, whatever its case. Empty asks for nothing.
     pub text: Option<String>,
     pub device: Option<DeviceId>,
+    pub handling: Option<Handling>,
     /// Only what is linked to this case of theirs.
     pub case: Option<CaseId>,
     /// Received at or after this.
@@ -59,6 +62,7 @@ impl Service {
         let search = Search {
             text: query.text.clone(),
             device: query.device,
+            handling: query.handling,
             from: query.from,
             to: query.to,
             limit: limit + 1,
@@ -85,7 +89,7 @@ impl Service {
         Ok(detail)
     }
 
-    /// What happened to an item, in the ledger's order, behind `after`. Opens a viewing session.
+    /// What happened to an item, and who was refused it, in the ledger's order, behind `after`. Opens a viewing session.
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] for what is not theirs; others.
@@ -97,7 +101,8 @@ impl Service {
     ) -> Result<EventsPage, ServiceError> {
         self.item_of_theirs(person, item).await?;
         self.record_viewing(person, item).await?;
-        self.events_of(&item.into(), after).await
+        let most = MAX_PAGE_EVENTS + 1;
+        self.in_words(self.records().item_events_behind(item, after, most).await?).await
     }
 
     /// What was made of an item, and what could not be made. Opens a viewing session.
@@ -148,7 +153,11 @@ impl Service {
         subject: &SubjectId,
         after: Option<LeafIndex>,
     ) -> Result<EventsPage, ServiceError> {
-        let mut events = self.records().events_behind(subject, after, MAX_PAGE_EVENTS + 1).await?;
+        self.in_words(self.records().events_behind(subject, after, MAX_PAGE_EVENTS + 1).await?)
+            .await
+    }
+
+    async fn in_words(&self, mut events: Vec<EventRecord>) -> Result<EventsPage, ServiceError> {
         let more = events.len() > MAX_PAGE_EVENTS as usize;
         events.truncate(MAX_PAGE_EVENTS as usize);
         let users = self.records().users().await?;
@@ -179,6 +188,10 @@ impl Service {
                 cases.push(CaseOfItem { case: case.case, reference, title });
             }
         }
+        let viewers = match record.restricted {
+            true => records.item_viewers(item).await?,
+            false => Vec::new(),
+        };
         let made = made(derivatives.iter().map(|d| (d.kind.as_str(), d.media.as_str())));
         Ok(ItemDetail {
             summary: ItemSummary::new(record, &made),
@@ -196,6 +209,7 @@ impl Service {
             derivatives: derivatives.iter().map(derivative).collect(),
             failures: failures.into_iter().map(failure).collect(),
             cases,
+            viewers: viewers.into_iter().map(Member::from).collect(),
         })
     }
 

@@ -11,6 +11,8 @@ mod console;
 mod consult;
 mod items;
 mod media;
+mod operate;
+mod restricted;
 mod views;
 mod words;
 
@@ -36,6 +38,8 @@ pub use console::{Console, MAX_REASON_CHARS};
 pub use consult::VIEWING;
 pub use items::{ItemsQuery, MAX_PAGE_ITEMS, MAX_SEARCH_CHARS, PAGE_ITEMS};
 pub use media::{Fetch, Media, Statement};
+pub use operate::{DeviceError, Devices, Enrolled, GivenLink, MADE_KEPT, Made};
+pub use storage::records::Handling;
 pub use views::*;
 
 /// What the service is made of.
@@ -50,6 +54,8 @@ pub struct Parts {
     pub outbox: PathBuf,
     /// Makes the statements that devices get too.
     pub receipts: Arc<dyn Receipts>,
+    /// Lets devices in and out.
+    pub devices: Arc<dyn Devices>,
 }
 
 /// Makes the statement about an item's bytes, as whoever sent them gets it.
@@ -86,6 +92,7 @@ impl fmt::Debug for Service {
 struct Inner {
     parts: Parts,
     viewings: consult::Viewings,
+    made: operate::JustMade,
     making: Arc<tokio::sync::Semaphore>,
 }
 
@@ -162,9 +169,11 @@ impl From<AccessError> for ServiceError {
                 let why = format!("nobody with the number {number} has an account");
                 Self::Malformed(Malformed::new("number", why))
             }
-            error @ (AccessError::NumberTaken(_) | AccessError::Records(_)) => {
-                Self::internal(error)
+            AccessError::NumberTaken(_) => {
+                let why = "somebody has this number already".to_owned();
+                Self::Conflict { code: "number-taken", why }
             }
+            error @ AccessError::Records(_) => Self::internal(error),
         }
     }
 }
@@ -234,8 +243,8 @@ impl Service {
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         bundles::prepare(&parts.outbox)?;
         let making = Arc::new(tokio::sync::Semaphore::new(MAX_BUNDLES_AT_ONCE));
-        let viewings = consult::Viewings::default();
-        Ok(Self { inner: Arc::new(Inner { parts, viewings, making }) })
+        let (viewings, made) = Default::default();
+        Ok(Self { inner: Arc::new(Inner { parts, viewings, made, making }) })
     }
 
     /// Links, sessions and people.
@@ -261,7 +270,16 @@ impl Service {
 
     /// For what has no id of its own: lists, and making things.
     async fn investigators_only(&self, person: &Person) -> Result<(), ServiceError> {
-        if person.role == Role::Investigator {
+        self.only(Role::Investigator, person).await
+    }
+
+    /// For what runs the system.
+    async fn operators_only(&self, person: &Person) -> Result<(), ServiceError> {
+        self.only(Role::Operator, person).await
+    }
+
+    async fn only(&self, role: Role, person: &Person) -> Result<(), ServiceError> {
+        if person.role == role {
             return Ok(());
         }
         self.access().refuse(person, Attempt::Role).await?;
@@ -273,10 +291,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::NotForRole`] for investigators; others.
     pub async fn overview(&self, person: &Person) -> Result<Overview, ServiceError> {
-        if person.role != Role::Operator {
-            self.access().refuse(person, Attempt::Role).await?;
-            return Err(ServiceError::NotForRole);
-        }
+        self.operators_only(person).await?;
         let counts = self.records().counts().await?;
         let device = |record: storage::records::DeviceRecord| DeviceView {
             device: record.device,

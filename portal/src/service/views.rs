@@ -4,7 +4,7 @@ use chain_of_custody::digest::Digests;
 use chain_of_custody::ids::{CaseId, ItemId, LeafIndex, UserId};
 use chain_of_custody::time::Timestamp;
 use serde::Serialize;
-use storage::records::ItemRecord;
+use storage::records::{ItemRecord, UserRecord};
 use utoipa::ToSchema;
 
 /// Two digests of the same bytes.
@@ -88,6 +88,8 @@ pub struct ItemDetail {
     pub failures: Vec<Failure>,
     /// The cases of this person that it is in.
     pub cases: Vec<CaseOfItem>,
+    /// Who is named for it; empty unless it is restricted.
+    pub viewers: Vec<Member>,
     /// What is known and what is not, in words: one sentence each.
     pub known: Vec<Known>,
 }
@@ -190,7 +192,7 @@ pub struct CaseDetail {
     pub bundles: Vec<BundleView>,
 }
 
-/// Somebody who works on a case.
+/// Somebody who works on a case, or is named for a restricted item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Member {
     #[schema(value_type = String, format = Uuid)]
@@ -199,6 +201,36 @@ pub struct Member {
     pub number: String,
     /// Whether they have an account still.
     pub active: bool,
+}
+
+impl From<UserRecord> for Member {
+    fn from(user: UserRecord) -> Self {
+        let active = user.is_active();
+        Self { user: user.user, name: user.name, number: user.number, active }
+    }
+}
+
+/// Somebody who has or had an account, as an operator sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UserView {
+    #[schema(value_type = String, format = Uuid)]
+    pub user: UserId,
+    pub name: String,
+    pub number: String,
+    /// `operator` or `investigator`.
+    pub role: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub added_at: Timestamp,
+    /// None while they may sign in.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub removed_at: Option<Timestamp>,
+}
+
+impl From<UserRecord> for UserView {
+    fn from(record: UserRecord) -> Self {
+        let UserRecord { user, name, number, role, added_at, removed_at } = record;
+        Self { user, name, number, role, added_at, removed_at }
+    }
 }
 
 /// An item of a case.

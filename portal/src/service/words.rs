@@ -44,7 +44,7 @@ fn who(by: &str, at: Timestamp, users: &[UserRecord]) -> String {
 fn says(event: &EventRecord, users: &[UserRecord]) -> String {
     let opened = |name: &str| event.opened(name).unwrap_or_default();
     let with = |words: &str, name: &str| match opened(name) {
-        "" => words.to_owned(),
+        "" => words.trim_end_matches(':').to_owned(),
         text => format!("{words} {text}"),
     };
     match event.kind.as_str() {
@@ -54,9 +54,9 @@ fn says(event: &EventRecord, users: &[UserRecord]) -> String {
         "item.received" => "received, hashed and stored".to_owned(),
         "item.duplicate" => "the same recording was sent again; nothing was added".to_owned(),
         "item.restricted" if opened(field::RESTRICTED) == "false" => {
-            "no longer restricted".to_owned()
+            with("no longer restricted:", field::REASON)
         }
-        "item.restricted" => "restricted: named viewers only".to_owned(),
+        "item.restricted" => with("restricted, named viewers only:", field::REASON),
         "item.derived" => format!("{} made", kind_in_words(opened(field::KIND))),
         "item.derivation-failed" => format!(
             "{} could not be made: {}",
@@ -69,7 +69,7 @@ fn says(event: &EventRecord, users: &[UserRecord]) -> String {
             "" => "linked to a case".to_owned(),
             reference => format!("linked to a case as {reference}"),
         },
-        "item.unlinked" => "unlinked from a case".to_owned(),
+        "item.unlinked" => with("unlinked from a case:", field::REASON),
         "item.viewed" => "viewed".to_owned(),
         "item.downloaded" => "original downloaded".to_owned(),
         "list.viewed" if opened(field::COUNT) == "1" => "list of 1 item viewed".to_owned(),
@@ -91,14 +91,15 @@ fn access_says(event: &EventRecord, users: &[UserRecord]) -> String {
     let user = users.iter().find(|user| user.user.to_string() == id);
     let name = user
         .map_or_else(|| "somebody".to_owned(), |user| format!("{} ({})", user.name, user.number));
+    let reason =
+        event.opened(field::REASON).map(|reason| format!(": {reason}")).unwrap_or_default();
     match event.opened(field::REASON_CODE).unwrap_or_default() {
         access::MEMBER_ADDED => format!("{name} works on this case from now on"),
-        access::MEMBER_REMOVED => format!("{name} works on this case no more"),
-        access::VIEWER_ALLOWED => {
-            let reason = event.opened(field::REASON).unwrap_or("no reason recorded");
-            format!("{name} may see this restricted item: {reason}")
+        access::MEMBER_REMOVED => format!("{name} works on this case no more{reason}"),
+        access::VIEWER_ALLOWED => format!("{name} may see this item when it is restricted{reason}"),
+        access::VIEWER_WITHDRAWN => {
+            format!("{name} may see this item no more when it is restricted{reason}")
         }
-        access::VIEWER_WITHDRAWN => format!("{name} may see this restricted item no more"),
         _ => "access changed".to_owned(),
     }
 }

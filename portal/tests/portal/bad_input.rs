@@ -7,7 +7,7 @@ use portal::access::Role;
 use portal::api::MAX_BODY_BYTES;
 use serde_json::{Value, json};
 
-use crate::world::{House, footage};
+use crate::world::{House, Reply, footage};
 
 /// What somebody types who wishes us ill, and it is text.
 const TEXTS: [&str; 4] = [
@@ -81,6 +81,97 @@ async fn what_nobody_sees_and_what_is_too_long_is_refused_by_field() {
         assert!(added.is_err(), "{text:?}");
     }
     assert_eq!(house.ledger.records().size().await.unwrap(), before, "none of it is an entry");
+}
+
+/// Every text that the document lets a request send, and every parameter: too much of it is said to be too much, by its
+/// name, and how much may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_characters_are_too_many_in_every_field_of_every_call() {
+    let house = House::new().await;
+    let (who, operator) = (house.investigator("1").await, house.person("2", Role::Operator).await);
+    let item = house.receive("a.mp4", &footage(10)).await.to_string();
+    let case = house.case(&who, "01AB/1").await;
+    let restriction = format!("/api/v1/items/{item}/restriction");
+    house.post(&who, &restriction, json!({"reason": "r"})).await;
+    let body = |path: &str| match path {
+        "/api/v1/cases" => json!({"reference": "r", "title": "t"}),
+        "/api/v1/bundles" => {
+            json!({"items": [{"item": item}], "purpose": "internal", "recipient": "me",
+            "authorised": {"by": "b", "reason": "r"}})
+        }
+        "/api/v1/users" => json!({"name": "n", "number": "9", "role": "operator"}),
+        _ => json!({"item": item, "number": "1", "reason": "r", "name": "n"}),
+    };
+    let document = serde_json::to_value(portal::api::document()).unwrap();
+    let schema = |of: &Value| {
+        let name = of["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        document["components"]["schemas"][name].clone()
+    };
+    let long = "x".repeat(10_000);
+    let mut tried = 0;
+    for (path, item_of_path) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item_of_path.as_object().unwrap() {
+            let who = if operation["tags"][0] == "operators" { &operator } else { &who };
+            let filled =
+                path.replace("{item}", &item).replace("{case}", &case).replace("{number}", "1");
+            let method: Method = method.to_uppercase().parse().unwrap();
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let (name, most) = (&parameter["name"], &parameter["schema"]["maxLength"]);
+                if parameter["in"] == "query" && most.is_number() {
+                    let path = format!("{filled}?{}={long}", name.as_str().unwrap());
+                    let reply = house.ask(method.clone(), &path, Some(&who.token), &[], None).await;
+                    assert_too_many(&reply, name, most, &path);
+                    tried += 1;
+                }
+            }
+            let content = &operation["requestBody"]["content"]["application/json"]["schema"];
+            if !content.is_object() {
+                continue;
+            }
+            for (name, property) in schema(content)["properties"].as_object().unwrap() {
+                let mut asked = body(path);
+                let known = schema(content)["properties"].as_object().unwrap().clone();
+                asked.as_object_mut().unwrap().retain(|name, _| known.contains_key(name));
+                let most = &property["maxLength"];
+                if most.is_number() {
+                    asked[name] = long.as_str().into();
+                    let reply = house.post(who, &filled, asked).await;
+                    assert_too_many(&reply, &name.as_str().into(), most, path);
+                    tried += 1;
+                }
+            }
+        }
+    }
+    for (path, field) in [("/authorised/by", "authorised"), ("/authorised/reason", "authorised")] {
+        let mut asked = body("/api/v1/bundles");
+        *asked.pointer_mut(path).unwrap() = long.as_str().into();
+        let reply = house.post(&who, "/api/v1/bundles", asked).await;
+        assert!(
+            reply.json()["detail"].as_str().unwrap().contains("500 characters"),
+            "{field} {reply:?}"
+        );
+        tried += 1;
+    }
+    for field in ["reference", "description"] {
+        let mut asked = body("/api/v1/bundles");
+        asked["items"][0][field] = long.as_str().into();
+        let reply = house.post(&who, "/api/v1/bundles", asked).await;
+        assert!(
+            reply.json()["detail"].as_str().unwrap().contains("500 characters"),
+            "{field} {reply:?}"
+        );
+        tried += 1;
+    }
+    assert!(tried >= 20, "{tried}");
+}
+
+fn assert_too_many(reply: &Reply, field: &Value, most: &Value, path: &str) {
+    assert_eq!(reply.problem(), "malformed", "{path} {field}");
+    let told = reply.json();
+    let detail = told["detail"].as_str().unwrap();
+    assert!(detail.contains(&format!("{most} characters")), "{path} {field}: {detail}");
+    assert_eq!(&told["field"], field, "{path}");
+    assert!(reply.body.len() < 1_000, "nothing is repeated");
 }
 
 #[tokio::test(flavor = "multi_thread")]

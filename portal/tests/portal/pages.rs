@@ -6,6 +6,7 @@ use chain_of_custody::event::EventKind;
 use chain_of_custody::ids::ItemId;
 use portal::access::{LINK_LIFE, Role};
 use portal::door;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::world::{House, Reply, Signed, footage};
@@ -49,6 +50,11 @@ fn routes_of(item: ItemId, case: &str) -> Vec<(Method, String)> {
         format!("/items/{item}/cases"),
         format!("/cases/{case}/items/remove"),
         format!("/cases/{case}/members"),
+        format!("/cases/{case}/members/remove"),
+        format!("/items/{item}/restrict"),
+        format!("/items/{item}/free"),
+        format!("/items/{item}/viewers"),
+        format!("/items/{item}/viewers/remove"),
         format!("/cases/{case}/bundles"),
     ];
     let get = item_routes.into_iter().map(|path| (Method::GET, path));
@@ -104,7 +110,7 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
             hidden(&open(&house, Some(who), "/").await, "form_token")
         };
         let form = format!(
-            "form_token={token}&key=k&item={item}&case={case}&number=2&purpose=cps&recipient=x"
+            "form_token={token}&key=k&item={item}&case={case}&number=2&reason=r&purpose=cps&recipient=x"
         );
         for ((method, there), (_, absent)) in
             routes_of(item, &case).into_iter().zip(routes_of(nothing, &nowhere))
@@ -195,4 +201,109 @@ async fn what_went_wrong_is_said_in_words() {
     let expired = open(&house, None, &late.path()).await;
     assert_eq!(expired.status, StatusCode::GONE);
     assert!(String::from_utf8_lossy(&expired.body).contains("has expired"));
+}
+
+/// A link and a token are shown once, to whoever made them; a form that is sent twice makes one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_once_is_shown_once() {
+    let house = House::new().await;
+    let (operator, other) =
+        (house.person("1", Role::Operator).await, house.person("2", Role::Operator).await);
+    let investigator = house.investigator("3").await;
+    for (path, fields, secret) in [
+        ("/people", "name=Jane&number=1234&role=investigator", "/sign-in/"),
+        ("/devices", "name=Dock", "token-"),
+    ] {
+        let page = open(&house, Some(&operator), path).await;
+        let (token, key) = (hidden(&page, "form_token"), hidden(&page, "key"));
+        let form = format!("form_token={token}&key={key}&{fields}");
+        let forged = submit(&house, &other, path, &form).await;
+        assert_eq!(forged.status, StatusCode::FORBIDDEN, "{path}");
+        let before = house.ledger.records().size().await.unwrap();
+        let once = submit(&house, &operator, path, &form).await;
+        let after = house.ledger.records().size().await.unwrap();
+        let twice = submit(&house, &operator, path, &form).await;
+        assert!(after > before && house.ledger.records().size().await.unwrap() == after);
+        let (to, again) = (once.header("location"), twice.header("location"));
+        assert!(to == again && !to.contains(secret), "{to}, {again}: nothing secret in it");
+        let words = async |who: &Signed| {
+            String::from_utf8(open(&house, Some(who), to).await.body.to_vec()).unwrap()
+        };
+        let has = |html: &str| html.split("x-digest").any(|part| part.contains(secret));
+        assert!(!has(&words(&other).await), "{path}: another operator");
+        assert!(has(&words(&operator).await), "{path}");
+        assert!(!has(&words(&operator).await), "{path}: a second look");
+        let late = submit(&house, &operator, path, &form).await;
+        let late = String::from_utf8(late.body.to_vec()).unwrap();
+        assert!(late.contains("shown once"), "{late}");
+        assert_eq!(open(&house, Some(&investigator), path).await.status, StatusCode::FORBIDDEN);
+    }
+}
+
+/// Whatever field of whatever form: too much of it is said to be too much, by its name, and how much may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_characters_are_too_many_in_every_field_of_every_form() {
+    let house = House::new().await;
+    let (who, operator) = (house.investigator("1").await, house.person("2", Role::Operator).await);
+    house.investigator("3").await;
+    let item = house.receive("a.mp4", &footage(100)).await;
+    let free = house.receive("b.mp4", &footage(200)).await;
+    let case = house.case(&who, "01AB1").await;
+    house.link_item(&who, &case, item).await;
+    let case_path = format!("/cases/{case}");
+    let restrict = json!({"reason": "r"});
+    house.post(&who, &format!("/api/v1/items/{item}/restriction"), restrict).await;
+    let (long, item_path, free_path) =
+        ("x".repeat(10_000), format!("/items/{item}"), format!("/items/{free}"));
+    let tokens = [
+        (&who, hidden(&open(&house, Some(&who), "/cases").await, "form_token")),
+        (&operator, hidden(&open(&house, Some(&operator), "/people").await, "form_token")),
+    ];
+    let purpose = format!("purpose=internal&recipient=me&item={item}");
+    for (at, path, rest, fields, most) in [
+        (0, "/cases".to_owned(), "", &["reference"][..], 64),
+        (0, "/cases".to_owned(), "reference=r", &["title"], 200),
+        (0, format!("{free_path}/cases"), &*format!("case={case}"), &["exhibit_reference"], 64),
+        (0, format!("{free_path}/restrict"), "", &["reason"], 500),
+        (0, format!("{item_path}/viewers"), "reason=r", &["number"], 32),
+        (0, format!("{item_path}/viewers"), "number=3", &["reason"], 500),
+        (0, format!("{item_path}/viewers/remove"), "reason=r", &["number"], 32),
+        (0, format!("{item_path}/viewers/remove"), "number=1", &["reason"], 500),
+        (0, format!("{item_path}/free"), "", &["reason"], 500),
+        (0, format!("{case_path}/members"), "", &["number"], 32),
+        (0, format!("{case_path}/members/remove"), "reason=r", &["number"], 32),
+        (0, format!("{case_path}/members/remove"), "number=1", &["reason"], 500),
+        (0, format!("{case_path}/items/remove"), &*format!("item={item}"), &["reason"], 500),
+        (
+            0,
+            format!("{case_path}/bundles"),
+            &*purpose,
+            &["recipient", "authorised_by", "reason"],
+            500,
+        ),
+        (1, "/people".to_owned(), "number=9&role=operator", &["name"], 200),
+        (1, "/people".to_owned(), "name=n&role=operator", &["number"], 32),
+        (1, "/people/link".to_owned(), "", &["number"], 32),
+        (1, "/people/end".to_owned(), "", &["number"], 32),
+        (1, "/devices".to_owned(), "", &["name"], 200),
+    ] {
+        for field in fields {
+            let before = house.ledger.records().size().await.unwrap();
+            let (who, token) = &tokens[at];
+            let rest: Vec<_> =
+                rest.split('&').filter(|pair| !pair.starts_with(&format!("{field}="))).collect();
+            let form = format!("form_token={token}&key=k&{}&{field}={long}", rest.join("&"));
+            let reply = submit(&house, who, &path, &form).await;
+            let html = String::from_utf8_lossy(&reply.body).into_owned();
+            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path} {field}");
+            let said = format!("{most} characters");
+            assert!(html.contains(&said), "{path} {field} does not say '{said}': {html}");
+            assert!(html.contains("There is a problem"), "{path} {field}");
+            let entries = house.entries_behind(before.0).await;
+            assert!(entries.iter().all(|kind| kind.ends_with(".viewed")), "{path}: {entries:?}");
+        }
+    }
+    let searched = open(&house, Some(&who), &format!("/?text={long}")).await;
+    assert_eq!(searched.status, StatusCode::BAD_REQUEST);
+    assert!(String::from_utf8_lossy(&searched.body).contains("200 characters"));
 }

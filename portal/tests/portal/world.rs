@@ -11,14 +11,15 @@ use chain_of_custody::command::Command;
 use chain_of_custody::digest::{ContentHasher, Digests};
 use chain_of_custody::entry::Salt;
 use chain_of_custody::event::{EventKind, field};
-use chain_of_custody::ids::{EventId, ItemId, LeafIndex, UploadId};
+use chain_of_custody::ids::{DeviceId, EventId, ItemId, LeafIndex, UploadId};
 use chain_of_custody::note::{Signer as _, SigningKey};
 use chain_of_custody::policy::Policy;
 use chain_of_custody::time::Timestamp;
+use futures_util::future::BoxFuture;
 use portal::access::{Access, Link, Person, Role};
 use portal::bundle::{Force, Maker};
 use portal::pages::Pages;
-use portal::service::{Parts, Receipts, Service, Statement};
+use portal::service::{DeviceError, Devices, Enrolled, Parts, Receipts, Service, Statement};
 use serde_json::{Value, json};
 use storage::clock::Clock;
 use storage::ledger::{Ledger, LedgerOptions, Placed};
@@ -52,6 +53,66 @@ struct ProofsOnly;
 impl Receipts for ProofsOnly {
     fn statement(&self, placed: &Placed, _: Statement) -> Result<String, String> {
         Ok(placed.receipt().unwrap().to_string())
+    }
+}
+
+/// Entries as the way in writes them; no token opens anything here.
+struct DevicesOf(Ledger);
+
+impl DevicesOf {
+    async fn enter(&self, command: Command, device: DeviceId) -> Result<Enrolled, DeviceError> {
+        self.0.submit(command).await.map_err(|e| DeviceError::Internal(e.to_string()))?;
+        Ok(Enrolled { device, token: format!("token-{}", Uuid::new_v4()) })
+    }
+}
+
+impl Devices for DevicesOf {
+    fn enrol<'a>(
+        &'a self,
+        event: EventId,
+        name: &'a str,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        let device = DeviceId::from_uuid(Uuid::now_v7());
+        let command = Command::new(EventKind::DeviceEnrolled, event)
+            .touching(device)
+            .field(field::NAME, name, salt())
+            .field(field::BY, by, salt());
+        Box::pin(self.enter(command, device))
+    }
+
+    fn rotate<'a>(
+        &'a self,
+        event: EventId,
+        device: DeviceId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<Enrolled, DeviceError>> {
+        let command = Command::new(EventKind::AccessChanged, event)
+            .touching(device)
+            .field(field::REASON_CODE, "token-rotated", salt())
+            .field(field::BY, by, salt());
+        Box::pin(async move {
+            let known = self.0.records().device(device).await.unwrap();
+            known.filter(|device| device.is_active()).ok_or(DeviceError::NotFound)?;
+            self.enter(command, device).await
+        })
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        device: DeviceId,
+        by: &'a str,
+    ) -> BoxFuture<'a, Result<(), DeviceError>> {
+        let event = EventId::from_uuid(Uuid::now_v7());
+        let command = Command::new(EventKind::DeviceRevoked, event).touching(device).field(
+            field::BY,
+            by,
+            salt(),
+        );
+        Box::pin(async move {
+            self.0.records().device(device).await.unwrap().ok_or(DeviceError::NotFound)?;
+            self.enter(command, device).await.map(drop)
+        })
     }
 }
 
@@ -129,6 +190,7 @@ impl House {
             maker,
             outbox: folder.path().join("outbox"),
             receipts: Arc::new(ProofsOnly),
+            devices: Arc::new(DevicesOf(ledger.clone())),
         };
         let service = Service::new(parts).unwrap();
         let devices = Router::new().fallback(|| async { (StatusCode::UNAUTHORIZED, "a device?") });
@@ -288,6 +350,16 @@ impl House {
             }
         }
         found
+    }
+
+    /// What happened since the ledger had so many entries.
+    pub(crate) async fn entries_behind(&self, size: u64) -> Vec<String> {
+        let records = self.ledger.records();
+        let mut kinds = Vec::new();
+        for index in size..records.size().await.unwrap().0 {
+            kinds.push(records.event_at(LeafIndex(index)).await.unwrap().unwrap().kind);
+        }
+        kinds
     }
 
     pub(crate) async fn count(&self, kind: EventKind) -> usize {

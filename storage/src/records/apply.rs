@@ -160,6 +160,7 @@ impl Batch {
             EventKind::CaseOpened
             | EventKind::ItemLinked
             | EventKind::ItemUnlinked
+            | EventKind::AccessRefused
             | EventKind::AccessChanged => self.changes.extend(event.access_changes()),
             // The others are kept as entries and found through their subjects.
             _ => {}

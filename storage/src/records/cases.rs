@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::items::{ITEM_COLUMNS, Search, item_record, like_pattern, timestamp};
-use super::people::{UserRecord, user_record};
+use super::people::{USER_COLUMNS, UserRecord, user_record};
 use super::sql::{self, Value};
 use super::{ItemRecord, MAX_SEARCH_LIMIT, Records, RecordsError, from_db, position_to_db};
 
@@ -102,6 +102,10 @@ impl Records {
         }
         if let Some(text) = search.text.as_deref().filter(|text| !text.is_empty()) {
             also("i.search LIKE $? ESCAPE '!'", like_pattern(text).into());
+        }
+        if let Some(handling) = search.handling {
+            conditions += " AND ";
+            conditions += handling.condition();
         }
         // In two parts, each of which reads what it gives and little more: what is in no case, and what is in theirs.
         let mut found = Vec::new();
@@ -235,10 +239,28 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn case_members(&self, case: CaseId) -> Result<Vec<UserRecord>, RecordsError> {
-        let text = "SELECT u.user_id, u.name, u.number, u.role, u.added_at_ms, u.removed_at_ms \
-            FROM case_members m JOIN users u ON u.force = m.force AND u.user_id = m.user_id \
-            WHERE m.force = $1 AND m.case_id = $2 ORDER BY m.leaf_index, u.user_id";
-        let query = sqlx::query(text).bind(self.force()).bind(case.to_string());
+        self.named_in("case_members m", "m.case_id = $2", case.to_string()).await
+    }
+
+    /// Who is named for a restricted item, in the order in which they were.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn item_viewers(&self, item: ItemId) -> Result<Vec<UserRecord>, RecordsError> {
+        self.named_in("item_viewers m", "m.item = $2", item.to_string()).await
+    }
+
+    async fn named_in(
+        &self,
+        table: &'static str,
+        condition: &'static str,
+        value: String,
+    ) -> Result<Vec<UserRecord>, RecordsError> {
+        let text = format!(
+            "SELECT {USER_COLUMNS} FROM {table} JOIN users u ON u.force = m.force AND u.user_id = m.user_id \
+             WHERE m.force = $1 AND {condition} ORDER BY m.leaf_index, u.user_id"
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(self.force()).bind(value);
         query.fetch_all(self.pool()).await?.iter().map(user_record).collect()
     }
 

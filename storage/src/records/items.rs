@@ -142,12 +142,32 @@ pub struct DuplicateOf {
     pub leaf_index: LeafIndex,
 }
 
+/// How an item is handled, as somebody looks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Held and used like any other: neither of the two below.
+    Usual,
+    Quarantined,
+    Restricted,
+}
+
+impl Handling {
+    pub(super) fn condition(self) -> &'static str {
+        match self {
+            Self::Usual => "i.state = 'stored' AND i.restricted = 0",
+            Self::Quarantined => "i.state = 'quarantined'",
+            Self::Restricted => "i.restricted <> 0",
+        }
+    }
+}
+
 /// Which items to list. All conditions must hold; none lists everything, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     /// Part of the name, camera or recording, whatever its case.
     pub text: Option<String>,
     pub device: Option<DeviceId>,
+    pub handling: Option<Handling>,
     /// Received at or after this.
     pub from: Option<Timestamp>,
     /// Received before this.
@@ -236,6 +256,32 @@ impl Records {
         query.fetch_all(self.pool()).await?.iter().map(event_record).collect()
     }
 
+    /// The same of an item, with the attempts to reach it that were refused: their subject is not the item.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn item_events_behind(
+        &self,
+        item: ItemId,
+        after: Option<LeafIndex>,
+        limit: u32,
+    ) -> Result<Vec<EventRecord>, RecordsError> {
+        let text = format!(
+            "{SELECT_EVENT} JOIN (SELECT s.leaf_index FROM entry_subjects s \
+             WHERE s.force = $1 AND s.subject = $2 AND s.leaf_index > $4 \
+             UNION SELECT r.leaf_index FROM refused_attempts r \
+             WHERE r.force = $1 AND r.asked = $3 AND r.leaf_index > $4) own ON own.leaf_index = e.leaf_index \
+             WHERE e.force = $1 ORDER BY e.leaf_index LIMIT $5"
+        );
+        let query = sqlx::query(AssertSqlSafe(text))
+            .bind(self.force())
+            .bind(SubjectId::from(item).to_string())
+            .bind(item.to_string())
+            .bind(after.map_or(-1, position_to_db))
+            .bind(i64::from(limit));
+        query.fetch_all(self.pool()).await?.iter().map(event_record).collect()
+    }
+
     /// The event at an index.
     ///
     /// # Errors
@@ -308,9 +354,10 @@ impl Records {
             0 => MAX_SEARCH_LIMIT,
             n => n.min(MAX_SEARCH_LIMIT),
         };
+        let handling = search.handling.map_or("TRUE", Handling::condition);
         // An absent condition is a value that every row meets, so there is one text.
         let text = format!(
-            "SELECT {ITEM_COLUMNS} FROM items WHERE force = $1 AND leaf_index < $2 \
+            "SELECT {ITEM_COLUMNS} FROM items i WHERE force = $1 AND leaf_index < $2 AND {handling} \
              AND ($3 = '' OR device = $3) AND received_at_ms >= $4 AND received_at_ms < $5 \
              AND search LIKE $6 ESCAPE '!' ORDER BY leaf_index DESC LIMIT $7"
         );

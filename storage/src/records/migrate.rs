@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "people_and_cases", include_str!("../../migrations/0004_people_and_cases.sql")),
     (6, "keeping", include_str!("../../migrations/0006_keeping.sql")),
     (7, "find_quickly", include_str!("../../migrations/0007_find_quickly.sql")),
+    (8, "refused_attempts", include_str!("../../migrations/0008_refused_attempts.sql")),
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

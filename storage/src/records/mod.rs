@@ -35,8 +35,8 @@ pub(crate) use batch::{CommitError, LedgerState};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
 pub use devices::{DeviceRecord, PublishedKey};
 pub use items::{
-    DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, ItemRecord, ItemView,
-    MAX_SEARCH_LIMIT, MadeOf, Search,
+    DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, Handling, ItemRecord,
+    ItemView, MAX_SEARCH_LIMIT, MadeOf, Search,
 };
 pub use jobs::{JobAttempt, JobRow, NewJob};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};

@@ -11,7 +11,8 @@ use sqlx::any::AnyRow;
 use super::items::timestamp;
 use super::{Records, RecordsError};
 
-const USER_COLUMNS: &str = "u.user_id, u.name, u.number, u.role, u.added_at_ms, u.removed_at_ms";
+pub(super) const USER_COLUMNS: &str =
+    "u.user_id, u.name, u.number, u.role, u.added_at_ms, u.removed_at_ms";
 
 /// A person with an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -66,6 +66,7 @@ impl Table {
         Self { name: "case_members", order: "case_id, user_id" },
         Self { name: "case_items", order: "case_id, item" },
         Self { name: "item_viewers", order: "item, user_id" },
+        Self { name: "refused_attempts", order: "leaf_index" },
     ];
 }
 

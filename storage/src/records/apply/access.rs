@@ -1,5 +1,5 @@
-//! People, cases, and who may see what: the rows that `access.changed`, `case.opened`, `item.linked` and
-//! `item.unlinked` make, change and end.
+//! People, cases, and who may see what: the rows that `access.changed`, `access.refused`, `case.opened`, `item.linked`
+//! and `item.unlinked` make, change and end.
 //!
 //! What an `access.changed` does stands in its reason code; a code that this version does not know changes nothing.
 
@@ -35,6 +35,11 @@ const ITEM_VIEWERS: Table = Table {
     columns: &["item", "user_id", "leaf_index"],
     on_conflict: "ON CONFLICT (force, item, user_id) DO NOTHING",
 };
+const REFUSED_ATTEMPTS: Table = Table {
+    name: "refused_attempts",
+    columns: &["leaf_index", "asked"],
+    on_conflict: "ON CONFLICT (force, leaf_index) DO NOTHING",
+};
 
 const REMOVE_USER: &str = "UPDATE users SET removed_at_ms = $3 \
     WHERE force = $1 AND user_id = $2 AND removed_at_ms IS NULL";
@@ -53,6 +58,7 @@ impl Event<'_> {
             EventKind::CaseOpened => self.case_opened(),
             EventKind::ItemLinked => self.item_linked().unwrap_or_default(),
             EventKind::ItemUnlinked => self.item_unlinked().unwrap_or_default(),
+            EventKind::AccessRefused => self.access_refused().into_iter().collect(),
             _ => self.access_changed().into_iter().collect(),
         };
         what.into_iter().map(|what| Change { leaf: self.leaf(), what }).collect()
@@ -113,6 +119,12 @@ impl Event<'_> {
             }
             _ => None,
         }
+    }
+
+    /// One that stands for several names nothing.
+    fn access_refused(&self) -> Option<What> {
+        let asked = Some(self.text(field::ITEM)).filter(|asked| asked.len() > 1)?;
+        Some(What::Row { table: REFUSED_ATTEMPTS, row: vec![self.leaf().into(), asked.into()] })
     }
 
     fn user_added(&self) -> Option<What> {
