@@ -16,6 +16,7 @@ use crate::access::Malformed;
 use crate::api::file_reply;
 use crate::bundle::{Authorisation, MAX_TEXT_CHARS, Purpose};
 use crate::service::{BundleOrder, CaseDetail, LinkedItem, OrderedItem, RequestKey, ServiceError};
+use crate::words::capitalised;
 
 #[derive(Template)]
 #[template(path = "pages/bundle.html")]
