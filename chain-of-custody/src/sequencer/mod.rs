@@ -9,8 +9,8 @@
 //! 1. commit a batch of entries, guarded by epoch and tree size;
 //! 2. write tiles, entry bundles and openings, create-only;
 //! 3. sign and keep the one checkpoint of this size;
-//! 4. publish it;
-//! 5. record that it is published; answer the waiters.
+//! 4. publish it; answer the waiters;
+//! 5. record that it is published.
 //!
 //! The one invariant to keep: a step begins only when the one before it is known to be done. An outcome that failed or
 //! is not known stops the machine (I11); [`Sequencer::recover`] goes on at the first unfinished step, with the same code.
@@ -156,11 +156,11 @@ enum Phase {
     Writing { batch: Batch },
     Signing { batch: Batch },
     Publishing { batch: Batch, checkpoint: SignedCheckpoint },
-    Recording { batch: Batch, checkpoint: SignedCheckpoint },
+    Recording,
     Stopped { reason: String },
 }
 
-/// What is under way between steps 2 and 5. After a recovery nobody waits for it.
+/// What is under way between steps 2 and 4. After a recovery nobody waits for it.
 #[derive(Debug)]
 struct Batch {
     decisions: Vec<(Ticket, Decision)>,
@@ -275,13 +275,9 @@ impl Sequencer {
             (Phase::Writing { batch }, Done::FilesWritten) => self.sign(batch),
             (Phase::Signing { batch }, Done::CheckpointStored(kept)) => self.signed(batch, kept),
             (Phase::Publishing { batch, checkpoint }, Done::Published) => {
-                self.record(batch, checkpoint)
+                self.published_now(batch, checkpoint)
             }
-            (Phase::Recording { batch, checkpoint }, Done::Recorded) => {
-                self.latest = Some(checkpoint.clone());
-                let Batch { decisions, grown } = batch;
-                vec![Effect::Answer { decisions, grown, checkpoint: Some(checkpoint) }]
-            }
+            (Phase::Recording, Done::Recorded) => Vec::new(),
             (phase, done) => {
                 self.phase = phase;
                 self.stop(format!("an outcome came that no step waited for: {done:?}"))
@@ -332,10 +328,16 @@ impl Sequencer {
         vec![Effect::Publish { checkpoint }]
     }
 
-    fn record(&mut self, batch: Batch, checkpoint: SignedCheckpoint) -> Vec<Effect> {
+    /// What is published stands: nobody waits for its recording, which only spares a recovery a repeat of step 4.
+    fn published_now(&mut self, batch: Batch, checkpoint: SignedCheckpoint) -> Vec<Effect> {
         let size = checkpoint.unverified().size;
-        self.phase = Phase::Recording { batch, checkpoint };
-        vec![Effect::RecordPublished { epoch: self.epoch, size }]
+        self.latest = Some(checkpoint.clone());
+        self.phase = Phase::Recording;
+        let Batch { decisions, grown } = batch;
+        vec![
+            Effect::Answer { decisions, grown, checkpoint: Some(checkpoint) },
+            Effect::RecordPublished { epoch: self.epoch, size },
+        ]
     }
 
     fn give_up(&mut self, reason: String) -> Vec<Effect> {
@@ -351,12 +353,11 @@ impl Sequencer {
     fn stop(&mut self, reason: String) -> Vec<Effect> {
         let stopped = Phase::Stopped { reason: reason.clone() };
         let under_way = match std::mem::replace(&mut self.phase, stopped) {
-            Phase::Idle | Phase::Stopped { .. } => Vec::new(),
+            Phase::Idle | Phase::Recording | Phase::Stopped { .. } => Vec::new(),
             Phase::Committing { tickets } => tickets,
             Phase::Writing { batch }
             | Phase::Signing { batch }
-            | Phase::Publishing { batch, .. }
-            | Phase::Recording { batch, .. } => batch.tickets(),
+            | Phase::Publishing { batch, .. } => batch.tickets(),
         };
         let waiting = self.waiting.drain(..).map(|(ticket, _)| ticket);
         let tickets = under_way.into_iter().chain(waiting).collect();

@@ -1,28 +1,31 @@
-//! A sealed upload becomes an object: create-only, by renaming, in an order that a crash may cut anywhere.
+//! A sealed upload becomes an object: create-only, by renaming.
 //!
-//! 1. The outboard is written under a temporary name and synced.
-//! 2. The keys, then the outboard, take their final names; both folders are synced.
-//! 3. The parts take theirs, the one with the object's own name last; their folder is synced.
+//! 1. The outboard is there, durably, under a name of its own: since sealing, or written now.
+//! 2. Keys, outboard and parts take their final names, the part with the object's own name last.
+//! 3. Both folders are synced, beside each other.
 //!
-//! So an object whose name stands has all it needs. Repeating the call goes on where it was cut.
+//! A crash may keep any of these names and lose any other: repeating the call goes on from whatever it finds. Until it
+//! has returned nobody knows of the object.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chain_of_custody::digest::Blake3;
+use chain_of_custody::digest::{Blake3, Outboard};
 
 use super::blocking;
 use super::compose::digest_parts;
-use super::disk::{rename_new, sync_folder, write_new};
+use super::disk::{Disk, rename_new, sync_folder, write_new};
 use super::error::{Damage, StoreError};
 use super::folder::{UploadFolder, load_key};
+use super::kek::ObjectKey;
 use super::name::ObjectName;
 use super::plain::temporary;
 use super::read::Source;
 use super::store::{ObjectStore, Shared};
 use super::tink::{self, Layout, Purpose};
+use super::together::beside_each_other;
 use super::upload::{SealedPart, SealedUpload, StoredObject, StoredPart};
 
 /// Where the outboard of an object lies.
@@ -142,29 +145,13 @@ fn complete(
     let first =
         placements.first().ok_or_else(|| StoreError::NotFound { path: shared.uploads() })?;
     let key = load_key(&shared.kek, first.key())?;
-    let flat = outboard.to_bytes();
-    let waiting = temporary(&shared.uploads());
-    let sealed = tink::seal_all(&key, Purpose::Outboard, &flat);
-    write_new(shared.disk.as_ref(), &waiting, &sealed).map_err(|e| StoreError::io(&waiting, e))?;
-    let folder = shared.make_folder_of(&first.to)?;
-    let keys = shared.make_folder_of(&first.key_to)?;
+    let waiting = waiting_outboard(shared, first, &key, &outboard)?;
+    let folders = [shared.make_folder_of(&first.to)?, shared.make_folder_of(&first.key_to)?];
 
     placements.iter().try_for_each(|p| move_new(&p.key_from, &p.key_to))?;
-    sync(keys)?;
-    let outboard_path = outboard_file(shared, &name);
-    match move_new(&waiting, &outboard_path) {
-        Err(StoreError::AlreadyExists { .. }) => {
-            fs::remove_file(&waiting).map_err(|e| StoreError::io(&waiting, e))?;
-            let stored = fs::read(&outboard_path).map_err(|e| StoreError::io(&outboard_path, e))?;
-            let same =
-                tink::open_all(&key, Purpose::Outboard, &stored).is_ok_and(|old| *old == flat);
-            same.then_some(()).ok_or(StoreError::AlreadyExists { path: outboard_path })?;
-        }
-        other => other?,
-    }
-    sync(folder)?;
+    name_outboard(&waiting, &outboard_file(shared, &name), &key, &outboard)?;
     placements.iter().rev().try_for_each(|p| move_new(&p.from, &p.to))?;
-    sync(folder)?;
+    beside_each_other(&folders, |folder| sync(folder))?;
     placements.iter().try_for_each(check_length)?;
     for placement in &placements {
         UploadFolder::new(&shared.uploads(), placement.part.upload).remove()?;
@@ -175,6 +162,62 @@ fn complete(
         crc64nvme: p.part.crc64nvme,
     });
     Ok(StoredObject { name, parts: parts.collect(), size_bytes, blake3 })
+}
+
+/// The outboard's durable file before it has its name: the one that sealing left, or a new one.
+fn waiting_outboard(
+    shared: &Shared,
+    first: &Placement,
+    key: &ObjectKey,
+    outboard: &Outboard,
+) -> Result<PathBuf, StoreError> {
+    let sealed_with = UploadFolder::new(&shared.uploads(), first.part.upload).outboard();
+    if is_outboard(&sealed_with, key, outboard)? {
+        return Ok(sealed_with);
+    }
+    let waiting = temporary(&shared.uploads());
+    write_outboard(shared.disk.as_ref(), &waiting, key, outboard)?;
+    Ok(waiting)
+}
+
+/// One that stands there already, as from an attempt that was cut, has to say the same.
+fn name_outboard(
+    waiting: &Path,
+    path: &Path,
+    key: &ObjectKey,
+    outboard: &Outboard,
+) -> Result<(), StoreError> {
+    match move_new(waiting, path) {
+        Err(StoreError::AlreadyExists { .. }) => {
+            fs::remove_file(waiting).map_err(|e| StoreError::io(waiting, e))?;
+            let same = is_outboard(path, key, outboard)?;
+            same.then_some(()).ok_or_else(|| StoreError::AlreadyExists { path: path.to_owned() })
+        }
+        other => other,
+    }
+}
+
+/// Writes an outboard encrypted under the key of the object's first part, and syncs it.
+pub(crate) fn write_outboard(
+    disk: &dyn Disk,
+    path: &Path,
+    key: &ObjectKey,
+    outboard: &Outboard,
+) -> Result<(), StoreError> {
+    let sealed = tink::seal_all(key, Purpose::Outboard, &outboard.to_bytes());
+    write_new(disk, path, &sealed).map_err(|e| StoreError::io(path, e))
+}
+
+/// Whether the file at `path` is this outboard; one that is not there or was cut is not.
+fn is_outboard(path: &Path, key: &ObjectKey, outboard: &Outboard) -> Result<bool, StoreError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io(path, error)),
+        Ok(stored) => {
+            let opened = tink::open_all(key, Purpose::Outboard, &stored);
+            Ok(opened.is_ok_and(|plain| *plain == outboard.to_bytes()))
+        }
+    }
 }
 
 fn place(

@@ -11,6 +11,7 @@ use super::disk::{Disk, sync_folder, write_new};
 use super::error::StoreError;
 use super::kek::{Kek, ObjectKey};
 use super::tink::Header;
+use super::together::beside_each_other;
 use super::upload::{OpenPart, Slot};
 
 /// Names in the folder of an upload.
@@ -49,6 +50,22 @@ impl UploadFolder {
         self.path.join("groups")
     }
 
+    /// The outboard, once the upload is sealed, until the object takes it over.
+    pub(crate) fn outboard(&self) -> PathBuf {
+        self.path.join("outboard")
+    }
+
+    /// Makes room for it: an attempt at sealing that was cut may have left one.
+    pub(crate) fn forget_outboard(&self) -> Result<(), StoreError> {
+        let path = self.outboard();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io(&path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the folder with its side files. An upload is begun once.
     pub(crate) fn create(&self) -> Result<(), StoreError> {
         let fail = |e| StoreError::io(&self.path, e);
@@ -80,8 +97,10 @@ impl UploadFolder {
     /// Makes all names in the folder, and its own, durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         let above = self.path.parent().expect("it lies in the uploads folder");
-        let fail = |source| StoreError::Device { path: self.path.clone(), source };
-        sync_folder(&self.path).and_then(|()| sync_folder(above)).map_err(fail)
+        beside_each_other(&[self.path.as_path(), above], |folder| {
+            let fail = |source| StoreError::Device { path: (*folder).to_owned(), source };
+            sync_folder(folder).map_err(fail)
+        })
     }
 
     /// Removes everything; nothing there is fine too. The key goes first.

@@ -158,7 +158,7 @@ impl Step {
 }
 
 /// Does `act` for all, on a few threads; the first error counts, after all have ended.
-fn beside_each_other<T: Sync>(
+pub(crate) fn beside_each_other<T: Sync>(
     all: &[T],
     act: impl Fn(&T) -> Result<(), StoreError> + Sync,
 ) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use chain_of_custody::digest::{GroupCv, HashState};
 use chain_of_custody::ids::UploadId;
 use tokio::try_join;
 
+use super::complete::write_outboard;
 use super::disk::{Crc64, Disk};
 use super::error::StoreError;
 use super::folder::UploadFolder;
@@ -116,13 +117,19 @@ impl ObjectWriter {
     pub async fn seal(mut self) -> Result<SealedUpload, StoreError> {
         self.begin_step()?;
         let size_bytes = self.size_bytes();
-        let Self { upload, folder, mut closed, number, part, first_key, groups, .. } = self;
-        let names_durable = self.names_durable;
+        let Self { shared, upload, folder, mut closed, number, part, first_key, groups, .. } = self;
+        let (names_durable, reread) = (self.names_durable, self.reread);
         let beside = blocking::run(move || {
+            let outboard = groups::outboard(&folder.groups(), &first_key, &groups, size_bytes);
+            // A piece of a concatenation never becomes an object by itself.
+            if let (Some(outboard), Reread::NotSoon) = (&outboard, reread) {
+                folder.forget_outboard()?;
+                write_outboard(shared.disk.as_ref(), &folder.outboard(), &first_key, outboard)?;
+            }
             if !names_durable {
                 folder.sync()?;
             }
-            Ok(groups::outboard(&folder.groups(), &first_key, &groups, size_bytes))
+            Ok(outboard)
         });
         let (outboard, (part_bytes, crc64nvme)) = try_join!(beside, part.seal())?;
         if part_bytes > 0 || closed.is_empty() {
