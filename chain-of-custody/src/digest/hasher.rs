@@ -6,13 +6,20 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use super::tree::{CHUNK_BYTES, GROUP_BYTES, GroupCv, Place, Stack, group_value, subtree_cv};
 use super::{Blake3, Digests, Sha256};
 
-/// SHA-256 and BLAKE3 of a file, in one pass over its bytes in any cut. Fastest with slices of 64 KiB and more.
-///
-/// The last group, full or not, is kept until another byte follows or the file ends: only then is it known whether it
-/// is the root of the tree.
+/// SHA-256 and BLAKE3 of a file, in one pass over its bytes in any cut. Fastest with slices of 64 KiB to 1 MiB, which stay
+/// in the processor's cache for the second digest.
 #[derive(Debug, Clone)]
 pub struct ContentHasher {
     sha256: sha2::Sha256,
+    tree: TreeHasher,
+}
+
+/// The BLAKE3 half of a [`ContentHasher`], which also counts the bytes.
+///
+/// The last group, full or not, is kept until another byte follows or the file ends: only then is it known whether it
+/// is the root of the tree.
+#[derive(Debug, Clone, Default)]
+pub struct TreeHasher {
     size_bytes: u64,
     /// Groups before the current one.
     groups: Stack,
@@ -31,13 +38,7 @@ impl Default for ContentHasher {
 impl ContentHasher {
     /// At byte 0.
     pub fn new() -> Self {
-        Self {
-            sha256: sha2::Sha256::new(),
-            size_bytes: 0,
-            groups: Stack::default(),
-            chunks: Stack::default(),
-            pending: Vec::new(),
-        }
+        Self { sha256: sha2::Sha256::new(), tree: TreeHasher::default() }
     }
 
     /// Goes on from where [`Self::state`] was taken.
@@ -50,11 +51,43 @@ impl ContentHasher {
 
     /// How many bytes have gone in.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.tree.size_bytes
     }
 
     /// Takes more bytes; gives the chaining values of the groups that are now complete and followed by another byte,
     /// in order.
+    pub fn update(&mut self, bytes: &[u8]) -> Vec<GroupCv> {
+        self.sha256.update(bytes);
+        self.tree.update(bytes)
+    }
+
+    /// Both halves, for whoever has a thread for each. Give both the same bytes.
+    pub fn halves(&mut self) -> (&mut sha2::Sha256, &mut TreeHasher) {
+        (&mut self.sha256, &mut self.tree)
+    }
+
+    /// What is needed to go on later, without the bytes gone by but for those of the unfinished chunk (at most 1 KiB).
+    pub fn state(&self) -> HashState {
+        let (chunks, tail) = self.tree.reduced();
+        let mut bytes = vec![HashState::VERSION];
+        bytes.extend_from_slice(&self.size_bytes().to_le_bytes());
+        bytes.extend_from_slice(&self.sha256.serialize());
+        bytes.extend(self.tree.groups.subtrees().iter().flatten());
+        bytes.extend(chunks.subtrees().iter().flatten());
+        bytes.extend_from_slice(tail);
+        HashState(bytes)
+    }
+
+    /// Ends the pass: both digests, and the value of the last group ([`GroupCv`] says what that is in a file of one).
+    pub fn finish(self) -> (Digests, GroupCv) {
+        let sha256 = Sha256(self.sha256.finalize().into());
+        let (blake3, last) = self.tree.finish();
+        (Digests { sha256, blake3 }, last)
+    }
+}
+
+impl TreeHasher {
+    /// As [`ContentHasher::update`], for this half.
     pub fn update(&mut self, mut bytes: &[u8]) -> Vec<GroupCv> {
         let mut complete = Vec::with_capacity(bytes.len() / GROUP_BYTES + 1);
         while !bytes.is_empty() {
@@ -62,7 +95,6 @@ impl ContentHasher {
                 complete.push(self.close_group());
             }
             let (now, later) = bytes.split_at(self.room().min(bytes.len()));
-            self.sha256.update(now);
             self.size_bytes += now.len() as u64;
             bytes = later;
             if now.len() == GROUP_BYTES && !later.is_empty() {
@@ -74,25 +106,11 @@ impl ContentHasher {
         complete
     }
 
-    /// What is needed to go on later, without the bytes gone by but for those of the unfinished chunk (at most 1 KiB).
-    pub fn state(&self) -> HashState {
-        let (chunks, tail) = self.reduced();
-        let mut bytes = vec![HashState::VERSION];
-        bytes.extend_from_slice(&self.size_bytes.to_le_bytes());
-        bytes.extend_from_slice(&self.sha256.serialize());
-        bytes.extend(self.groups.subtrees().iter().flatten());
-        bytes.extend(chunks.subtrees().iter().flatten());
-        bytes.extend_from_slice(tail);
-        HashState(bytes)
-    }
-
-    /// Ends the pass: both digests, and the value of the last group ([`GroupCv`] says what that is in a file of one).
-    pub fn finish(self) -> (Digests, GroupCv) {
-        let sha256 = Sha256(self.sha256.clone().finalize().into());
+    fn finish(&self) -> (Blake3, GroupCv) {
         let place = if self.groups.leaves() == 0 { Place::Root } else { Place::Inner };
         let last = self.current_group(place);
         let root = self.groups.fold(last.0, Place::Root).unwrap_or(last.0);
-        (Digests { sha256, blake3: Blake3(root) }, last)
+        (Blake3(root), last)
     }
 
     /// How many bytes the current group still takes.
@@ -187,7 +205,7 @@ impl HashState {
 
     /// How many bytes had gone in when the state was taken.
     pub fn size_bytes(&self) -> u64 {
-        self.parse().map_or(0, |hasher| hasher.size_bytes)
+        self.parse().map_or(0, |hasher| hasher.size_bytes())
     }
 
     fn parse(&self) -> Result<ContentHasher, BadHashState> {
@@ -206,7 +224,8 @@ impl HashState {
         let groups = take_stack(&mut rest, groups)?;
         let chunks = take_stack(&mut rest, chunks)?;
         let pending = take(&mut rest, tail_bytes)?.to_vec();
-        let hasher = ContentHasher { sha256, size_bytes, groups, chunks, pending };
+        let tree = TreeHasher { size_bytes, groups, chunks, pending };
+        let hasher = ContentHasher { sha256, tree };
         rest.is_empty().then_some(hasher).ok_or(BadHashState)
     }
 }

@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use hasher::{BadHashState, ContentHasher, HashState};
+pub use hasher::{BadHashState, ContentHasher, HashState, TreeHasher};
 pub use outboard::{Outboard, OutboardError, VerifiedOutboard};
 pub use tree::{GROUP_BYTES, GroupCv, groups_of};
 

@@ -105,7 +105,11 @@ fn hash(readers: &[Receiver<Segment>]) -> Result<(ContentHasher, Vec<GroupCv>), 
     let (mut hasher, mut values) = (ContentHasher::new(), Vec::new());
     for reader in readers.iter().cycle() {
         let Ok(segment) = reader.recv() else { break };
-        values.extend(hasher.update(&segment?));
+        let segment = segment?;
+        let (sha256, tree) = hasher.halves();
+        let (complete, ()) =
+            rayon::join(|| tree.update(&segment), || sha2::Digest::update(sha256, &segment));
+        values.extend(complete);
     }
     Ok((hasher, values))
 }
