@@ -69,13 +69,16 @@ pub(crate) fn digest_parts(
 
 /// One reading of everything: segments are read and decrypted on a few threads, in turn, and hashed beside that.
 fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
-    let (readers, waiting): (Vec<_>, Vec<_>) =
-        (0..READERS).map(|_| sync_channel(SEGMENTS_WAITING)).unzip();
     let hashed = thread::scope(|scope| {
-        for (turn, segments) in readers.into_iter().enumerate() {
-            scope.spawn(move || read_in_turn(source, turn, &segments));
-        }
-        hash(&waiting)
+        let readers: Vec<_> = (0..READERS)
+            .map(|turn| {
+                let (segments, read) = sync_channel(SEGMENTS_WAITING);
+                let (used, spares) = sync_channel(SEGMENTS_WAITING);
+                scope.spawn(move || read_in_turn(source, turn, &segments, &spares));
+                Reader { read, used }
+            })
+            .collect();
+        hash(&readers)
     });
     let (hasher, mut values) = hashed?;
     let size_bytes = hasher.size_bytes();
@@ -88,10 +91,22 @@ fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
 
 type Segment = Result<Vec<u8>, StoreError>;
 
+/// What comes from a reading thread, and where its buffers go back: fresh memory for each segment costs as much as
+/// decrypting it.
+struct Reader {
+    read: Receiver<Segment>,
+    used: SyncSender<Vec<u8>>,
+}
+
 /// Every segment whose turn it is, up to the first that cannot be read.
-fn read_in_turn(source: &Source, turn: usize, segments: &SyncSender<Segment>) {
+fn read_in_turn(
+    source: &Source,
+    turn: usize,
+    segments: &SyncSender<Segment>,
+    spares: &Receiver<Vec<u8>>,
+) {
     for place in source.segments().skip(turn).step_by(READERS) {
-        let segment = source.segment(place);
+        let segment = source.segment(place, spares.try_recv().unwrap_or_default());
         let failed = segment.is_err();
         // Nobody hashes on after an error elsewhere.
         if segments.send(segment).is_err() || failed {
@@ -101,15 +116,17 @@ fn read_in_turn(source: &Source, turn: usize, segments: &SyncSender<Segment>) {
 }
 
 /// Takes the segments in order, one from each reader in turn, until the reader whose turn it is has no more.
-fn hash(readers: &[Receiver<Segment>]) -> Result<(ContentHasher, Vec<GroupCv>), StoreError> {
+fn hash(readers: &[Reader]) -> Result<(ContentHasher, Vec<GroupCv>), StoreError> {
     let (mut hasher, mut values) = (ContentHasher::new(), Vec::new());
     for reader in readers.iter().cycle() {
-        let Ok(segment) = reader.recv() else { break };
+        let Ok(segment) = reader.read.recv() else { break };
         let segment = segment?;
         let (sha256, tree) = hasher.halves();
         let (complete, ()) =
             rayon::join(|| tree.update(&segment), || sha2::Digest::update(sha256, &segment));
         values.extend(complete);
+        // A reader that is done needs none, and one that has enough takes no more.
+        let _ = reader.used.try_send(segment);
     }
     Ok((hasher, values))
 }

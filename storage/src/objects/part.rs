@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::blocking;
@@ -36,17 +37,34 @@ enum Check {
     Durable,
 }
 
-type Written = (AlignedBuffer, RunningCrc);
+/// Bytes written, and the checksum with them.
+type Written = (u64, RunningCrc);
 
 /// Segment buffers that no part needs at the moment. A part keeps one to fill, and a second only while a segment is on
-/// its way to the device, so that many uploads at once need little more than one each.
-#[derive(Debug, Default)]
-pub(crate) struct Spares(Mutex<Vec<AlignedBuffer>>);
+/// its way to the device, which only so many are at once: many uploads at once need little more than one each.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    buffers: Mutex<Vec<AlignedBuffer>>,
+    on_their_way: Arc<Semaphore>,
+}
 
-/// More than this go back to the system.
-const MAX_SPARES: usize = 16;
+/// Segments that are sealed and written at once, of all uploads: more only wait for the processor or the device.
+const MAX_ON_THEIR_WAY: usize = 16;
+
+impl Default for Spares {
+    fn default() -> Self {
+        let on_their_way = Arc::new(Semaphore::new(MAX_ON_THEIR_WAY));
+        Self { buffers: Mutex::default(), on_their_way }
+    }
+}
 
 impl Spares {
+    /// Leave to have a segment on its way.
+    async fn leave(&self) -> OwnedSemaphorePermit {
+        let leave = Arc::clone(&self.on_their_way).acquire_owned().await;
+        leave.expect("it is never closed")
+    }
+
     fn take(&self) -> AlignedBuffer {
         let spare = self.lock().pop();
         spare.unwrap_or_else(|| AlignedBuffer::with_capacity(SEGMENT_BYTES))
@@ -54,13 +72,13 @@ impl Spares {
 
     fn put(&self, buffer: AlignedBuffer) {
         let mut spares = self.lock();
-        if spares.len() < MAX_SPARES {
+        if spares.len() < MAX_ON_THEIR_WAY {
             spares.push(buffer);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<AlignedBuffer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,6 +179,7 @@ impl PartWriter {
 
     async fn write_segment(&mut self, end: End) -> Result<(), StoreError> {
         self.finish_writing().await?;
+        let leave = self.spares.leave().await;
         let index = self.next;
         self.next = index.checked_add(1).ok_or(StoreError::Full)?;
         let next_buffer = match end {
@@ -170,6 +189,7 @@ impl PartWriter {
         let mut segment = std::mem::replace(&mut self.filling, next_buffer);
         let (disk, file) = (Arc::clone(&self.disk), Arc::clone(&self.file));
         let (stream, path) = (Arc::clone(&self.stream), self.path.clone());
+        let spares = Arc::clone(&self.spares);
         let mut crc = RunningCrc::after(self.progress.crc);
         self.durable = false;
         self.writing = Some(tokio::task::spawn_blocking(move || {
@@ -179,7 +199,11 @@ impl PartWriter {
             let written = disk.write_at(&file, segment.as_slice(), offset);
             written.map_err(|e| StoreError::io(&path, e))?;
             crc.update(segment.as_slice());
-            Ok((segment, crc))
+            let length = segment.len() as u64;
+            segment.clear();
+            spares.put(segment);
+            drop(leave);
+            Ok((length, crc))
         }));
         Ok(())
     }
@@ -188,10 +212,8 @@ impl PartWriter {
         let Some(writing) = self.writing.as_mut() else { return Ok(()) };
         let written = blocking::join(writing).await;
         self.writing = None;
-        let (mut segment, crc) = written?;
-        self.unchecked.to += segment.len() as u64;
-        segment.clear();
-        self.spares.put(segment);
+        let (length, crc) = written?;
+        self.unchecked.to += length;
         self.progress.crc_before_last = self.progress.crc;
         self.progress.crc = crc.value();
         self.progress.segments += 1;

@@ -218,9 +218,13 @@ impl Source {
         parts.flat_map(|(part, source)| (0..source.layout.segments()).map(move |n| (part, n)))
     }
 
-    /// The plaintext of a segment.
-    pub(crate) fn segment(&self, (part, index): (usize, u32)) -> Result<Vec<u8>, StoreError> {
-        self.parts[part].segment(index)
+    /// The plaintext of a segment, in memory that is needed no more.
+    pub(crate) fn segment(
+        &self,
+        (part, index): (usize, u32),
+        memory: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.parts[part].segment(index, memory)
     }
 
     /// The plaintext of `range`.
@@ -237,7 +241,7 @@ impl Source {
             let index = Layout::segment_at(at - source.start);
             let segment = match cache.take().filter(|s| (s.part, s.index) == (part, index)) {
                 Some(segment) => segment,
-                None => Segment { part, index, plain: source.segment(index)? },
+                None => Segment { part, index, plain: source.segment(index, Vec::new())? },
             };
             let from = (at - source.start - Layout::plain_start(index)) as usize;
             let length = (segment.plain.len() - from).min((range.end - at) as usize);
@@ -262,11 +266,11 @@ impl SourcePart {
         Err(StoreError::damaged(&self.path, Damage::Length { found, expected }))
     }
 
-    fn segment(&self, index: u32) -> Result<Vec<u8>, StoreError> {
+    fn segment(&self, index: u32, mut segment: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let file = self.open()?;
         let range = self.layout.ciphertext_of(index);
         let mut header = [0; HEADER_BYTES];
-        let mut segment = vec![0; (range.end - range.start) as usize];
+        segment.resize((range.end - range.start) as usize, 0);
         let read = file.read_exact_at(&mut header, 0);
         read.and_then(|()| file.read_exact_at(&mut segment, range.start))
             .map_err(|e| self.cut(e))?;
