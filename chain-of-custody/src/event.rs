@@ -75,6 +75,7 @@ event_kinds! {
     AccessChanged = "access.changed",
     ClockJumped = "clock.jumped",
     ConfigurationLowered = "configuration.lowered",
+    ConfigurationRaised = "configuration.raised",
     BreakGlass = "break-glass",
 }
 

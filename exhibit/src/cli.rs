@@ -341,6 +341,11 @@ pub(crate) enum Keys {
         after_help = "The ledger records it, with a note signed by both keys; the old key is destroyed. What to tell whom: docs/keys.md.\n\nExample:\n  exhibit keys rotate log --data /var/lib/exhibit --reason 'an administrator left' --escrow age1… -o force-keys-2.age"
     )]
     Rotate(crate::commands::keep::Rotate),
+    /// Put keys that lie in plain text under the configured passphrase. The server is stopped first.
+    #[command(
+        after_help = "Set keys.passphrase_file or keys.passphrase_credential before. Repeated, it goes on where it was cut off.\n\nExample:\n  exhibit keys protect --data /var/lib/exhibit"
+    )]
+    Protect,
     /// The policy file that verifiers trust; its fingerprint is what the force publishes.
     #[command(
         after_help = "Example:\n  exhibit keys publish --data /var/lib/exhibit > force.policy\n  exhibit keys publish --data /var/lib/exhibit --fingerprint"

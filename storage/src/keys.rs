@@ -8,6 +8,7 @@
 
 mod escrow;
 mod log_witness;
+mod protect;
 pub mod rotation;
 
 use std::env;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use escrow::{EscrowError, create_with_escrow, escrow_with_prepared, recover_from_escrow};
 pub use log_witness::{create_log_witness_key, open_log_witness_key};
+pub use protect::{KEY_FILES, protect};
 
 use crate::objects::Kek;
 
@@ -55,7 +57,7 @@ pub enum KeyError {
     WrongPassphrase { path: PathBuf },
     #[error("{} is encrypted: configure its passphrase (a file, an environment variable or a system credential)", .path.display())]
     PassphraseNeeded { path: PathBuf },
-    #[error("{} is not encrypted while a passphrase is configured: encrypt it, or allow unencrypted keys by name", .path.display())]
+    #[error("{} is not encrypted while a passphrase is configured: run `exhibit keys protect`, or allow unencrypted keys by name", .path.display())]
     NotEncrypted { path: PathBuf },
     #[error("{} is not a key file of ours: bring it back from the escrow", .path.display())]
     Malformed { path: PathBuf },

@@ -124,6 +124,43 @@ fn a_kill_at_any_moment_leaves_one_key_and_a_ledger_that_agrees() {
     assert_eq!(led.code, Some(0), "through {rotations} notes: {}", led.text());
 }
 
+/// Cut off after each file: the next run goes on, and the keys are the same ones.
+#[test]
+fn keys_in_plain_text_come_under_a_passphrase() {
+    let workspace = Workspace::new();
+    let (item, _) = ingest(&workspace, "a.bin", 1);
+    let before = Trusted::now(&workspace, "before");
+    let without = workspace.exhibit(&["keys", "protect"]);
+    assert_eq!(without.code, Some(1), "no passphrase is configured: {}", without.stderr);
+    let word = workspace.write("word", b"correct horse battery\n");
+    only_for_its_owner(&word);
+    let settings = format!("[keys]\npassphrase_file = \"{}\"\n", word.display());
+    fs::write(workspace.in_data("exhibit.toml"), settings).expect("written");
+    let refused = workspace.exhibit(&["search"]);
+    assert!(refused.stderr.contains("keys protect"), "it says what to do: {}", refused.stderr);
+    for done in 1..=3 {
+        let mut command = Command::new(program("exhibit"));
+        command.args(["keys", "protect", "--data"]).arg(workspace.data());
+        let moment = format!("keys.protected-one:{done}");
+        assert_eq!(Answer::of(command.env("EXHIBIT_FAIL", moment)).code, None, "killed");
+    }
+    let done = workspace.exhibit(&["keys", "protect"]).ok().json();
+    assert_eq!(done["encrypted"], serde_json::json!(["bundle.key"]), "{done}");
+    assert!(done["leaf_index"].is_number(), "{done}");
+    let again = workspace.exhibit(&["keys", "protect"]).ok().json();
+    assert_eq!((&again["encrypted"], &again["leaf_index"]), (&serde_json::json!([]), &Value::Null));
+    let plain = b"exhibit role key";
+    for file in fs::read_dir(workspace.in_data("keys")).expect("keys") {
+        let path = file.expect("a file").path();
+        let bytes = fs::read(&path).expect("a key");
+        assert!(!bytes.windows(plain.len()).any(|w| w == plain), "{}", path.display());
+    }
+    assert_eq!(Trusted::now(&workspace, "after").fingerprint(), before.fingerprint());
+    let (bundle, _) = bundle(&workspace, &item, "bundle.zip");
+    assert_eq!(verify(&bundle, &["--policy", &before.path()]).code, Some(0));
+    audit::ledger_is_clean(&workspace);
+}
+
 #[test]
 fn a_dock_is_led_on_by_the_note_and_by_nothing_else() {
     let workspace = Workspace::new();

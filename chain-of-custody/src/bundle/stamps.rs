@@ -61,7 +61,7 @@ fn read(files: &Files<'_>, base: &str, answer: &[u8]) -> Result<Stamped, Malform
 /// Nothing else lies among the stamps.
 fn check_accompanied(files: &Files<'_>, path: &str, notes: &mut Notes) {
     let base = path.strip_suffix(CHECKPOINT);
-    if !base.is_some_and(|base| files.get(&format!("{base}{TSR}")).is_some()) {
+    if base.is_none_or(|base| files.get(&format!("{base}{TSR}")).is_none()) {
         let message = format!("{path} is no time stamp, and none is for it.");
         notes.note(Code::StampMalformed, Class::Record, path, message);
     }

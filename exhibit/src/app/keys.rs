@@ -4,13 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chain_of_custody::checkpoint::Origin;
+use chain_of_custody::command::Command;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::note::{Signer, SigningKey};
 use chain_of_custody::rotation::KeyRole;
 use storage::keys::{KeyError, Keys, Passphrase, Protection, Role};
 use storage::objects::Kek;
 
+use super::App;
+use super::open::{key_subject, new_event, random_salt};
 use crate::config;
-use crate::control::Failure;
+use crate::control::{Actor, Failure};
 
 /// A signer that several parts share.
 pub(crate) type SharedSigner = Arc<dyn Signer + Send + Sync>;
@@ -52,6 +57,36 @@ impl RoleKeys {
         let protection = protection(config).map_err(|e| failed(&e))?;
         Keys::open_force_key(folder, &protection).map_err(|e| failed(&e))
     }
+}
+
+impl App {
+    /// Records that the keys lie in plain text no more, if the ledger's last word is that they do. Gives that entry.
+    pub(crate) async fn record_protection(&self, actor: &Actor) -> Result<Option<u64>, Failure> {
+        let last = async |kind| -> Result<Option<LeafIndex>, Failure> {
+            let entries = self.parts.records.entries_of(kind).await;
+            let entries = entries.map_err(|e| super::open::failed("records", &e))?;
+            Ok(entries.last().map(|(index, _)| *index))
+        };
+        let lowered = last(EventKind::ConfigurationLowered).await?;
+        if lowered <= last(EventKind::ConfigurationRaised).await? {
+            return Ok(None);
+        }
+        let raised = keys_setting(EventKind::ConfigurationRaised, &self.parts.keys.receipt)
+            .field(field::REASON_CODE, "passphrase-configured", random_salt())
+            .field(field::BY, actor.as_str(), random_salt());
+        let placed = self.parts.ledger.submit(raised).await;
+        let placed = placed.map_err(|e| super::open::failed("ledger", &e))?;
+        Ok(Some(placed.leaf_index.0))
+    }
+}
+
+/// An entry about how the keys lie on the disk.
+pub(super) fn keys_setting(kind: EventKind, signer: &SharedSigner) -> Command {
+    Command::new(kind, new_event()).touching(key_subject(&signer.vkey())).field(
+        field::SETTING,
+        "keys.unencrypted",
+        random_salt(),
+    )
 }
 
 /// The name that notes by a key of this role carry.

@@ -21,7 +21,7 @@ use storage::ledger::{Ledger, LedgerOptions};
 use storage::objects::ObjectStore;
 use storage::records::Records;
 
-use super::keys::{RoleKeys, SharedSigner};
+use super::keys::{RoleKeys, SharedSigner, keys_setting};
 use super::log_witnesses::{self, Recovery};
 use super::{App, Parts, rotation};
 use crate::config::{self, Config};
@@ -198,9 +198,7 @@ fn key_published(role: KeyRole, signer: &SharedSigner) -> Command {
 }
 
 fn keys_unencrypted(signer: &SharedSigner) -> Command {
-    Command::new(EventKind::ConfigurationLowered, new_event())
-        .touching(key_subject(&signer.vkey()))
-        .field(field::SETTING, "keys.unencrypted", random_salt())
+    keys_setting(EventKind::ConfigurationLowered, signer)
         .field(field::REASON_CODE, "no-passphrase-configured", random_salt())
         .field(field::BY, "exhibit", random_salt())
 }

@@ -63,6 +63,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Command::Keys(cli::Keys::Rotate(args)) = &cli.command {
         return block_on(keep::rotate(args, &data, &config, cli.json));
     }
+    if let Command::Keys(cli::Keys::Protect) = &cli.command {
+        return block_on(keep::protect(&data, &config, cli.json));
+    }
     if let Command::Keep(command) = &cli.command {
         return block_on(keep::run(command, &data, &config, cli.json));
     }

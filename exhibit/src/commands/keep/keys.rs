@@ -38,7 +38,9 @@ pub(super) fn run(
                 .map_err(|e| escrow_failure(&e))?;
             "the keys are back".to_owned()
         }
-        Keys::Publish { .. } | Keys::Rotate(_) => unreachable!("these need the ledger"),
+        Keys::Publish { .. } | Keys::Rotate(_) | Keys::Protect => {
+            unreachable!("these need the ledger")
+        }
     };
     let keys = RoleKeys::open(&folder, &config.keys, &origin(&config.force.ledger)?)?;
     let vkey = keys.log.vkey().to_string();

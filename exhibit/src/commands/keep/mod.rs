@@ -5,6 +5,7 @@ mod backup;
 mod doctor;
 mod drill;
 mod keys;
+mod protect;
 mod restore;
 mod rotate;
 mod status;
@@ -136,6 +137,16 @@ pub(crate) async fn rotate(
 ) -> Result<ExitCode, Failure> {
     refuse_new_folder(data)?;
     rotate::run(args, data, config, as_json).await
+}
+
+/// Keys in plain text come under the passphrase.
+pub(crate) async fn protect(
+    data: &Path,
+    config: &Config,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    refuse_new_folder(data)?;
+    protect::run(data, config, as_json).await
 }
 
 /// Man pages, completions, alert rules.

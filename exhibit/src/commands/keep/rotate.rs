@@ -77,7 +77,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn lock(data: &Path) -> Result<DataLock, Failure> {
+/// The folder's lock; its keys are nobody else's meanwhile.
+pub(super) fn lock(data: &Path) -> Result<DataLock, Failure> {
     DataLock::take(data)?.ok_or_else(|| {
         Failure::new("data-folder", "the server runs on this folder: its keys are in use")
             .advice("stop the server first; docks wait and go on afterwards")
