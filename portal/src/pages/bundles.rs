@@ -1,17 +1,16 @@
 //! Making a bundle of a case, and downloading it.
 
 use askama::Template;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
-use chain_of_custody::ids::ItemId;
+use chain_of_custody::ids::{CaseId, EventId, ItemId};
 
 use super::Pages;
-use super::case::case_named;
 use super::cases::FieldError;
 use super::frame::{Frame, Section};
 use super::items::title;
-use super::visit::{Answer, Visitor, page as rendered};
+use super::visit::{Answer, Named, Visitor, page as rendered};
 use crate::access::Malformed;
 use crate::api::file_reply;
 use crate::bundle::{Authorisation, MAX_TEXT_CHARS, Purpose};
@@ -72,9 +71,8 @@ struct Chosen {
 pub(super) async fn form(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
 ) -> Answer {
-    let case = case_named(&pages, &visitor, &case).await?;
     let detail = pages.service.case(visitor.person(), case).await?;
     let order = Order { key: RequestKey::fresh().as_str().to_owned(), ..Order::default() };
     let page = BundlePage::new(visitor.frame(Section::Cases), &detail, order, true);
@@ -85,12 +83,11 @@ pub(super) async fn form(
 pub(super) async fn make(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Answer {
     let sent = Order::read(fields);
     visitor.sent(&sent.form_token)?;
-    let case = case_named(&pages, &visitor, &case).await?;
     let key = RequestKey::new(&sent.key).map_err(ServiceError::from)?;
     let errors = match sent.checked(case) {
         Ok(order) => match pages.service.create_bundle(visitor.person(), &order, &key).await {
@@ -115,11 +112,8 @@ pub(super) async fn make(
 pub(super) async fn download(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(bundle): Path<String>,
+    Named(bundle): Named<EventId>,
 ) -> Answer {
-    let Ok(bundle) = bundle.parse() else {
-        return Ok(pages.service.no_such_thing(visitor.person()).await?);
-    };
     let (view, file) = pages.service.bundle_file(visitor.person(), bundle).await?;
     Ok(file_reply(&view, file))
 }
@@ -175,7 +169,7 @@ impl Order {
         order
     }
 
-    fn checked(&self, case: chain_of_custody::ids::CaseId) -> Result<BundleOrder, Vec<FieldError>> {
+    fn checked(&self, case: CaseId) -> Result<BundleOrder, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut wrong = |field: &str, words: &str| errors.push(FieldError::new(field, words));
         let items: Option<Vec<OrderedItem>> = self.items.iter().map(Chosen::ordered).collect();

@@ -1,7 +1,7 @@
 //! One case: its items, who works on it, the bundles made of it, what was done.
 
 use askama::Template;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, Query, State};
 use chain_of_custody::ids::{CaseId, LeafIndex};
 use serde::Deserialize;
 
@@ -10,9 +10,7 @@ use super::forms::{Act, Sent, go_to};
 use super::frame::{Frame, Section};
 use super::item::{EventRow, PersonNamed};
 use super::items::{ItemRow, title};
-use super::media::item_named;
-use super::problem::Problem;
-use super::visit::{Answer, Visitor, page as rendered};
+use super::visit::{Answer, Named, Visitor, named, page as rendered};
 use crate::service::{BundleView, CaseDetail, EventsPage, RequestKey};
 use crate::words::{UkTime, size};
 
@@ -65,10 +63,9 @@ pub(super) struct Where {
 pub(super) async fn page(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
     Query(query): Query<Where>,
 ) -> Answer {
-    let case = case_named(&pages, &visitor, &case).await?;
     show(&pages, &visitor, case, &query, Sent::default()).await
 }
 
@@ -76,12 +73,11 @@ pub(super) async fn page(
 pub(super) async fn unlink(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let case = case_named(&pages, &visitor, &case).await?;
-    let item = item_named(&pages, &visitor, &act.item).await?;
+    let item = named(&pages, &visitor, &act.item).await?;
     let (service, person) = (&pages.service, visitor.person());
     let done = service.unlink_item(person, case, item, &act.reason, &key).await;
     then(&pages, &visitor, case, act.outcome("unlink", done)?, "items").await
@@ -91,11 +87,10 @@ pub(super) async fn unlink(
 pub(super) async fn add_member(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let case = case_named(&pages, &visitor, &case).await?;
     let done = pages.service.add_member(visitor.person(), case, &act.number, &key).await;
     then(&pages, &visitor, case, act.outcome("add-member", done)?, "members").await
 }
@@ -104,11 +99,10 @@ pub(super) async fn add_member(
 pub(super) async fn remove_member(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(case): Path<String>,
+    Named(case): Named<CaseId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let case = case_named(&pages, &visitor, &case).await?;
     let (service, person) = (&pages.service, visitor.person());
     let done = service.remove_member(person, case, &act.number, &act.reason, &key).await;
     let is_own = act.number == person.number;
@@ -132,18 +126,6 @@ async fn then(
     }
 }
 
-/// The case that an address names; one that names none is an attempt like any other.
-pub(super) async fn case_named(
-    pages: &Pages,
-    visitor: &Visitor,
-    text: &str,
-) -> Result<CaseId, Problem> {
-    match text.parse() {
-        Ok(case) => Ok(case),
-        Err(_) => Ok(pages.service.no_such_thing(visitor.person()).await?),
-    }
-}
-
 async fn show(pages: &Pages, visitor: &Visitor, case: CaseId, query: &Where, sent: Sent) -> Answer {
     let (service, person) = (&pages.service, visitor.person());
     let detail = service.case(person, case).await?;
@@ -163,7 +145,9 @@ impl CasePage {
         });
         let rows = detail.items.iter().map(|linked| {
             let row = ItemRow::new(&linked.summary, &[]);
-            ItemRow { reference: linked.exhibit_reference.clone(), ..row }
+            // What devices are called is not asked for here.
+            let source = String::new();
+            ItemRow { reference: linked.exhibit_reference.clone(), source, ..row }
         });
         let bundles: Vec<BundleRow> = detail.bundles.iter().map(BundleRow::new).collect();
         let more = events.next_after;

@@ -1,17 +1,15 @@
 //! One item: what can be watched, what is known and what is not, and everything that happened to it.
 
 use askama::Template;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, Query, State};
 use chain_of_custody::ids::{ItemId, LeafIndex};
 use serde::Deserialize;
 
 use super::Pages;
-use super::case::case_named;
 use super::forms::{Act, Sent, go_to};
 use super::frame::{Frame, Section};
 use super::items::{Choice, source, tags, title};
-use super::media::item_named;
-use super::visit::{Answer, Visitor, page as rendered};
+use super::visit::{Answer, Named, Visitor, named, page as rendered};
 use crate::service::{
     Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, Member,
     RequestKey,
@@ -131,10 +129,9 @@ pub(super) struct Where {
 pub(super) async fn page(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Query(query): Query<Where>,
 ) -> Answer {
-    let item = item_named(&pages, &visitor, &item).await?;
     let after = query.events_after.parse().ok().map(LeafIndex);
     show(&pages, &visitor, item, after, Sent::default()).await
 }
@@ -143,12 +140,11 @@ pub(super) async fn page(
 pub(super) async fn link(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let item = item_named(&pages, &visitor, &item).await?;
-    let case = case_named(&pages, &visitor, &act.case).await?;
+    let case = named(&pages, &visitor, &act.case).await?;
     let reference = Some(act.exhibit_reference.as_str());
     let done = pages.service.link_item(visitor.person(), case, item, reference, &key).await;
     then(&pages, &visitor, item, act.outcome("link", done)?, "cases").await
@@ -158,11 +154,10 @@ pub(super) async fn link(
 pub(super) async fn restrict(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let item = item_named(&pages, &visitor, &item).await?;
     let done = pages.service.restrict(visitor.person(), item, &act.reason, &key).await;
     then(&pages, &visitor, item, act.outcome("restrict", done)?, "access").await
 }
@@ -171,11 +166,10 @@ pub(super) async fn restrict(
 pub(super) async fn end_restriction(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let item = item_named(&pages, &visitor, &item).await?;
     let done = pages.service.end_restriction(visitor.person(), item, &act.reason, &key).await;
     then(&pages, &visitor, item, act.outcome("free", done)?, "access").await
 }
@@ -184,11 +178,10 @@ pub(super) async fn end_restriction(
 pub(super) async fn name_viewer(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let item = item_named(&pages, &visitor, &item).await?;
     let (service, person) = (&pages.service, visitor.person());
     let done = service.name_viewer(person, item, &act.number, &act.reason, &key).await;
     then(&pages, &visitor, item, act.outcome("name", done)?, "access").await
@@ -198,11 +191,10 @@ pub(super) async fn name_viewer(
 pub(super) async fn withdraw_viewer(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Form(act): Form<Act>,
 ) -> Answer {
     let key = act.key(&visitor)?;
-    let item = item_named(&pages, &visitor, &item).await?;
     let (service, person) = (&pages.service, visitor.person());
     let done = service.withdraw_viewer(person, item, &act.number, &act.reason, &key).await;
     let is_own = act.number == person.number;

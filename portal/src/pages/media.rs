@@ -1,25 +1,23 @@
 //! Footage for the player, posters for lists, originals and receipts to save.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::IntoResponse;
 use chain_of_custody::ids::ItemId;
 use serde::Deserialize;
 
 use super::Pages;
-use super::problem::Problem;
-use super::visit::{Answer, Visitor};
+use super::visit::{Answer, Named, Visitor};
 use crate::door;
 use crate::service::Statement;
 
 pub(super) async fn proxy(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     method: Method,
     headers: HeaderMap,
 ) -> Answer {
-    let item = item_named(&pages, &visitor, &item).await?;
     let media = pages.service.proxy(visitor.person(), item).await?;
     Ok(door::bytes(&media, &method, &headers))
 }
@@ -27,11 +25,10 @@ pub(super) async fn proxy(
 pub(super) async fn poster(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     method: Method,
     headers: HeaderMap,
 ) -> Answer {
-    let item = item_named(&pages, &visitor, &item).await?;
     let media = pages.service.poster(visitor.person(), item).await?;
     Ok(door::bytes(&media, &method, &headers))
 }
@@ -39,11 +36,10 @@ pub(super) async fn poster(
 pub(super) async fn original(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     method: Method,
     headers: HeaderMap,
 ) -> Answer {
-    let item = item_named(&pages, &visitor, &item).await?;
     let fetch = door::fetch(&method, &headers);
     let media = pages.service.original(visitor.person(), item, fetch).await?;
     Ok(door::bytes(&media, &method, &headers))
@@ -60,10 +56,9 @@ pub(super) struct ReceiptForm {
 pub(super) async fn receipt(
     State(pages): State<Pages>,
     visitor: Visitor,
-    Path(item): Path<String>,
+    Named(item): Named<ItemId>,
     Query(query): Query<ReceiptForm>,
 ) -> Answer {
-    let item = item_named(&pages, &visitor, &item).await?;
     let (statement, extension) = match query.form.as_str() {
         "text" => (Statement::Text, "txt"),
         _ => (Statement::Proof, "tlog-proof"),
@@ -75,16 +70,4 @@ pub(super) async fn receipt(
         (header::CONTENT_DISPOSITION, save_as),
     ];
     Ok((said, receipt).into_response())
-}
-
-/// The item that an address names; one that names none is an attempt like any other.
-pub(super) async fn item_named(
-    pages: &Pages,
-    visitor: &Visitor,
-    text: &str,
-) -> Result<ItemId, Problem> {
-    match text.parse() {
-        Ok(item) => Ok(item),
-        Err(_) => Ok(pages.service.no_such_thing(visitor.person()).await?),
-    }
 }

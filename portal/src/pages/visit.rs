@@ -1,7 +1,9 @@
 //! Who asks: the session of a request's cookie, and what a handler needs to answer a person.
 
+use std::str::FromStr;
+
 use askama::Template;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
@@ -35,6 +37,34 @@ impl Visitor {
     /// A form of another session, or of none, changes nothing.
     pub(super) fn sent(&self, form_token: &str) -> Result<(), Problem> {
         self.session.accepts_form(form_token).then_some(()).ok_or_else(Problem::form_out_of_date)
+    }
+}
+
+/// The item or case that an address names; one that names none is an attempt like any other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<T>(pub(super) T);
+
+impl<T: FromStr + Send> FromRequestParts<Pages> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Problem> {
+        let visitor = Visitor::from_request_parts(parts, pages).await?;
+        let path = Path::<String>::from_request_parts(parts, pages).await;
+        let text = path.map(|Path(text)| text).unwrap_or_default();
+        named(pages, &visitor, &text).await.map(Self)
+    }
+}
+
+/// The same, from a form.
+pub(super) async fn named<T: FromStr + Send>(
+    pages: &Pages,
+    visitor: &Visitor,
+    text: &str,
+) -> Result<T, Problem> {
+    let id: Option<T> = text.parse().ok();
+    match id {
+        Some(id) => Ok(id),
+        None => Ok(pages.service.no_such_thing(visitor.person()).await?),
     }
 }
 

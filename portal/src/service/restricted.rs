@@ -13,8 +13,8 @@ use super::{MAX_REASON_CHARS, RequestKey, Service, ServiceError};
 use crate::access::{Person, line};
 use crate::random_salt;
 
-/// What an investigator is named for, of a restricted item.
-const FIRST_VIEWER_REASON: &str = "restricted the item";
+/// Why whoever restricts an item is named for it.
+const FIRST_VIEWER_REASON: &str = "they restrict it";
 
 impl Service {
     /// Restricts an item to named viewers, of whom this person is one. One that is restricted already stays as it is.
