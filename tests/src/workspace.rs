@@ -35,6 +35,16 @@ impl Workspace {
         self.path("data")
     }
 
+    /// Makes the force's keys, as before a first start: with them it is a data folder.
+    pub fn found(&self) {
+        if self.in_data("keys").is_dir() {
+            return;
+        }
+        let officer = age::x25519::Identity::generate().to_public().to_string();
+        let escrow = self.path("force-keys.age").display().to_string();
+        self.exhibit(&["keys", "new", "--escrow", &officer, "--output", &escrow]).ok();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -21,6 +21,7 @@ fn checkpoints_are_stamped_before_an_export_and_openssl_agrees() {
     let settings = format!("[ledger]\ntimestamp_authorities = [\"{url}\", \"{replaying}\"]\n");
     fs::create_dir_all(workspace.data()).expect("data");
     fs::write(workspace.in_data("exhibit.toml"), settings).expect("written");
+    workspace.found();
 
     let stamped = workspace.exhibit(&["ledger", "stamp"]).ok().json();
     assert_eq!(stamped["stamps"].as_array().map(Vec::len), Some(1), "{stamped}");

@@ -18,7 +18,6 @@ impl App {
         let (access, by) = (self.parts.service.access(), actor.as_str());
         match request {
             PeopleRequest::UserAdd { name, number, role } => {
-                let role = role.parse().map_err(|e| failed("usage", &e))?;
                 let added = access.add_user(&name, &number, role, by).await.map_err(of_access)?;
                 Ok(self.link_answer(&added))
             }

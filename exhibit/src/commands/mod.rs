@@ -46,6 +46,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         _ => {}
     }
     let data = data_folder(&cli)?;
+    if !may_be_new(&cli.command) && !data.join("keys").is_dir() {
+        return Err(no_data_folder(&data));
+    }
     let config = configuration(&cli, &data, &[])?;
     if let Command::Ledger(cli::Ledger::Recover { size, reason }) = &cli.command {
         quiet_logging();
@@ -89,6 +92,27 @@ fn data_folder(cli: &Cli) -> Result<PathBuf, Failure> {
             .advice("add --data DIR, or set EXHIBIT_DATA; for a first look try: exhibit demo")
     })?;
     std::path::absolute(&data).map_err(|e| Failure::new("data-folder", e.to_string()))
+}
+
+/// Whether a command begins a data folder, or says better itself what is wrong with one. For the others a folder that is not
+/// there is a mistyped name, and must not become a second ledger.
+fn may_be_new(command: &Command) -> bool {
+    match command {
+        Command::Ingest(_)
+        | Command::Device(cli::Device::Enrol { .. })
+        | Command::Keys(cli::Keys::New { .. } | cli::Keys::Recover { .. })
+        | Command::Config(_) => true,
+        Command::Keep(command) => command.needs_no_whole_folder(),
+        _ => false,
+    }
+}
+
+/// The refusal, with the way to a folder.
+fn no_data_folder(data: &Path) -> Failure {
+    let data = data.display();
+    Failure::new("data-folder", format!("no data folder at {data}")).advice(format!(
+        "check --data and EXHIBIT_DATA; a new one is made by: exhibit serve --data {data}"
+    ))
 }
 
 fn configuration(cli: &Cli, data: &Path, flags: &[Override]) -> Result<Config, Failure> {

@@ -1,6 +1,7 @@
 //! `exhibit user`, `exhibit case`, `exhibit item`: people, cases, and who may see what.
 
 use clap::Subcommand;
+use portal::access::Role;
 use serde_json::Value;
 
 use super::answers::{list, text};
@@ -22,7 +23,7 @@ pub(crate) enum User {
         number: String,
         /// operator (runs the system, sees no footage) or investigator.
         #[arg(long)]
-        role: String,
+        role: Role,
     },
     /// Give somebody another link; one they have not used stops working.
     #[command(after_help = "Example:\n  exhibit user link --data /var/lib/exhibit 1234")]
@@ -105,11 +106,9 @@ pub(crate) enum Item {
 impl User {
     pub(super) fn request(&self) -> PeopleRequest {
         match self {
-            Self::Add { name, number, role } => PeopleRequest::UserAdd {
-                name: name.clone(),
-                number: number.clone(),
-                role: role.clone(),
-            },
+            Self::Add { name, number, role } => {
+                PeopleRequest::UserAdd { name: name.clone(), number: number.clone(), role: *role }
+            }
             Self::Link { number } => PeopleRequest::UserLink { number: number.clone() },
             Self::List => PeopleRequest::UserList,
             Self::Remove { number } => PeopleRequest::UserRemove { number: number.clone() },

@@ -27,6 +27,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
     let jobs = app.start_derivatives().await?;
     app.start_sweeping();
     app.start_stamping();
+    app.start_clearing_outbox();
 
     let readiness = http::Readiness::default();
     readiness.set(true);

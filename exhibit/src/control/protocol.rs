@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use portal::access::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -69,7 +70,7 @@ pub(crate) enum Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum PeopleRequest {
-    UserAdd { name: String, number: String, role: String },
+    UserAdd { name: String, number: String, role: Role },
     UserLink { number: String },
     UserList,
     UserRemove { number: String },

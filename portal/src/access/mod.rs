@@ -39,7 +39,9 @@ pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_NUMBER_CHARS: usize = 32;
 
 /// What a person does here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs the system, and sees no footage.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::commands::no_data_folder;
 use crate::config::Config;
 use crate::control::Failure;
 use crate::keeping::{Level, Look, doctor, measure};
@@ -12,8 +13,7 @@ use crate::terminal::{self, line};
 
 pub(super) async fn run(data: &Path, config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
     if !data.is_dir() {
-        return Err(Failure::new("data-folder", format!("{} is no folder", data.display()))
-            .advice("check --data; exhibit serve makes a new one"));
+        return Err(no_data_folder(data));
     }
     let look = Look::from_outside(data, config).await;
     // A database that cannot be asked is found by a check of its own.

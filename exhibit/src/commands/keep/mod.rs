@@ -118,6 +118,13 @@ impl Keep {
     }
 }
 
+impl Keep {
+    /// Whether it is for folders with something missing, too, and says what.
+    pub(super) fn needs_no_whole_folder(&self) -> bool {
+        matches!(self, Self::Doctor | Self::Restore { .. } | Self::RestoreDrill { .. })
+    }
+}
+
 /// Making keys, and bringing them back.
 pub(crate) fn keys(
     command: &crate::cli::Keys,
@@ -135,7 +142,6 @@ pub(crate) async fn rotate(
     config: &Config,
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
-    refuse_new_folder(data)?;
     rotate::run(args, data, config, as_json).await
 }
 
@@ -145,7 +151,6 @@ pub(crate) async fn protect(
     config: &Config,
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
-    refuse_new_folder(data)?;
     protect::run(data, config, as_json).await
 }
 
@@ -192,16 +197,6 @@ async fn ask(
     request: Request,
     quiet: bool,
 ) -> Result<Value, Failure> {
-    refuse_new_folder(data)?;
     let bar = terminal::Bar::counting(quiet);
     crate::control::perform(data, config, request, &mut |step| bar.show(&step)).await
-}
-
-/// Keeping a folder that is none yet would make one.
-fn refuse_new_folder(data: &Path) -> Result<(), Failure> {
-    if data.join("keys").is_dir() {
-        return Ok(());
-    }
-    Err(Failure::new("data-folder", format!("{} is no data folder of ours", data.display()))
-        .advice("check --data; exhibit serve makes a new one"))
 }

@@ -15,7 +15,6 @@ use crate::terminal::{self, line};
 const NOT_KNOWN: u8 = 3;
 
 pub(super) async fn run(data: &Path, config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
-    super::refuse_new_folder(data)?;
     let look = Look::from_outside(data, config).await;
     let measured = measure(&look).await.map_err(|e| failed("records", &e))?;
     let worst = measured.iter().map(|m| m.level).max().unwrap_or(Level::Ok);

@@ -22,7 +22,6 @@ pub(super) async fn check(
     config: &Config,
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
-    super::refuse_new_folder(data)?;
     let look = Look::from_outside(data, config).await;
     let records = match &look.records {
         Some(Ok(records)) if config.storage.database.is_empty() => records,
