@@ -84,8 +84,12 @@ fn examine(data: &Path) -> Vec<Value> {
 }
 
 fn aged(path: &Path) {
+    aged_by(path, 10_000);
+}
+
+fn aged_by(path: &Path, seconds: u64) {
     let file = fs::File::options().read(true).open(path).expect("opened");
-    file.set_modified(SystemTime::now() - Duration::from_secs(10_000)).expect("aged");
+    file.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("aged");
 }
 
 fn first_in(folder: PathBuf) -> PathBuf {
@@ -166,6 +170,17 @@ const FAULTS: &[(&str, Plant)] = &[
     ("files-set-aside", |d| {
         fs::create_dir(d.join("objects/aside")).expect("made");
         fs::write(d.join("objects/aside/x"), "x").expect("written");
+    }),
+    ("outbox-open", |d| {
+        fs::create_dir(d.join("outbox")).unwrap_or_default();
+        private(&d.join("outbox"), 0o755);
+    }),
+    ("bundle-forgotten", |d| {
+        fs::create_dir(d.join("outbox")).unwrap_or_default();
+        private(&d.join("outbox"), 0o700);
+        let bundle = d.join("outbox/0193a7c2-0000-7000-8000-000000000003.zip");
+        fs::write(&bundle, "PK").expect("written");
+        aged_by(&bundle, 2 * 24 * 3600);
     }),
     ("dead-socket", |d| {
         drop(UnixListener::bind(d.join("exhibit.sock")).expect("bound"));
@@ -328,9 +343,7 @@ fn a_server_that_hangs_and_a_worker_that_is_gone_are_found() {
 
 #[test]
 fn files_of_another_user_are_found() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    test_machine::root::needed_to("give a file to another user");
     let (_workspace, data) = copy();
     std::os::unix::fs::chown(data.join("keys/log.key"), Some(65534), None).expect("chown");
     let faults = examine(&data);

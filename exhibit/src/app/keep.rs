@@ -14,6 +14,7 @@ use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{ItemId, TreeSize};
 use serde_json::{Value, json};
 use storage::backup::{self, BackupError, Source};
+use storage::failpoint;
 use storage::records::ScrubRow;
 use storage::scrub::{FaultCode, Finding, Held, Walk};
 
@@ -168,6 +169,7 @@ impl App {
             }
             state.next_leaf = at.0;
             records.keep_scrub(&state).await.map_err(cannot)?;
+            failpoint::hit("scrub.kept");
             if !full_speed {
                 tokio::time::sleep(began.elapsed().min(LONGEST_REST)).await;
             }

@@ -10,7 +10,7 @@ pub(crate) mod keys;
 mod log_witnesses;
 pub(crate) mod open;
 mod people;
-mod portal;
+pub(crate) mod portal;
 mod reading;
 pub(crate) mod rotation;
 mod stamps;

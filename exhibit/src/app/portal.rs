@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chain_of_custody::ids::{DeviceId, EventId};
 use futures_util::future::BoxFuture;
@@ -12,10 +13,13 @@ use portal::bundle::Maker;
 use portal::service::{DeviceError, Devices, Enrolled, Parts, Receipts, Service, Statement};
 use storage::ledger::Placed;
 
+use super::App;
 use crate::control::Failure;
 
 /// Bundles made for download lie here, below the data folder.
-const OUTBOX: &str = "outbox";
+pub(crate) const OUTBOX: &str = "outbox";
+/// How often bundles whose time is over are looked for. They are not encrypted: nobody need come for them to go.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the API and the pages are thin doors to.
 pub(super) fn open(data: &Path, receiver: &Receiver, maker: &Maker) -> Result<Service, Failure> {
@@ -75,6 +79,21 @@ fn of_device(error: ReceiveError) -> DeviceError {
         ReceiveError::NotFound => DeviceError::NotFound,
         ReceiveError::Busy { .. } | ReceiveError::LedgerStopped(_) => DeviceError::Unavailable,
         other => DeviceError::Internal(other.to_string()),
+    }
+}
+
+impl App {
+    /// Clears the outbox now and every hour, until the process ends.
+    pub(crate) fn start_clearing_outbox(&self) {
+        let app = self.clone();
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = app.parts.service.clear_outbox().await {
+                    tracing::error!(%error, "bundles whose time is over are not all gone");
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
     }
 }
 

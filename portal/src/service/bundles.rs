@@ -127,7 +127,7 @@ impl Service {
         Ok((view(&made), file.map_err(|e| write_error(&e))?))
     }
 
-    /// Removes bundles whose time is over.
+    /// Removes bundles whose time is over, and what a run that was cut off left behind, as soon as it is as old.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -137,7 +137,7 @@ impl Service {
         for event in self.records().forget_made_bundles(until).await? {
             remove(&self.file_of(event)).map_err(|e| write_error(&e))?;
         }
-        Ok(())
+        remove_older(&self.parts().outbox, BUNDLE_KEPT).map_err(|e| write_error(&e))
     }
 
     fn file_of(&self, event: EventId) -> PathBuf {
@@ -229,6 +229,19 @@ fn write_error(error: &std::io::Error) -> ServiceError {
 }
 
 /// What is gone is gone.
+/// Removes the files in `folder` that nobody has written to for so long, by the clock that dates files.
+fn remove_older(folder: &Path, age: Duration) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // One that is gone by now was removed by somebody else's look.
+        let modified = entry.metadata().and_then(|found| found.modified());
+        if modified.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed > age)) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

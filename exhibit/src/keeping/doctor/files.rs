@@ -5,10 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use chain_of_custody::rotation::KeyRole;
+use portal::service::BUNDLE_KEPT;
 
 use super::Fault;
 use crate::app::keep::SCRATCH;
 use crate::app::keys::RoleKeys;
+use crate::app::portal::OUTBOX;
 use crate::keeping::Look;
 
 const KEY_FILES: [&str; 4] = ["force.key", "log.key", "receipt.key", "bundle.key"];
@@ -18,6 +20,8 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 /// Temporary files younger than this may be at work.
 const TEMPORARY_AGE_S: u64 = 3600;
+/// A running server has removed a bundle so long after its time, twice over.
+const CLEARED_WITHIN_S: u64 = 2 * 3600;
 
 pub(super) fn data_folder_is_private(look: &Look) -> Vec<Fault> {
     private("data-folder-open", &look.data, "700")
@@ -210,6 +214,22 @@ pub(super) fn nothing_was_set_aside(look: &Look) -> Vec<Fault> {
         format!("{} holds files of the ledger that no published checkpoint covers", path.display());
     let fix = "keep them: they say what was being written when the database was lost; move them to your notes of that day";
     vec![Fault::warning("files-set-aside", what, fix)]
+}
+
+pub(super) fn outbox_is_private(look: &Look) -> Vec<Fault> {
+    private("outbox-open", &look.data.join(OUTBOX), "700")
+}
+
+/// Bundles are not encrypted. The server removes them when their day is over; nobody does while it is down.
+pub(super) fn no_bundle_is_forgotten(look: &Look) -> Vec<Fault> {
+    let over = BUNDLE_KEPT.as_secs() + CLEARED_WITHIN_S;
+    let old = entries(&look.data.join(OUTBOX)).into_iter().filter(|path| is_older(path, over));
+    let forgotten: Vec<_> = old.collect();
+    left(
+        "bundle-forgotten",
+        &forgotten,
+        "a bundle in clear whose day is over; a running server removes it",
+    )
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -47,6 +47,8 @@ const OF_FILES: &[fn(&Look) -> Vec<Fault>] = &[
     files::no_copy_of_the_database_is_left,
     files::no_temporary_files_are_left,
     files::nothing_was_set_aside,
+    files::outbox_is_private,
+    files::no_bundle_is_forgotten,
     system::configuration_names_this_ledger,
     system::lock_holder_answers,
     system::no_dead_socket,
