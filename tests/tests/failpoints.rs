@@ -7,23 +7,23 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tests::persistent::{InFlight, everything_is_there};
-use tests::programs::repository;
 use tests::seeded::Seeded;
 use tests::tus::{Finished, Tus};
 use tests::workspace::Device;
-use tests::{Server, Workspace, audit, footage};
+use tests::{Server, Workspace, audit, failpoints, footage};
 
 const PAUSE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_named_moment_loses_nothing_acknowledged() {
-    let moments = named_moments();
+    // Those of keeping have a story of their own.
+    let moments = failpoints::named().into_iter().filter(|name| !name.starts_with("backup."));
+    let moments: Vec<_> = moments.collect();
     assert!(moments.len() >= 10, "only {moments:?}");
     for moment in moments {
         println!("killed at {moment}");
@@ -113,28 +113,6 @@ impl Scene {
             assert!(!self.was_killed, "{}: it died twice\n{}", self.moment, self.server.log());
             self.was_killed = true;
             self.server = Server::start(&self.workspace);
-        }
-    }
-}
-
-/// Every name in a call of `failpoint::hit` in the rooms' sources, so that a new one is tried without being listed.
-fn named_moments() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for room in ["storage", "ingest", "transcode"] {
-        collect(&repository().join(room).join("src"), &mut found);
-    }
-    found
-}
-
-fn collect(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let source = fs::read_to_string(&path).expect("a source file");
-            let calls = source.split("failpoint::hit(\"").skip(1);
-            found.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::io::AsyncReadExt as _;
 use super::check::look;
 use super::folder::{BackupFolder, RECORDS};
 use super::{AT_ONCE, BackupError, Manifest, ManifestVersion, Progress};
+use crate::failpoint;
 use crate::ledger::{LedgerError, copy_ledger};
 use crate::objects::{Copied, ObjectStore, StoreError, StoredObject};
 use crate::records::{Dialect, Records};
@@ -132,6 +133,7 @@ async fn go_on(
     progress("copying the database", 0, 1);
     let scratch = Scratch::new(&source.scratch)?;
     source.records.snapshot_to(&scratch.0).await?;
+    failpoint::hit("backup.database-copied");
     let snapshot = Records::read_only(&scratch.0, source.records.force()).await?;
     let (entries, checkpoint) = (snapshot.size().await?, snapshot.newest_checkpoint().await?);
     let checkpoint = checkpoint.ok_or(BackupError::OtherHistory)?;
@@ -151,8 +153,10 @@ async fn go_on(
         LedgerError::CannotRecover(CannotRecover::Damaged { .. }) => BackupError::OtherHistory,
         other => other.into(),
     })?;
+    failpoint::hit("backup.ledger-copied");
     progress("keeping the database", 0, 1);
     let records = keep_records(&folder.store, &scratch.0).await?;
+    failpoint::hit("backup.database-kept");
     taken.entries = entries;
     let manifest = Manifest {
         version: ManifestVersion::V1,
@@ -167,6 +171,7 @@ async fn go_on(
         faults: taken.faults.clone(),
     };
     folder.replace_manifest(manifest).await?;
+    failpoint::hit("backup.manifest-replaced");
     forget_other_records(&folder.store, &records).await
 }
 
@@ -189,6 +194,7 @@ async fn copy_objects(
         let mut copies = stream::iter(copies).buffer_unordered(AT_ONCE);
         while let Some((held, copied)) = copies.next().await {
             note(source.objects, &held, copied, taken)?;
+            failpoint::hit("backup.object-copied");
             progress("copying objects", at, entries.end.0);
         }
         at = next;

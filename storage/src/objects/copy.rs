@@ -11,6 +11,8 @@ use std::sync::Arc;
 use chain_of_custody::digest::GROUP_BYTES;
 use futures_util::TryStreamExt as _;
 
+use crate::failpoint;
+
 use super::blocking;
 use super::complete::outboard_file;
 use super::disk::{
@@ -177,6 +179,7 @@ fn copy_part(from: &Shared, to: &Shared, part: &StoredPart) -> Result<u64, Store
         let _gone_or_cleared_at_the_next_start = fs::remove_file(&waiting);
         return Err(error);
     }
+    failpoint::hit("backup.part-written");
     take_name(to, &waiting, &path)?;
     Ok(length)
 }
