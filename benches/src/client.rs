@@ -48,6 +48,16 @@ pub(crate) fn concatenate(endpoint: &Endpoint, size: u64, parts: u64) -> Result<
     Ok(began.elapsed())
 }
 
+/// What a server says of its own memory at `/metrics`, in bytes.
+pub(crate) fn resident_measure(endpoint: &Endpoint) -> Result<u64> {
+    let mut stream = TcpStream::connect(endpoint.address)?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let line = answer.lines().find_map(|line| line.strip_prefix("exhibit_resident_bytes "));
+    Ok(line.context("no exhibit_resident_bytes")?.trim().parse::<f64>()? as u64)
+}
+
 struct Connection<'a> {
     endpoint: &'a Endpoint,
     stream: TcpStream,

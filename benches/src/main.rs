@@ -6,6 +6,7 @@
 
 mod client;
 mod ingest;
+mod keeping;
 mod ledger;
 mod log_witness;
 mod portal;
@@ -59,12 +60,22 @@ enum Bench {
     },
     /// A log witness's answers to a growing ledger.
     Witness,
+    /// The memory of a server that nobody asks for anything.
+    Idle,
+    /// A backup of what has not changed since the last.
+    Backup {
+        /// How many items there are, each with two derivatives.
+        #[arg(long, default_value_t = BACKUP_ITEMS)]
+        items: usize,
+    },
 }
 
 /// How far the ledger grows unless told; a million takes minutes.
 const GROWN_ENTRIES: usize = 100_000;
 /// How many items the portal is asked about unless told.
 const PORTAL_ITEMS: usize = 100_000;
+/// How many items are backed up unless told; storing them takes longest.
+const BACKUP_ITEMS: usize = 20_000;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -79,6 +90,8 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
         Some(Bench::Portal { items }) => portal::run(&place.scratch, items),
         Some(Bench::Witness) => log_witness::run(&place),
+        Some(Bench::Idle) => keeping::idle(&place),
+        Some(Bench::Backup { items }) => keeping::unchanged(&place, items),
         None => {
             ingest::throughput(&place)?;
             ingest::latency(&place)?;
@@ -87,7 +100,9 @@ fn main() -> anyhow::Result<()> {
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
             portal::run(&place.scratch, PORTAL_ITEMS)?;
-            log_witness::run(&place)
+            log_witness::run(&place)?;
+            keeping::idle(&place)?;
+            keeping::unchanged(&place, BACKUP_ITEMS)
         }
     }
 }

@@ -20,8 +20,18 @@ pub(crate) fn ended_children_cpu_s() -> Result<f64> {
 
 /// The most memory a process has had resident, in bytes.
 pub(crate) fn peak_memory_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// The memory a process has resident now, in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let line = status.lines().find_map(|l| l.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
