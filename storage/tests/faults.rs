@@ -23,6 +23,7 @@ use storage::ledger::{Ledger, LedgerOptions, Placed, SubmitError};
 use storage::objects::{Kek, ObjectStore};
 use storage::records::Records;
 use support::{Home, ORIGIN, act, assert_clean, assert_proved, log_key, options};
+use test_machine::disk::SmallDisk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -375,7 +376,7 @@ fn compiled(source: &str, folder: &Path) -> PathBuf {
 async fn a_database_without_room_refuses_and_goes_on_when_there_is_room() {
     let home = Home::sqlite();
     let small = home.path().join("small");
-    let Some(_disk) = SmallDisk::mount(&small, "3m") else { return };
+    let _disk = SmallDisk::mount(&small, "3m");
     let url = format!("sqlite://{}?mode=rwc", small.join("records.sqlite").display());
     let records = Records::connect(&url, ORIGIN).await.unwrap();
     let mut ledger = support::open_with(records, &home.objects_path()).await.unwrap();
@@ -418,34 +419,11 @@ fn fill(path: &Path) {
     }
 }
 
-/// A file system in memory, of a size, as long as it lives.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where we may not mount anything because we are not root.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let option = format!("size={size}");
-        let mount = ["-t", "tmpfs", "-o", &option, "none"];
-        let mounted = Command::new("mount").args(mount).arg(at).status().unwrap().success();
-        let root = rustix::process::geteuid().is_root();
-        assert!(mounted || !root, "we are root and a small disk cannot be mounted");
-        mounted.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a file that is still open must not keep the mount for ever.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 // --- The database's server -----------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_killed_under_the_writer_stops_it_and_nothing_is_lost_or_doubled() {
-    let mut server = test_postgres::Postgres::start().unwrap();
+    let mut server = test_machine::postgres::Postgres::start().unwrap();
     let url = server.create_database().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let open = async || {

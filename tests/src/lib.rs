@@ -8,7 +8,9 @@
 //! through a library of ours.
 
 pub mod audit;
+pub mod failpoints;
 pub mod footage;
+pub mod foreign_log_witness;
 pub mod log_witness;
 pub mod persistent;
 pub mod programs;

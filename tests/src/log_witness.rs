@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use test_postgres::bound;
+use test_machine::bound;
 
 use crate::programs::{Answer, program};
 use crate::{Workspace, audit};
@@ -80,8 +80,7 @@ impl LogWitness {
     /// What a server is told so as to ask it, one of one.
     pub fn settings(&self) -> [(&'static str, String); 2] {
         let vkey = fs::read_to_string(self.store.join("vkey")).expect("its key");
-        let witness = format!("{} {}", vkey.trim(), self.url);
-        [("EXHIBIT__LEDGER__WITNESSES", witness), ("EXHIBIT__LEDGER__QUORUM", "1".to_owned())]
+        settings(vkey.trim(), &self.url)
     }
 
     pub fn kill(&mut self) {
@@ -105,8 +104,15 @@ impl Drop for LogWitness {
     }
 }
 
+/// What a server is told so as to ask one log witness, one of one.
+pub(crate) fn settings(vkey: &str, url: &str) -> [(&'static str, String); 2] {
+    let witness = format!("{vkey} {url}");
+    [("EXHIBIT__LEDGER__WITNESSES", witness), ("EXHIBIT__LEDGER__QUORUM", "1".to_owned())]
+}
+
 /// The verifier key of the story's log, from its policy file.
 pub fn log_key(workspace: &Workspace) -> String {
+    workspace.found();
     let policy = audit::policy_of(workspace);
     let line = policy.lines().find_map(|line| line.strip_prefix("log "));
     line.expect("a policy names its log").to_owned()

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
-use test_postgres::bound;
+use test_machine::bound;
 
 use crate::{Workspace, programs};
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
+use test_machine::root;
 use tests::persistent::{Sent, everything_is_there};
 use tests::programs::program;
 use tests::seeded::Seeded;
@@ -93,7 +94,7 @@ const MIB: usize = 1 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_on_the_disk_when_the_power_goes() {
     let workspace = Workspace::new();
-    let Some(disk) = Disk::make(&workspace) else { return };
+    let disk = Disk::make(&workspace);
     let server = Server::start_with(&workspace, ON_A_SMALL_DISK);
     let device = workspace.enrol("a device without power");
     let tus = Tus::new(server.url(), &device.token);
@@ -128,16 +129,13 @@ struct Disk {
 }
 
 impl Disk {
-    /// None where we may not mount anything because we are not root.
-    fn make(workspace: &Workspace) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
+    fn make(workspace: &Workspace) -> Self {
+        root::needed_to("mount a disk");
         let image = workspace.path("image");
         let file = fs::File::create(&image).expect("an image");
         file.set_len(96 << 20).expect("an image");
         Answer::of(Command::new("mkfs.ext4").arg("-q").arg(&image)).ok();
-        Some(Self::mount(workspace, image))
+        Self::mount(workspace, image)
     }
 
     /// Nothing is written back by itself in the time of a test: only what is asked for.

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use age::secrecy::ExposeSecret as _;
 use serde_json::Value;
+use test_machine::disk::SmallDisk;
 use tests::programs::exhibit;
 use tests::{Server, Workspace, audit};
 
@@ -251,7 +252,7 @@ fn a_folder_that_is_gone_altered_full_or_another_ledgers_is_said_and_the_backup_
 #[test]
 fn a_full_disk_leaves_the_backup_before_good() {
     let (workspace, backup, _) = a_system();
-    let Some(_small) = SmallDisk::mount(&backup, "8m") else { return };
+    let _small = SmallDisk::mount(&backup, "8m");
     let to = backup.display().to_string();
     back_up(&workspace, &backup);
     let mut seeded = tests::seeded::Seeded::new(10);
@@ -466,30 +467,6 @@ fn what_was_escrowed_brings_the_keys_back_and_a_wrong_passphrase_is_said() {
     assert_eq!(workspace.exhibit(&back).ok().json()["log_key"], made["log_key"]);
     audit::ledger_is_clean(&workspace);
     assert_eq!(workspace.items().len(), 1);
-}
-
-/// A real small disk, mounted for the test. Mounting needs root.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where we may not mount anything because we are not root.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        let mut mount = Command::new("mount");
-        let mount = mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at);
-        let mounted = mount.output().expect("mount runs");
-        if mounted.status.success() {
-            return Some(Self(at.to_owned()));
-        }
-        let why = String::from_utf8_lossy(&mounted.stderr);
-        assert!(!rustix::process::geteuid().is_root(), "a small disk cannot be mounted: {why}");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }
 
 fn measure<'a>(status: &'a Value, name: &str) -> &'a Value {

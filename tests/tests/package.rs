@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use test_machine::root;
 use tests::programs::{program, repository};
 
 /// What happens in the root. Each line is a check: the first that fails ends it.
@@ -53,9 +54,7 @@ as $exhibit search | grep clip.bin
 
 #[test]
 fn it_installs_upgrades_and_removes_cleanly() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    root::needed_to("make a root of its own");
     let place = tempfile::tempdir().expect("a folder");
     for version in ["0.9.1", "0.9.2"] {
         let made = Command::new(repository().join("scripts/deb"))

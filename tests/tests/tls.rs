@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use test_postgres::bound;
+use test_machine::bound;
 use tests::programs::program;
 use tests::{Answer, Server, Workspace, audit, footage};
 

@@ -70,7 +70,7 @@ impl Home {
     }
 
     fn postgres() -> Self {
-        Self { folder: folder(), database: test_postgres::fresh_database().unwrap() }
+        Self { folder: folder(), database: test_machine::postgres::fresh_database().unwrap() }
     }
 
     fn path(&self) -> &Path {

@@ -1,52 +1,18 @@
 //! A disk that fills up in the middle of a transfer: a real one, mounted for the test. Mounting needs root.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use bytes::Bytes;
 use chain_of_custody::digest::Digests;
 use futures_util::stream;
 use reqwest::{Body, Method};
 use tempfile::tempdir;
+use test_machine::disk::SmallDisk;
 
 use crate::world::{World, footage, limits};
-
-/// A file system in memory, of a size, as long as it lives.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where we may not mount anything because we are not root.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
-            .arg(at)
-            .output()
-            .unwrap();
-        if mount.status.success() {
-            return Some(Self(at.to_owned()));
-        }
-        let why = String::from_utf8_lossy(&mount.stderr);
-        let root = rustix::process::geteuid().is_root();
-        assert!(
-            !root,
-            "we are root and a small disk cannot be mounted, so this is not tested: {why}"
-        );
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a file that is still open must not keep the mount for ever.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_in_the_middle_says_507_and_goes_on_when_there_is_room() {
     let folder = tempdir().unwrap();
-    let Some(_disk) = SmallDisk::mount(&folder.path().join("objects"), "24m") else { return };
+    let _disk = SmallDisk::mount(&folder.path().join("objects"), "24m");
     let world = World::open(folder.path(), limits()).await;
     let client = world.enrol("dock").await;
     let bytes = footage(1, 60_000_000);

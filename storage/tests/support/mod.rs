@@ -48,7 +48,7 @@ impl Home {
     }
 
     pub fn postgres() -> Self {
-        let url = test_postgres::fresh_database().unwrap();
+        let url = test_machine::postgres::fresh_database().unwrap();
         Self { folder: TempDir::new().unwrap(), postgres: Some(url) }
     }
 

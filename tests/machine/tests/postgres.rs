@@ -2,7 +2,7 @@
 
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
 use sqlx::{AnyPool, Row};
-use test_postgres::{Postgres, fresh_database};
+use test_machine::postgres::{Postgres, fresh_database};
 
 async fn connect(url: &str) -> AnyPool {
     install_default_drivers();

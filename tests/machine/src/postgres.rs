@@ -1,14 +1,12 @@
-//! A real PostgreSQL for tests: Debian's server in a temporary folder, reached through a Unix socket.
-//!
-//! What lives here: starting, killing, restarting and ending such a server, and handing out empty databases.
-//! What does not: anything of ours. `storage`'s tests use this crate too, so it must not depend on any room.
+//! A real PostgreSQL: Debian's server in a temporary folder, reached through a Unix socket.
 //!
 //! Invariant: a server never outlives the test process that started it. It is ended by its process id when
 //! its [`Postgres`] is dropped, and by the kernel (parent death signal) when the process dies first.
 //!
 //! ```no_run
-//! let url = test_postgres::fresh_database().expect("a database");   // one server per test process, one database per test
-//! let mut own = test_postgres::Postgres::start().expect("a server"); // a server of one's own, to kill and restart
+//! use test_machine::postgres::{Postgres, fresh_database};
+//! let url = fresh_database().expect("a database");         // one server per test process, one database per test
+//! let mut own = Postgres::start().expect("a server");      // a server of one's own, to kill and restart
 //! own.kill().expect("killed");
 //! own.restart().expect("recovered");
 //! ```
@@ -26,7 +24,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-pub mod bound;
+use crate::bound;
 
 /// How long a server may take to answer after its start; recovery after a kill is included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
