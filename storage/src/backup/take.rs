@@ -81,6 +81,8 @@ pub async fn take(
     }
     let kek = source.objects.kek();
     let mut folder = BackupFolder::for_writing(folder, kek, &source.origin).await?;
+    // What a backup that was killed left in clear goes first, whatever else there is to do.
+    drop(Scratch::new(&source.scratch)?);
     let before = folder.manifest().cloned();
     if let (None, Some(entries)) = (&before, source.before) {
         return Err(BackupError::Emptied { path: folder.path.clone(), entries });
@@ -113,6 +115,9 @@ pub async fn take(
             && before.faults.is_empty()
             && before.log_key == source.log_key.to_string()
         {
+            // One that was killed at its very end has left the database copied before it.
+            let cleared = forget_other_records(&folder.store, &before.records).await;
+            cleared.map_err(|error| error.named(&folder.path))?;
             return Ok(taken);
         }
     }
