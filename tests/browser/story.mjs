@@ -91,6 +91,7 @@ async function investigator(chromium) {
   await page.getByRole("button", { name: "Add to this case" }).click();
   await inErrors(page, "adding nobody");
   await judged(page, "case-error");
+  await takesOffTheCase(page, casePath, itemPath);
   await bundles(page, casePath);
   await page.goto(at("/nothing/of/the/kind"));
   await judged(page, "not-found");
@@ -122,6 +123,143 @@ async function opensACase(context, page) {
   const forged = await context.request.post(at("/cases"), { form: { ...form, form_token: "0".repeat(64) }, maxRedirects: 0 });
   check(forged.status() === 403, `a form of another site: ${forged.status()}`);
   return casePath;
+}
+
+/** Somebody joins and leaves, an item goes out and in again: each with a reason, which the case tells. */
+async function takesOffTheCase(page, casePath, itemPath) {
+  await page.goto(at(casePath));
+  await page.getByLabel("Add somebody by number").fill("77");
+  await page.getByRole("button", { name: "Add to this case" }).click();
+  await page.waitForURL((url) => url.hash === "#members");
+  await page.getByText("Take somebody off this case").click();
+  await page.getByLabel("Who", { exact: true }).selectOption("77");
+  await page.getByRole("button", { name: "Take them off this case" }).click();
+  await inErrors(page, "taking off without a reason");
+  check((await page.getByLabel("Who", { exact: true }).inputValue()) === "77", "what was chosen stays chosen");
+  await judged(page, "case-member-error");
+  await page.getByLabel("Why they are taken off").fill("moved to another team");
+  await page.getByRole("button", { name: "Take them off this case" }).click();
+  await page.waitForURL((url) => url.hash === "#members");
+  await page.getByText("Take an item out of this case").click();
+  await page.getByLabel("Why it is taken out").fill("put in by mistake");
+  await page.getByRole("button", { name: "Take it out" }).click();
+  await page.waitForURL((url) => url.hash === "#items");
+  const told = await page.locator("main").innerText();
+  check(told.includes("moved to another team") && told.includes("put in by mistake"), `the case tells why: ${told}`);
+  await judged(page, "case-empty");
+  await page.goto(at(itemPath));
+  await page.getByLabel("Exhibit reference").fill("JSM/1");
+  await page.getByRole("button", { name: "Put it into this case" }).click();
+  await page.waitForURL((url) => url.hash === "#cases");
+}
+
+/** Restricted, named, refused, withdrawn, free again; then what is in quarantine, and a link of yesterday. */
+async function restricts(chromium, { page }) {
+  await page.goto(at("/"));
+  await page.getByRole("link", { name: "bikes.mp4" }).click();
+  const path = new URL(page.url()).pathname;
+  await page.getByText("Restrict it to named people").click();
+  await page.getByRole("button", { name: "Restrict it", exact: true }).click();
+  await inErrors(page, "restricting without a reason");
+  await judged(page, "restrict-error");
+  await page.getByLabel("Why it is restricted").fill("a third party’s child is in it");
+  await page.getByRole("button", { name: "Restrict it", exact: true }).click();
+  await page.waitForURL((url) => url.hash === "#access");
+  const other = await person(chromium);
+  await signIn(other.page, given.links.other);
+  const refused = await ask(other.page, path);
+  check(refused.status === 404, `not named: ${refused.status}`);
+  await judged(other.page, "refused");
+  await page.goto(at(path));
+  await page.getByLabel("Let somebody see it, by number").fill("78");
+  await page.getByLabel("Why they may see it").fill("reviews it for disclosure");
+  await page.getByRole("button", { name: "Let them see it", exact: true }).click();
+  await page.waitForURL((url) => url.hash === "#access");
+  check((await ask(other.page, path)).status === 200, "named by now");
+  await judged(page, "restricted");
+  const told = await page.locator("main").innerText();
+  for (const said of ["a third party’s child", "reviews it for disclosure", "was refused", "Olga Other"]) check(told.includes(said), `not told: ${said}`);
+  await page.goto(at("/"));
+  await page.getByLabel("State").selectOption("restricted");
+  await page.getByRole("button", { name: "Search" }).click();
+  check((await page.locator(".x-item").count()) === 1, "the restricted one alone");
+  await judged(page, "items-restricted");
+  await page.goto(at(path));
+  await page.getByText("Let somebody see it no more").first().click();
+  await page.getByLabel("Who", { exact: true }).selectOption("78");
+  await page.getByLabel("Why not any more").fill("has reviewed it");
+  await page.getByRole("button", { name: "Let them see it no more" }).click();
+  await page.waitForURL((url) => url.hash === "#access");
+  check((await ask(other.page, path)).status === 404, "withdrawn by now");
+  await page.getByText("End the restriction").first().click();
+  await page.getByLabel("Why it need not be restricted").fill("the child cannot be recognised");
+  await page.getByRole("button", { name: "End the restriction" }).click();
+  await page.waitForURL((url) => url.hash === "#access");
+  check((await ask(other.page, path)).status === 200, "free by now");
+  wrong.push(...other.wrong);
+  await other.context.close();
+
+  await page.goto(at(`/items/${given.quarantined}`));
+  check((await page.locator("main").innerText()).includes("In quarantine"), "the quarantine is said");
+  await judged(page, "quarantined");
+  await page.goto(at("/?handling=quarantined"));
+  await judged(page, "items-quarantined");
+  const late = await person(chromium);
+  const expired = await late.page.goto(given.links.expired);
+  check(expired.status() === 410, `an expired link: ${expired.status()}`);
+  await judged(late.page, "expired-link");
+  await late.context.close();
+}
+
+/** Accounts and devices, without a script: what is shown once, and what is wrong in words. */
+async function operates(chromium) {
+  const { context, page, wrong: faults } = await person(chromium, { javaScriptEnabled: false });
+  await page.goto(given.links.secondOperator);
+  await page.getByRole("button", { name: /^Sign in as/ }).click();
+  await page.getByRole("link", { name: "People" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("Nia Newcomer");
+  await page.getByLabel("Number", { exact: true }).fill("1234");
+  await page.getByRole("radio", { name: "investigator" }).check();
+  await page.getByRole("button", { name: "Give them an account" }).click();
+  await inErrors(page, "a number that somebody has");
+  check((await page.getByLabel("Name", { exact: true }).inputValue()) === "Nia Newcomer", "what was typed stays");
+  await judged(page, "people-error");
+  await page.getByLabel("Number", { exact: true }).fill("4321");
+  await page.getByRole("button", { name: "Give them an account" }).click();
+  const shown = async () => page.locator(".govuk-notification-banner .x-digest").innerText({ timeout: 2000 }).catch(() => "");
+  const link = await shown();
+  check(link.startsWith(given.url), `the link: ${link}`);
+  await judged(page, "people");
+  await page.reload();
+  check((await shown()) === "", "shown once");
+  const nia = await person(chromium);
+  await signIn(nia.page, link);
+  await nia.context.close();
+  await page.getByText("End somebody’s account").click();
+  await page.getByLabel("Whose").selectOption("4321");
+  await page.getByRole("button", { name: "End this account" }).click();
+  await page.waitForURL((url) => url.hash === "#people");
+  check((await page.getByRole("row", { name: /Nia Newcomer/ }).innerText()).includes("Ended"), "the account has ended");
+  await page.getByRole("link", { name: "Devices" }).click();
+  await page.getByRole("button", { name: "Enrol it" }).click();
+  await inErrors(page, "a device without a name");
+  await judged(page, "devices-error");
+  await page.getByLabel("Name", { exact: true }).fill("Dock by the stairs");
+  await page.getByRole("button", { name: "Enrol it" }).click();
+  const token = await shown();
+  check(token.length >= 40, "a token is shown");
+  await judged(page, "devices");
+  await page.getByRole("button", { name: "Give it another token" }).click();
+  const next = await shown();
+  check(next.length >= 40 && next !== token, "another token is shown");
+  await page.getByText("Shut a device out").click();
+  await page.getByLabel("Which").last().selectOption({ label: "Dock by the stairs" });
+  await page.getByRole("button", { name: "Shut it out" }).click();
+  await page.waitForURL((url) => url.hash === "#devices");
+  check((await page.getByRole("row", { name: /Dock by the stairs/ }).innerText()).includes("Shut out"), "it is shut out");
+  await judged(page, "devices-out");
+  wrong.push(...faults);
+  await context.close();
 }
 
 async function bundles(page, casePath) {
@@ -231,7 +369,9 @@ async function keyboard(chromium, itemPath) {
 const chromium = await browser();
 try {
   const mine = await investigator(chromium);
+  await restricts(chromium, mine);
   await operator(chromium, mine.itemPath, mine.casePath);
+  await operates(chromium);
   await keyboard(chromium, mine.itemPath);
   await readMe(chromium);
   await hostileNames(mine);

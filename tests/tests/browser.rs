@@ -33,21 +33,28 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
         footage::handheld(),
         footage::cctv(),
     ];
-    dock(&workspace, &server, &clips);
+    let dock_token = dock(&workspace, &server, &clips);
+    let quarantined = send_unsigned(&server, &dock_token).await;
     wait_for_derivatives(&workspace, &clips);
 
     hand_over(&workspace, &["movie-hello.mp4", "bikes.mp4"]);
 
     let link = |name, number, role| link_of(&workspace, &server, name, number, role);
+    let expired = link("Late Larry", "88", "investigator");
+    expire(&workspace, &expired);
     let report = browse(&json!({
         "url": server.url(),
         "folder": workspace.path(""),
         "pictures": std::env::var(PICTURES_ENV).ok(),
         "hostile": hostile,
         "nothing": NOTHING,
+        "quarantined": quarantined,
         "links": {
             "investigator": link("Jane Smith", "1234", "investigator"),
+            "expired": expired,
             "operator": link("Omar Khan", "9001", "operator"),
+            "other": link("Olga Other", "78", "investigator"),
+            "secondOperator": link("Ola Operator", "9002", "operator"),
             "keyboard": link("<b>Ann</b> O'Ther & Sons", "77", "investigator"),
         },
     }));
@@ -60,9 +67,15 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
     let shown =
         workspace.show(item_named(&workspace, "movie-hello.mp4")["item"].as_str().expect("an id"));
     let shown = shown.ok().json();
-    for (kind, times) in [("item.viewed", 1), ("item.linked", 1), ("bundle.exported", 2)] {
+    for (kind, times) in
+        [("item.viewed", 1), ("item.linked", 2), ("item.unlinked", 1), ("bundle.exported", 2)]
+    {
         assert_eq!(audit::count_of_events(&shown, kind), times, "{kind} in {shown}");
     }
+    let users = workspace.exhibit(&["user", "list"]).ok().json().to_string();
+    assert!(users.contains("Nia Newcomer"), "given an account in the browser: {users}");
+    let devices = workspace.exhibit(&["device", "list"]).ok().json().to_string();
+    assert!(devices.contains("Dock by the stairs"), "let in in the browser: {devices}");
     assert!(server.stop().success());
     audit::ledger_is_clean(&workspace);
 }
@@ -94,7 +107,8 @@ fn check(workspace: &Workspace, bundle: &Path) {
     assert_eq!(result, (Some(0), Value::from("match")), "{}", report.text());
 }
 
-fn dock(workspace: &Workspace, server: &Server, files: &[PathBuf]) {
+/// Whose token it is, for what follows.
+fn dock(workspace: &Workspace, server: &Server, files: &[PathBuf]) -> String {
     let device = workspace.enrol("Custody suite dock 2");
     let token = workspace.write("dock.token", device.token.as_bytes());
     let policy = workspace.write("dock.policy", audit::policy_of(workspace).as_bytes());
@@ -103,6 +117,28 @@ fn dock(workspace: &Workspace, server: &Server, files: &[PathBuf]) {
     push.arg("--token-file").arg(token).arg("--policy").arg(policy);
     push.arg("--state").arg(workspace.path("dock")).args(files);
     Answer::of(&mut push).ok();
+    device.token
+}
+
+/// What a device that signs sends without its signature goes into quarantine.
+async fn send_unsigned(server: &Server, token: &str) -> String {
+    let (tus, bytes) = (Tus::new(server.url(), token), bytes::Bytes::from_static(&[7; 5000]));
+    let upload = tus.create(bytes.len() as u64, "unsigned.mp4").await.expect("an upload");
+    let standing = tus.append(&upload, 0, bytes).await.expect("its bytes");
+    standing.finished.expect("an item").item
+}
+
+/// As if a day had gone by: the time until which a link counts is put back where it is kept.
+fn expire(workspace: &Workspace, link: &str) {
+    let script = "import hashlib, sqlite3, sys\n\
+        database = sqlite3.connect(sys.argv[1], timeout=30)\n\
+        digest = hashlib.sha256(sys.argv[2].rsplit('/', 1)[1].encode()).hexdigest()\n\
+        text = 'UPDATE sign_in_links SET expires_at_ms = 0 WHERE token_sha256 = ?'\n\
+        assert database.execute(text, [digest]).rowcount == 1\n\
+        database.commit()\n";
+    let mut python = Command::new(repository().join(".tools/venv/bin/python"));
+    let database = workspace.in_data("records.sqlite");
+    Answer::of(python.args(["-c", script]).arg(database).arg(link)).ok();
 }
 
 /// Items whose names try to be more than names; they are no footage either.
