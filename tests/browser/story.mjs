@@ -211,53 +211,55 @@ async function restricts(chromium, { page }) {
   await late.context.close();
 }
 
-/** Accounts and devices, without a script: what is shown once, and what is wrong in words. */
-async function operates(chromium) {
-  const { context, page, wrong: faults } = await person(chromium, { javaScriptEnabled: false });
-  await page.goto(given.links.secondOperator);
+/** Accounts and devices: what is shown once, and what is wrong in words. Once judged, and once with scripts off. */
+async function operates(chromium, { link: own, name, number, dock, scripts }) {
+  const { context, page, wrong: faults } = await person(chromium, { javaScriptEnabled: scripts });
+  // The judge is a script itself.
+  const look = async (name) => scripts && judged(page, name);
+  await page.goto(own);
   await page.getByRole("button", { name: /^Sign in as/ }).click();
   await page.getByRole("link", { name: "People" }).click();
-  await page.getByLabel("Name", { exact: true }).fill("Nia Newcomer");
+  await page.getByLabel("Name", { exact: true }).fill(name);
   await page.getByLabel("Number", { exact: true }).fill("1234");
   await page.getByRole("radio", { name: "investigator" }).check();
   await page.getByRole("button", { name: "Give them an account" }).click();
   await inErrors(page, "a number that somebody has");
-  check((await page.getByLabel("Name", { exact: true }).inputValue()) === "Nia Newcomer", "what was typed stays");
-  await judged(page, "people-error");
-  await page.getByLabel("Number", { exact: true }).fill("4321");
+  check((await page.getByLabel("Name", { exact: true }).inputValue()) === name, "what was typed stays");
+  await look("people-error");
+  await page.getByLabel("Number", { exact: true }).fill(number);
   await page.getByRole("button", { name: "Give them an account" }).click();
   const shown = async () => page.locator(".govuk-notification-banner .x-digest").innerText({ timeout: 2000 }).catch(() => "");
   const link = await shown();
   check(link.startsWith(given.url), `the link: ${link}`);
-  await judged(page, "people");
+  await look("people");
   await page.reload();
   check((await shown()) === "", "shown once");
   const nia = await person(chromium);
   await signIn(nia.page, link);
   await nia.context.close();
   await page.getByText("End somebody’s account").click();
-  await page.getByLabel("Whose").selectOption("4321");
+  await page.getByLabel("Whose").selectOption(number);
   await page.getByRole("button", { name: "End this account" }).click();
   await page.waitForURL((url) => url.hash === "#people");
-  check((await page.getByRole("row", { name: /Nia Newcomer/ }).innerText()).includes("Ended"), "the account has ended");
+  check((await page.getByRole("row", { name: new RegExp(name) }).innerText()).includes("Ended"), "the account has ended");
   await page.getByRole("link", { name: "Devices" }).click();
   await page.getByRole("button", { name: "Enrol it" }).click();
   await inErrors(page, "a device without a name");
-  await judged(page, "devices-error");
-  await page.getByLabel("Name", { exact: true }).fill("Dock by the stairs");
+  await look("devices-error");
+  await page.getByLabel("Name", { exact: true }).fill(dock);
   await page.getByRole("button", { name: "Enrol it" }).click();
   const token = await shown();
   check(token.length >= 40, "a token is shown");
-  await judged(page, "devices");
+  await look("devices");
   await page.getByRole("button", { name: "Give it another token" }).click();
   const next = await shown();
   check(next.length >= 40 && next !== token, "another token is shown");
   await page.getByText("Shut a device out").click();
-  await page.getByLabel("Which").last().selectOption({ label: "Dock by the stairs" });
+  await page.getByLabel("Which").last().selectOption({ label: dock });
   await page.getByRole("button", { name: "Shut it out" }).click();
   await page.waitForURL((url) => url.hash === "#devices");
-  check((await page.getByRole("row", { name: /Dock by the stairs/ }).innerText()).includes("Shut out"), "it is shut out");
-  await judged(page, "devices-out");
+  check((await page.getByRole("row", { name: new RegExp(dock) }).innerText()).includes("Shut out"), "it is shut out");
+  await look("devices-out");
   wrong.push(...faults);
   await context.close();
 }
@@ -358,6 +360,13 @@ async function keyboard(chromium, itemPath) {
     played = await focused(() => document.querySelector("video").currentTime);
   }
   check(played >= 0.2, `by keyboard it played ${played} s`);
+  await tabTo("restricting it", () => document.activeElement.matches("summary") && document.activeElement.textContent.includes("Restrict"));
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("shows a witness");
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.hash === "#access");
+  check((await page.locator("main").innerText()).includes("shows a witness"), "restricted by keyboard");
   // In a case of others by now: not there, as far as anybody else can tell.
   const theirs = await ask(page, itemPath);
   const nothing = await ask(page, `/items/${given.nothing}`);
@@ -371,7 +380,9 @@ try {
   const mine = await investigator(chromium);
   await restricts(chromium, mine);
   await operator(chromium, mine.itemPath, mine.casePath);
-  await operates(chromium);
+  const [link, linkWithoutScripts] = given.links.operators;
+  await operates(chromium, { link, name: "Nia Newcomer", number: "4321", dock: "Dock by the stairs", scripts: true });
+  await operates(chromium, { link: linkWithoutScripts, name: "Noah Next", number: "4322", dock: "Dock upstairs", scripts: false });
   await keyboard(chromium, mine.itemPath);
   await readMe(chromium);
   await hostileNames(mine);

@@ -54,7 +54,10 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
             "expired": expired,
             "operator": link("Omar Khan", "9001", "operator"),
             "other": link("Olga Other", "78", "investigator"),
-            "secondOperator": link("Ola Operator", "9002", "operator"),
+            "operators": [
+                link("Ola Operator", "9002", "operator"),
+                link("Pat Operator", "9003", "operator"),
+            ],
             "keyboard": link("<b>Ann</b> O'Ther & Sons", "77", "investigator"),
         },
     }));
