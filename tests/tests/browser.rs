@@ -41,8 +41,7 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
 
     let link = |name, number, role| link_of(&workspace, &server, name, number, role);
     let expired = link("Late Larry", "88", "investigator");
-    expire(&workspace, &expired);
-    let report = browse(&json!({
+    let given = json!({
         "url": server.url(),
         "folder": workspace.path(""),
         "pictures": std::env::var(PICTURES_ENV).ok(),
@@ -60,7 +59,10 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
             ],
             "keyboard": link("<b>Ann</b> O'Ther & Sons", "77", "investigator"),
         },
-    }));
+    });
+    // Last: making another link forgets those that are over.
+    expire(&workspace, &expired);
+    let report = browse(&given);
     let wrong = report["wrong"].as_array().expect("a list of what was wrong");
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(report["judged"].as_array().is_some_and(|pages| pages.len() >= 15), "{report}");
