@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chain_of_custody::event::field;
 use chain_of_custody::policy::Policy;
@@ -318,11 +318,6 @@ async fn missing_files_and_folders_are_problems_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_server_is_given_the_time_it_asks_for() {
-    let site = Site::start_meddled_with(Meddling::Busy(AtomicU32::new(2))).await;
-    let dock = Dock::at(&site, &[9]).await;
-    let mut config = dock.config(&site.url());
-    config.policy = Some(policy_file(dock.folder.path(), 7));
-    let waits = Mutex::new(Vec::new());
     struct Waits<'a>(&'a Mutex<Vec<Duration>>);
     impl Observer for Waits<'_> {
         fn clip(&self, _: &Path, event: &ClipEvent) {
@@ -331,12 +326,19 @@ async fn a_busy_server_is_given_the_time_it_asks_for() {
             }
         }
     }
-    assert!(push(&config, dock.sources(), &Waits(&waits)).await.unwrap().may_leave());
-    let waits = waits.into_inner().unwrap();
-    assert!(
-        waits.len() == 2 && waits.iter().all(|wait| *wait >= Duration::from_secs(1)),
-        "{waits:?}"
-    );
+    // Asked for a clip, and before any clip for the keys that were replaced.
+    for (below, of_the_clip) in [("/tus", 2), ("/ledger/rotation", 0)] {
+        let site = Site::start_meddled_with(Meddling::Busy(below, AtomicU32::new(2))).await;
+        let dock = Dock::at(&site, &[9]).await;
+        let mut config = dock.config(&site.url());
+        config.policy = Some(policy_file(dock.folder.path(), 7));
+        let (waits, began) = (Mutex::new(Vec::new()), Instant::now());
+        assert!(push(&config, dock.sources(), &Waits(&waits)).await.unwrap().may_leave());
+        let waits = waits.into_inner().unwrap();
+        assert_eq!(waits.len(), of_the_clip, "{below}");
+        assert!(waits.iter().all(|wait| *wait >= Duration::from_secs(1)), "{below}: {waits:?}");
+        assert!(began.elapsed() >= Duration::from_secs(2), "{below}: it was told twice");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

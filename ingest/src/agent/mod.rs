@@ -50,6 +50,10 @@ pub use observe::{ClipEvent, Notice, Observer};
 pub use report::{ClipReport, Counts, Problem, PushReport, Safe, Standing};
 pub use tls::choose_tls;
 
+/// Where a server shows its policy file, and below which it shows the notes of log keys that were replaced.
+const POLICY: &str = "/api/v1/policy";
+const ROTATIONS: &str = "/ledger/rotation";
+
 /// Brings in `files`, several at once, and reports how each stands. A file given twice counts once.
 ///
 /// Dropping the future stops at once; the next push goes on from what the journal and the server hold.
@@ -167,18 +171,19 @@ fn each_once(files: Vec<Source>) -> Result<Vec<Source>, AgentError> {
 
 /// What the server shows of log keys that were replaced, when there is a policy here to be led on from.
 ///
-/// A server that does not answer now shows nothing: receipts under another key then prove nothing to this run.
+/// A server that is away shows nothing: receipts under another key then prove nothing to this run. One that is busy is
+/// given the time it asks for.
 async fn rotations(
     config: &PushConfig,
     server: &Server,
     state: &StateFolder,
 ) -> Result<Succession, AgentError> {
+    let busy = |trouble: &Trouble| matches!(trouble, Trouble::Busy { .. });
     let mut found = Vec::new();
     let led_from = config.policy.is_some() || state.pinned_policy()?.is_some();
     while led_from && found.len() < MAX_ROTATIONS {
-        let Ok(note) = server.get(&format!("/ledger/rotation/{}", found.len())).await else {
-            break;
-        };
+        let path = format!("{ROTATIONS}/{}", found.len());
+        let Ok(note) = ask(config, server, &path, busy).await else { break };
         match Rotation::read(&note) {
             Ok(rotation) => found.push(rotation),
             Err(error) => {
@@ -246,20 +251,31 @@ fn led_on(
 }
 
 async fn fetch_policy(config: &PushConfig, server: &Server) -> Result<Policy, AgentError> {
+    let no = |reason: String| AgentError::NoPolicy { reason };
+    let bytes = ask(config, server, POLICY, |_| true).await.map_err(|e| no(e.to_string()))?;
+    Policy::parse(&bytes).map_err(|e| no(e.to_string()))
+}
+
+/// Asks for a small file, again after a trouble that `passes`, as long as patience lasts and nobody stops us.
+async fn ask(
+    config: &PushConfig,
+    server: &Server,
+    path: &str,
+    passes: impl Fn(&Trouble) -> bool,
+) -> Result<Vec<u8>, Trouble> {
     let mut retry = Retry::new(config.patience);
     let since = Instant::now();
-    let no = |reason: String| AgentError::NoPolicy { reason };
     loop {
-        let trouble = match server.policy().await {
-            Ok(bytes) => return Policy::parse(&bytes).map_err(|e| no(e.to_string())),
-            Err(trouble) => trouble,
+        let trouble = match server.get(path).await {
+            Err(trouble) if passes(&trouble) => trouble,
+            answered => return answered,
         };
         let Next::Retry(wait) = retry.after(&trouble, since.elapsed(), rand::random()) else {
-            return Err(no(trouble.to_string()));
+            return Err(trouble);
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = config.stop.cancelled() => return Err(no("stopped".into())),
+            () = config.stop.cancelled() => return Err(trouble),
         }
     }
 }

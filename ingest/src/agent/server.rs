@@ -108,11 +108,6 @@ impl Server {
         Ok(Self { http, base, idle: config.idle })
     }
 
-    /// The force's policy file.
-    pub(super) async fn policy(&self) -> Result<Vec<u8>, Trouble> {
-        self.get("/api/v1/policy").await
-    }
-
     /// Registers our public key; a repeated call changes nothing. Gives our device id where the server says it.
     pub(super) async fn register_key(&self, vkey: &str) -> Result<Option<DeviceId>, Trouble> {
         let request = self

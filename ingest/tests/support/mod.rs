@@ -36,8 +36,8 @@ pub(crate) const ORIGIN: &str = "ledger.test";
 pub(crate) enum Meddling {
     #[default]
     Nothing,
-    /// The next so many requests are told to come back in a second.
-    Busy(AtomicU32),
+    /// The next so many requests below a path are told to come back in a second.
+    Busy(&'static str, AtomicU32),
     /// One bit of each body that carries a manifest is another.
     FlipsABit,
     /// Every receipt is this one.
@@ -189,7 +189,9 @@ async fn meddle(State(how): State<Arc<Meddling>>, request: Request, next: Next) 
     let finishing = request.headers().contains_key("exhibit-manifest");
     let is_receipt = request.uri().path().ends_with("/receipt");
     match &*how {
-        Meddling::Busy(left) if take_one(left) => {
+        Meddling::Busy(below, left)
+            if request.uri().path().starts_with(below) && take_one(left) =>
+        {
             (axum::http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response()
         }
         Meddling::FlipsABit if finishing => next.run(with_a_bit_flipped(request).await).await,
