@@ -128,6 +128,7 @@ fn a_kill_at_any_moment_leaves_one_key_and_a_ledger_that_agrees() {
 #[test]
 fn keys_in_plain_text_come_under_a_passphrase() {
     let workspace = Workspace::new();
+    workspace.enrol("a dock");
     let before = Trusted::now(&workspace, "before");
     let without = workspace.exhibit(&["keys", "protect"]);
     assert_eq!(without.code, Some(1), "no passphrase is configured: {}", without.stderr);

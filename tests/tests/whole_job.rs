@@ -93,6 +93,14 @@ fn commands_work_without_a_server_and_say_what_is_wrong() {
     let unknown = workspace.exhibit(&["show", "0193a7c2-0000-7000-8000-000000000001"]);
     assert!(unknown.code != Some(0) && unknown.stderr.contains("search"), "{}", unknown.stderr);
 
+    let mistyped = workspace.path("dota");
+    for command in [&["search"][..], &["keys", "publish"], &["ledger", "audit"]] {
+        let refused = exhibit(&mistyped, command);
+        assert_eq!(refused.code, Some(1), "{command:?}");
+        assert!(refused.stderr.contains("no data folder at"), "{}", refused.stderr);
+    }
+    assert!(!mistyped.exists(), "a mistyped name is no second ledger");
+
     std::fs::write(workspace.in_data("exhibit.toml"), "[limits]\nitem_byte = 1\n")
         .expect("written");
     let misspelt = workspace.exhibit(&["search"]);

@@ -46,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         _ => {}
     }
     let data = data_folder(&cli)?;
-    if !may_be_new(&cli.command) && !data.join("keys").is_dir() {
+    if !may_be_new(&cli.command) && !is_begun(&data) {
         return Err(no_data_folder(&data));
     }
     let config = configuration(&cli, &data, &[])?;
@@ -92,6 +92,11 @@ fn data_folder(cli: &Cli) -> Result<PathBuf, Failure> {
             .advice("add --data DIR, or set EXHIBIT_DATA; for a first look try: exhibit demo")
     })?;
     std::path::absolute(&data).map_err(|e| Failure::new("data-folder", e.to_string()))
+}
+
+/// Whether somebody has meant this folder: it holds keys, or settings for what is to come.
+fn is_begun(data: &Path) -> bool {
+    data.join("keys").is_dir() || data.join(config::FILE_NAME).is_file()
 }
 
 /// Whether a command begins a data folder, or says better itself what is wrong with one. For the others a folder that is not
