@@ -36,6 +36,7 @@ pub(crate) fn run(place: &Place) -> Result<()> {
     let requests = requests(&log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut took = runtime.block_on(async {
+        ::ingest::agent::choose_tls();
         let client = reqwest::Client::new();
         let mut took = Vec::new();
         for body in requests {
