@@ -41,23 +41,14 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotCanonical> {
     canonical.then_some(value).ok_or(NotCanonical::Form)
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) -> Result<(), NotCanonical> {
+pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) -> Result<(), NotCanonical> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
         Value::Number(number) => write_integer(out, number)?,
         Value::String(text) => write_string(out, text),
-        Value::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_value(out, item)?;
-            }
-            out.push(b']');
-        }
+        Value::Array(items) => write_array(out, items, write_value)?,
         Value::Object(map) => write_object(out, map)?,
     }
     Ok(())
@@ -83,16 +74,64 @@ fn write_object(
 ) -> Result<(), NotCanonical> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-    out.push(b'{');
-    for (i, (key, value)) in entries.into_iter().enumerate() {
+    let mut object = Object::begin(out);
+    for (key, value) in entries {
+        write_value(object.key(key), value)?;
+    }
+    object.end();
+    Ok(())
+}
+
+/// Writes an object of a known shape key by key, without making a [`Value`] of it first. The keys must come in canonical
+/// order; [`parse`] refuses what is written otherwise.
+pub(crate) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn begin(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
+    }
+
+    /// Where the value of `key` is to be written.
+    pub(crate) fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push(b',');
+        }
+        write_string(self.out, key);
+        self.out.push(b':');
+        self.out
+    }
+
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
+        write_string(self.key(key), value);
+    }
+
+    pub(crate) fn integer(&mut self, key: &str, value: u64) -> Result<(), NotCanonical> {
+        write_integer(self.key(key), &value.into())
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// Writes an array of what `write` writes of each.
+pub(crate) fn write_array<T, E>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T) -> Result<(), E>,
+) -> Result<(), E> {
+    out.push(b'[');
+    for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        write_string(out, key);
-        out.push(b':');
-        write_value(out, value)?;
+        write(out, item)?;
     }
-    out.push(b'}');
+    out.push(b']');
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::canonical::{self, NotCanonical};
+use crate::digest::write_hex;
 use crate::event::{Class, EventKind, UnknownEvent, field};
 use crate::ids::{BadId, EventId, LeafIndex, SubjectId};
 use crate::time::{BadTimestamp, Timestamp};
@@ -104,7 +105,7 @@ macro_rules! hex32 {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                write_hex(f, &self.0)
             }
         }
 
@@ -167,6 +168,27 @@ impl Opening {
         json!({"name": self.name.as_str(), "salt": self.salt.to_string(), "value": self.value})
     }
 
+    /// The canonical JSON array of some openings.
+    pub fn to_bytes<'a>(openings: impl IntoIterator<Item = &'a Self>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        Self::write_array(&mut out, openings);
+        out
+    }
+
+    pub(crate) fn write_array<'a>(out: &mut Vec<u8>, openings: impl IntoIterator<Item = &'a Self>) {
+        let write = |out: &mut Vec<u8>, opening: &Self| {
+            let mut object = canonical::Object::begin(out);
+            object.text("name", opening.name.as_str());
+            object.text("salt", &opening.salt.to_string());
+            object.text("value", &opening.value);
+            object.end();
+            Ok(())
+        };
+        let written: Result<(), std::convert::Infallible> =
+            canonical::write_array(out, openings, write);
+        written.expect("strings always have a canonical form");
+    }
+
     /// Reads the JSON form; other keys are refused.
     ///
     /// # Errors
@@ -212,22 +234,20 @@ impl Entry {
     /// [`BadEntry`] when a limit is exceeded.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BadEntry> {
         self.check_limits()?;
-        let subjects: Vec<Value> = self.subjects.iter().map(subject_json).collect();
-        let fields: serde_json::Map<String, Value> = self
-            .fields
-            .iter()
-            .map(|(n, c)| (n.as_str().to_owned(), json!(c.to_string())))
-            .collect();
-        let value = json!({
-            "v": ENTRY_VERSION,
-            "type": self.kind.as_str(),
-            "event": self.event.to_string(),
-            "subjects": subjects,
-            "at": self.at.to_string(),
-            "fields": fields,
-            "public": self.public,
-        });
-        let bytes = canonical::to_bytes(&value)?;
+        let mut bytes = Vec::with_capacity(1_024);
+        let mut object = canonical::Object::begin(&mut bytes);
+        object.text("at", &self.at.to_string());
+        object.text("event", &self.event.to_string());
+        let mut fields = canonical::Object::begin(object.key("fields"));
+        for (name, commitment) in &self.fields {
+            fields.text(name.as_str(), &commitment.to_string());
+        }
+        fields.end();
+        canonical::write_value(object.key("public"), &json!(self.public))?;
+        canonical::write_array(object.key("subjects"), &self.subjects, write_subject)?;
+        object.text("type", self.kind.as_str());
+        object.integer("v", ENTRY_VERSION)?;
+        object.end();
         (bytes.len() <= MAX_ENTRY_BYTES).then_some(()).ok_or(BadEntry::TooLarge(bytes.len()))?;
         Ok(bytes)
     }
@@ -281,8 +301,16 @@ impl Entry {
     }
 }
 
-fn subject_json(subject: &EntrySubject) -> Value {
-    json!({"id": subject.id.to_string(), "seq": subject.seq, "prev": subject.prev.map(|i| i.0)})
+fn write_subject(out: &mut Vec<u8>, subject: &EntrySubject) -> Result<(), canonical::NotCanonical> {
+    let mut object = canonical::Object::begin(out);
+    object.text("id", &subject.id.to_string());
+    match subject.prev {
+        Some(prev) => object.integer("prev", prev.0)?,
+        None => object.key("prev").extend_from_slice(b"null"),
+    }
+    object.integer("seq", subject.seq)?;
+    object.end();
+    Ok(())
 }
 
 fn parse_subject(value: &Value) -> Result<EntrySubject, BadEntry> {

@@ -120,6 +120,7 @@ async fn writer() {
         tokio::spawn(async move {
             // With a fail point armed only the first act matters.
             for n in (first + writer..first + 10_000).step_by(4) {
+                support::let_it_rest().await;
                 let placed = ledger.submit(act(n)).await.unwrap();
                 log.write_all(format!("{n} {}\n", placed.leaf_index).as_bytes()).unwrap();
             }

@@ -283,6 +283,7 @@ async fn writer() {
     let mut log = fs::OpenOptions::new().create(true).append(true).open(noted).unwrap();
     let mut tries_left = 4;
     for n in 0.. {
+        support::let_it_rest().await;
         match ledger.submit(act(n)).await {
             Ok(Placed { leaf_index, .. }) => {
                 io::Write::write_all(&mut log, format!("{n} {leaf_index}\n").as_bytes()).unwrap();

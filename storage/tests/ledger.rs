@@ -49,10 +49,16 @@ async fn what_is_placed_is_proved_and_stays(home: Home) {
     }
     assert_clean(&ledger).await;
     ledger.close().await;
-    for full in ["ledger/ORIGIN/tile/0", "ledger/ORIGIN/tile/entries", "keys/openings/ORIGIN"] {
-        let partials = home.objects_path().join(full.replace("ORIGIN", ORIGIN)).join("000.p");
-        assert_eq!(fs::read_dir(&partials).unwrap().count(), 0, "{} is clear", partials.display());
+    let names = |folder: &str| {
+        let folder = home.objects_path().join(folder.replace("ORIGIN", ORIGIN));
+        let names = fs::read_dir(&folder).unwrap().map(|name| name.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect::<BTreeSet<_>>()
+    };
+    for full in ["ledger/ORIGIN/tile/0", "ledger/ORIGIN/tile/entries", "openings/ORIGIN"] {
+        assert_eq!(names(&format!("{full}/000.p")), BTreeSet::new(), "{full} is clear");
     }
+    let bundles = ["000", "001"].map(str::to_owned);
+    assert_eq!(names("keys/openings/ORIGIN"), bundles.into(), "a bundle has one key");
     let head = ledger.latest();
     drop(ledger);
     let ledger = home.open().await;

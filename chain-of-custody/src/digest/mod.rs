@@ -26,6 +26,13 @@ pub use tree::{GROUP_BYTES, GroupCv, groups_of};
 #[error("not a {0} digest (64 lower-case hexadecimal characters)")]
 pub struct BadDigest(&'static str);
 
+/// 64 lower-case hexadecimal characters.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8; 32]) -> fmt::Result {
+    let mut text = [0; 64];
+    hex::encode_to_slice(bytes, &mut text).map_err(|_| fmt::Error)?;
+    f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+}
+
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $algorithm:literal) => {
         $(#[$doc])*
@@ -45,7 +52,7 @@ macro_rules! digest {
         /// 64 lower-case hexadecimal characters.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                write_hex(f, &self.0)
             }
         }
 

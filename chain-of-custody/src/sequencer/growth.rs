@@ -190,10 +190,10 @@ where
 {
     let mut bytes = Vec::new();
     for (index, openings) in entries {
-        let openings: Vec<_> = openings.into_iter().map(Opening::to_json).collect();
-        let line = serde_json::json!({"entry": index.0, "openings": openings});
-        let line = canonical::to_bytes(&line).expect("an index below 2^53 and strings have one");
-        bytes.extend_from_slice(&line);
+        let mut line = canonical::Object::begin(&mut bytes);
+        line.integer("entry", index.0).expect("no ledger reaches 2^53 entries");
+        Opening::write_array(line.key("openings"), openings);
+        line.end();
         bytes.push(b'\n');
     }
     bytes

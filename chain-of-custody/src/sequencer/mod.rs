@@ -10,7 +10,7 @@
 //! 2. write tiles, entry bundles and openings, create-only;
 //! 3. sign and keep the one checkpoint of this size;
 //! 4. publish it; answer the waiters;
-//! 5. record that it is published.
+//! 5. record that it is published: with the next batch's step 1, or by itself when nobody asks for a while.
 //!
 //! The one invariant to keep: a step begins only when the one before it is known to be done. An outcome that failed or
 //! is not known stops the machine (I11); [`Sequencer::recover`] goes on at the first unfinished step, with the same code.
@@ -57,6 +57,8 @@ pub enum Input {
     Asked(Ticket, Command),
     /// Whatever waits may begin, if nothing is under way.
     Begin,
+    /// Nobody asks for a while: step 5 need not wait for the next batch.
+    Rest,
     /// The effect under way is done, durably.
     Done(Done),
     /// Step 1 was given up before anything was written; it is known that nothing was. Its commands get the reason.
@@ -79,7 +81,9 @@ pub enum Done {
 /// What the driver must do next. At most one of the durable ones (the numbered steps) is under way at any time.
 #[derive(Debug)]
 pub enum Effect {
-    /// Step 1, in one transaction: nothing unless this epoch still holds and the size is `from`; then decide, write.
+    /// Step 1, in one transaction: nothing unless this epoch still holds and the size is `from`; then decide, write. A
+    /// batch begins only when all before it is published, so whatever grows the ledger records `from` as published: step
+    /// 5 of the batch before.
     Commit { epoch: Epoch, from: TreeSize, commands: Vec<Command> },
     /// Step 2: all of `grown.files`, create-only; a file that is there with the same bytes is done.
     WriteFiles { grown: Arc<Grown> },
@@ -87,7 +91,7 @@ pub enum Effect {
     StoreCheckpoint { epoch: Epoch, checkpoint: Checkpoint },
     /// Step 4: replace the published checkpoint in one step; never by an older one.
     Publish { checkpoint: SignedCheckpoint },
-    /// Step 5, guarded by epoch and size.
+    /// Step 5 by itself, guarded by epoch and size.
     RecordPublished { epoch: Epoch, size: TreeSize },
     /// These commands are decided, durably in the database; nothing of it is published yet. An [`Effect::Answer`] follows
     /// unless the machine stops.
@@ -174,6 +178,8 @@ pub struct Sequencer {
     epoch: Epoch,
     growth: Growth,
     latest: Option<SignedCheckpoint>,
+    /// What the database knows to be published. Invariant: never more than `latest`.
+    recorded: TreeSize,
     waiting: VecDeque<(Ticket, Command)>,
     phase: Phase,
 }
@@ -191,6 +197,7 @@ impl Sequencer {
             epoch,
             growth,
             latest: shown,
+            recorded,
             waiting: VecDeque::new(),
             phase: Phase::Idle,
         };
@@ -205,7 +212,7 @@ impl Sequencer {
         if unsigned.is_empty() {
             return Ok((machine, effects));
         }
-        // A batch is committed only when the one before it is recorded, so nothing else can be unfinished.
+        // A batch's entries are committed together with the record of the one before it: nothing else can be unfinished.
         if !effects.is_empty() {
             return Err(CannotRecover::Damaged { size: machine.growth.size() });
         }
@@ -218,15 +225,16 @@ impl Sequencer {
         match input {
             Input::Asked(ticket, command) => self.ask(ticket, command),
             Input::Begin => self.begin(),
+            Input::Rest => self.rest(),
             Input::Done(done) => self.done(done),
             Input::NotCommitted(reason) => self.give_up(reason),
             Input::Failed(reason) => self.stop(reason),
         }
     }
 
-    /// Whether a durable effect is under way.
-    pub fn is_busy(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Stopped { .. })
+    /// Whether a rest has something to do.
+    pub fn is_unrecorded(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.recorded < self.published_size()
     }
 
     /// How many commands wait for a batch.
@@ -265,6 +273,14 @@ impl Sequencer {
         vec![Effect::Commit { epoch: self.epoch, from: self.growth.size(), commands }]
     }
 
+    fn rest(&mut self) -> Vec<Effect> {
+        if !self.is_unrecorded() {
+            return Vec::new();
+        }
+        self.phase = Phase::Recording;
+        vec![Effect::RecordPublished { epoch: self.epoch, size: self.published_size() }]
+    }
+
     fn done(&mut self, done: Done) -> Vec<Effect> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         match (phase, done) {
@@ -277,7 +293,10 @@ impl Sequencer {
             (Phase::Publishing { batch, checkpoint }, Done::Published) => {
                 self.published_now(batch, checkpoint)
             }
-            (Phase::Recording, Done::Recorded) => Vec::new(),
+            (Phase::Recording, Done::Recorded) => {
+                self.recorded = self.published_size();
+                Vec::new()
+            }
             (phase, done) => {
                 self.phase = phase;
                 self.stop(format!("an outcome came that no step waited for: {done:?}"))
@@ -295,6 +314,7 @@ impl Sequencer {
             let checkpoint = self.latest.clone();
             return vec![Effect::Answer { decisions, grown: None, checkpoint }];
         }
+        self.recorded = self.published_size();
         let told = Effect::Committed { decisions: decisions.clone() };
         std::iter::once(told).chain(self.write(decisions, entries)).collect()
     }
@@ -330,14 +350,9 @@ impl Sequencer {
 
     /// What is published stands: nobody waits for its recording, which only spares a recovery a repeat of step 4.
     fn published_now(&mut self, batch: Batch, checkpoint: SignedCheckpoint) -> Vec<Effect> {
-        let size = checkpoint.unverified().size;
         self.latest = Some(checkpoint.clone());
-        self.phase = Phase::Recording;
         let Batch { decisions, grown } = batch;
-        vec![
-            Effect::Answer { decisions, grown, checkpoint: Some(checkpoint) },
-            Effect::RecordPublished { epoch: self.epoch, size },
-        ]
+        vec![Effect::Answer { decisions, grown, checkpoint: Some(checkpoint) }]
     }
 
     fn give_up(&mut self, reason: String) -> Vec<Effect> {
@@ -362,6 +377,10 @@ impl Sequencer {
         let waiting = self.waiting.drain(..).map(|(ticket, _)| ticket);
         let tickets = under_way.into_iter().chain(waiting).collect();
         vec![Effect::Stop { tickets, reason }]
+    }
+
+    fn published_size(&self) -> TreeSize {
+        self.latest.as_ref().map_or(TreeSize(0), |latest| latest.unverified().size)
     }
 
     fn head(&self) -> Checkpoint {

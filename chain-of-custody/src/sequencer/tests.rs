@@ -95,6 +95,11 @@ impl World {
                 self.clock -= 1;
                 let at = Timestamp::from_unix_millis(self.clock).unwrap();
                 let decided = decide(commands, self.facts(), *from, at);
+                if !decided.entries.is_empty() {
+                    let shown = self.shown.as_ref().map_or(TreeSize(0), |c| c.unverified().size);
+                    assert_eq!(shown, *from, "recorded as published, and it is not");
+                    self.recorded = from.0;
+                }
                 self.entries.extend(decided.entries.iter().cloned());
                 self.check_entries();
                 Some(Done::Committed(decided))
@@ -293,6 +298,12 @@ impl Run<'_> {
         matches!(machine.phase, Phase::Idle).then_some(machine)
     }
 
+    /// Nobody asks for a while.
+    fn rest(&mut self, mut machine: Sequencer) -> Option<Sequencer> {
+        let effects = machine.step(Input::Rest);
+        self.drive(machine, effects)
+    }
+
     fn input(&mut self, effect: &Effect) -> Input {
         match self.world.execute(effect) {
             Some(done) => Input::Done(done),
@@ -321,7 +332,9 @@ proptest! {
     fn no_crash_breaks_a_promise(
         batches in proptest::collection::vec(proptest::collection::vec(0u8..60, 1..40), 1..12),
         fates in proptest::collection::vec(fates(), 0..80),
+        rests in proptest::collection::vec(any::<bool>(), 0..12),
     ) {
+        let mut rests = rests.into_iter();
         let mut run =
             Run { world: World::default(), asked: HashMap::new(), fates: Box::new(fates.into_iter()) };
         let mut machine = None;
@@ -346,10 +359,15 @@ proptest! {
             }
             effects.extend(alive.step(Input::Begin));
             machine = run.drive(alive, effects);
+            if rests.next().unwrap_or_default() {
+                machine = machine.and_then(|alive| run.rest(alive));
+            }
         }
         run.fates = Box::new(std::iter::empty());
         let (fresh, effects) = run.world.start();
-        run.drive(fresh, effects).expect("nothing fails the last recovery");
+        let last = run.drive(fresh, effects).expect("nothing fails the last recovery");
+        let rested = run.rest(last).expect("nor its rest");
+        prop_assert!(!rested.is_unrecorded());
         let world = run.world;
         world.check_entries();
         prop_assert_eq!(world.recorded, world.entries.len() as u64);

@@ -34,6 +34,9 @@ const SIGNING_PAUSE: Duration = Duration::from_millis(250);
 /// dozen syncs, and holds up whoever comes while it is under way.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long nobody asks before what is published is recorded as such without waiting for the next batch.
+const REST: Duration = Duration::from_millis(50);
+
 /// Whether somebody waits for an act's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hurry {
@@ -170,6 +173,15 @@ impl Task {
     ) -> Option<Option<oneshot::Sender<()>>> {
         loop {
             let next = match self.begin_by {
+                None if self.machine.is_unrecorded() => {
+                    match timeout_at(Instant::now() + REST, requests.recv()).await {
+                        Ok(Some(next)) => next,
+                        Ok(None) | Err(_) => {
+                            self.rest().await;
+                            continue;
+                        }
+                    }
+                }
                 None => requests.recv().await?,
                 Some(due) if due <= Instant::now() => return Some(None),
                 Some(due) => match timeout_at(due, requests.recv()).await {
@@ -188,6 +200,7 @@ impl Task {
         while self.machine.waiting() > 0 {
             self.begin().await;
         }
+        self.rest().await;
         requests.close();
         self.end_clearing().await;
         // Whoever asked for the end may have left.
@@ -212,6 +225,11 @@ impl Task {
         let effects = self.machine.step(Input::Begin);
         self.settle(VecDeque::from(effects)).await;
         self.begin_by = (self.machine.waiting() > 0).then(Instant::now);
+    }
+
+    async fn rest(&mut self) {
+        let effects = self.machine.step(Input::Rest);
+        self.settle(VecDeque::from(effects)).await;
     }
 
     /// Executes effects until none is left.

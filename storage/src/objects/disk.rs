@@ -303,10 +303,15 @@ impl KnownFolders {
 
 /// Writes a file that does not exist yet and syncs it; its name is durable once its folder is synced.
 pub(crate) fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    disk.sync(&write_unsynced(disk, path, bytes)?)
+}
+
+/// Writes a file that does not exist yet. Nothing of it is durable before it is synced.
+pub(crate) fn write_unsynced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<DiskFile> {
     let cached = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let file = DiskFile { cached, direct: None, keep_cached: true };
     disk.write_at(&file, bytes, 0)?;
-    disk.sync(&file)
+    Ok(file)
 }
 
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] rather than replace anything.

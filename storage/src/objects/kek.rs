@@ -1,6 +1,9 @@
 //! Object keys, and the force's key that wraps them.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +32,36 @@ impl ObjectKey {
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// Keys that this process has made durable, so that what shares one need not read, unwrap and sync it each time.
+#[derive(Debug, Default)]
+pub(crate) struct KnownKeys(Mutex<HashMap<PathBuf, ObjectKey>>);
+
+/// After so many it begins anew: only the last bundles of a ledger are written again and again.
+const MAX_KNOWN_KEYS: usize = 64;
+
+impl KnownKeys {
+    /// The key in this file, if this process knows that it is durable there.
+    pub(crate) fn get(&self, path: &Path) -> Option<ObjectKey> {
+        self.lock().get(path).cloned()
+    }
+
+    pub(crate) fn learn(&self, path: PathBuf, key: ObjectKey) {
+        let mut known = self.lock();
+        if known.len() >= MAX_KNOWN_KEYS {
+            known.clear();
+        }
+        known.insert(path, key);
+    }
+
+    pub(crate) fn forget(&self, path: &Path) {
+        self.lock().remove(path);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, ObjectKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,6 +32,13 @@ impl ObjectName {
         if at == 0 { Ok(self.clone()) } else { format!("{}.part-{:04}", self.0, at + 1).parse() }
     }
 
+    /// The name under which its key lies. A bundle of openings has one key at every width: that of the full one, which
+    /// `….p/<width>` is the beginning of.
+    pub(crate) fn of_key(name: &str) -> &str {
+        let width = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        name.rsplit_once(".p/").map_or(name, |(full, rest)| if width(rest) { full } else { name })
+    }
+
     /// This name with something after it.
     pub(crate) fn with_suffix(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.0)
@@ -72,6 +79,19 @@ impl<'de> Deserialize<'de> for ObjectName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bundle_has_one_key_at_every_width() {
+        for (name, key) in [
+            ("openings/l/x001/067.p/5", "openings/l/x001/067"),
+            ("openings/l/x001/067", "openings/l/x001/067"),
+            ("originals/a", "originals/a"),
+            ("derivatives/i/a.p/b5", "derivatives/i/a.p/b5"),
+            ("derivatives/i/a.p/", "derivatives/i/a.p/"),
+        ] {
+            assert_eq!(ObjectName::of_key(name), key);
+        }
+    }
 
     #[test]
     fn no_name_leaves_the_store() {

@@ -59,11 +59,7 @@ impl ObjectStore {
     /// Those of the device.
     pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let (shared, name) = (Arc::clone(&self.shared), name.parse::<ObjectName>()?);
-        blocking::run(move || {
-            remove_durably(&shared.key_file(name.as_str()))?;
-            remove_durably(&shared.file(name.as_str()))
-        })
-        .await
+        blocking::run(move || shared.remove_file_and_key(&name, remove_durably)).await
     }
 
     /// Removes files that something newer has made superfluous, with their keys. Not durable by itself: after a crash
@@ -75,22 +71,19 @@ impl ObjectStore {
         let shared = Arc::clone(&self.shared);
         blocking::run(move || {
             for name in names {
-                let name: ObjectName = name.parse()?;
-                for path in [shared.key_file(name.as_str()), shared.file(name.as_str())] {
-                    match fs::remove_file(&path) {
-                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                            return Err(StoreError::io(&path, e));
-                        }
-                        _ => {}
+                shared.remove_file_and_key(&name.parse()?, |path| match fs::remove_file(path) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        Err(StoreError::io(path, e))
                     }
-                }
+                    _ => Ok(()),
+                })?;
             }
             Ok(())
         })
         .await
     }
 
-    /// The same for all files in these folders, as far as there are any.
+    /// Removes all files in these folders, as far as there are any; no key.
     ///
     /// # Errors
     /// As [`ObjectStore::forget`].
@@ -99,7 +92,6 @@ impl ObjectStore {
         blocking::run(move || {
             for folder in folders {
                 let folder: ObjectName = folder.parse()?;
-                forget_all_in(&shared.key_file(folder.as_str()))?;
                 forget_all_in(&shared.file(folder.as_str()))?;
             }
             Ok(())
@@ -107,7 +99,7 @@ impl ObjectStore {
         .await
     }
 
-    /// Moves files, with their keys, to `aside/<name>`: out of the way, and kept. Durable when this returns.
+    /// Moves files to `aside/<name>`, with a copy of their keys: out of the way, and kept. Durable when this returns.
     ///
     /// # Errors
     /// [`StoreError::AlreadyExists`] when another file of that name was moved there before.
@@ -223,15 +215,17 @@ fn forget_all_in(folder: &Path) -> Result<(), StoreError> {
 
 fn set_aside(shared: &Shared, name: &ObjectName) -> Result<(), StoreError> {
     let aside = format!("aside/{name}");
-    let object = (shared.file(name.as_str()), shared.file(&aside));
-    // The file first: one that is left under its name without its key would look cut short.
-    for (from, to) in [object, (shared.key_file(name.as_str()), shared.key_file(&aside))] {
-        if from.exists() {
-            let folder = shared.make_folder_of(&to)?;
-            rename_new(&from, &to).map_err(|e| StoreError::io(&to, e))?;
-            sync(folder)?;
-            sync(from.parent().expect("it lies below the root"))?;
-        }
+    let (from, to) = (shared.file(name.as_str()), shared.file(&aside));
+    // A copy: what stays may have the same key.
+    let (key, key_aside) = (shared.key_file(name.as_str()), shared.key_file(&aside));
+    if key.exists() {
+        replace(shared, &key_aside, &read_small(&key)?)?;
+    }
+    if from.exists() {
+        let folder = shared.make_folder_of(&to)?;
+        rename_new(&from, &to).map_err(|e| StoreError::io(&to, e))?;
+        sync(folder)?;
+        sync(from.parent().expect("it lies below the root"))?;
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ use super::disk::{Disk, KnownFolders, ReadBack, RealDisk, sync_folder};
 use super::error::StoreError;
 use super::folder::UploadFolder;
 use super::groups::GroupList;
-use super::kek::Kek;
+use super::kek::{Kek, KnownKeys};
+use super::name::ObjectName;
 use super::part::{PartWriter, Spares};
 use super::upload::{GroupsRef, Reread, Slot, WriterState};
 use super::writer::ObjectWriter;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     spares: Arc<Spares>,
     read_back: ReadBack,
     folders: KnownFolders,
+    pub(crate) keys: KnownKeys,
 }
 
 impl Shared {
@@ -44,7 +46,22 @@ impl Shared {
     }
 
     pub(crate) fn key_file(&self, name: &str) -> PathBuf {
-        self.root.join("keys").join(name)
+        self.root.join("keys").join(ObjectName::of_key(name))
+    }
+
+    /// Removes the file `name` and, where no other width of it may need it, its key (first).
+    pub(crate) fn remove_file_and_key(
+        &self,
+        name: &ObjectName,
+        remove: impl Fn(&Path) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let name = name.as_str();
+        if ObjectName::of_key(name) == name {
+            let key = self.key_file(name);
+            self.keys.forget(&key);
+            remove(&key)?;
+        }
+        remove(&self.file(name))
     }
 
     /// What a part needs to be written.
@@ -84,8 +101,8 @@ impl ObjectStore {
         read_back: ReadBack,
     ) -> Self {
         let (root, folders) = (root.to_owned(), KnownFolders::default());
-        let spares = Arc::default();
-        Self { shared: Arc::new(Shared { root, kek, disk, spares, read_back, folders }) }
+        let (spares, keys) = (Arc::default(), KnownKeys::default());
+        Self { shared: Arc::new(Shared { root, kek, disk, spares, read_back, folders, keys }) }
     }
 
     /// How written bytes are read back here; `status` and `doctor` show it.

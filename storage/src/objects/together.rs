@@ -1,17 +1,17 @@
 //! Several small files made durable together, each create-only: the waits for the device overlap.
 //!
-//! 1. Every file, and every new key, is written under a temporary name and synced, beside each other.
+//! 1. Every file, and every new key, is written under a temporary name; then all are synced, beside each other.
 //! 2. They take their final names, keys first.
 //! 3. Each folder that got a name is synced once, beside each other.
 //!
 //! All of it stands when this returns; what a crash leaves of it, a repeat with the same files completes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::disk::{rename_new, sync_folder, write_new};
+use super::disk::{DiskFile, rename_new, sync_folder, write_unsynced};
 use super::error::StoreError;
 use super::folder::load_key;
 use super::kek::ObjectKey;
@@ -40,6 +40,19 @@ enum Step {
     Stands { path: PathBuf },
 }
 
+/// A file with its bytes, not durable yet.
+struct Written<'a> {
+    file: DiskFile,
+    path: &'a Path,
+}
+
+impl Written<'_> {
+    fn sync(&self, shared: &Shared) -> Result<(), StoreError> {
+        let device = |source| StoreError::Device { path: self.path.to_owned(), source };
+        shared.disk.sync(&self.file).map_err(device)
+    }
+}
+
 /// Creates all of `files`. One that stands already with the same bytes is created.
 pub(crate) fn create(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
     match create_once(shared, files) {
@@ -50,14 +63,17 @@ pub(crate) fn create(shared: &Shared, files: &[NewFile]) -> Result<(), StoreErro
 }
 
 fn create_once(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
-    let mut steps = Vec::with_capacity(files.len() * 2);
+    let (mut steps, mut keys) = (Vec::with_capacity(files.len() * 2), HashMap::new());
     for file in files {
-        plan(shared, file, &mut steps)?;
+        plan(shared, file, &mut steps, &mut keys)?;
     }
     for step in &steps {
         shared.make_folder_of(step.path())?;
     }
-    let done = beside_each_other(&steps, |step| step.write(shared))
+    // One after the other: they are made in one folder, which makes one at a time.
+    let written = steps.iter().map(|step| step.write(shared)).collect::<Result<Vec<_>, _>>();
+    let done = written
+        .and_then(|files| beside_each_other(&files, |file| file.sync(shared)))
         .and_then(|()| steps.iter().try_for_each(Step::name));
     if done.is_err() {
         steps.iter().for_each(Step::forget);
@@ -66,14 +82,31 @@ fn create_once(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
     let folders: BTreeSet<&Path> = steps.iter().filter_map(|step| step.path().parent()).collect();
     beside_each_other(&Vec::from_iter(folders), |folder| {
         sync_folder(folder).map_err(|source| StoreError::Device { path: folder.into(), source })
-    })
+    })?;
+    keys.into_iter().for_each(|(path, planned)| shared.keys.learn(path, planned.key));
+    Ok(())
 }
 
-fn plan(shared: &Shared, file: &NewFile, steps: &mut Vec<Step>) -> Result<(), StoreError> {
+/// Keys of this call by their files: two widths of one bundle share theirs.
+type Keys = HashMap<PathBuf, PlannedKey>;
+
+#[derive(Clone)]
+struct PlannedKey {
+    key: ObjectKey,
+    /// Its file is made by this call, and not there yet.
+    is_new: bool,
+}
+
+fn plan(
+    shared: &Shared,
+    file: &NewFile,
+    steps: &mut Vec<Step>,
+    keys: &mut Keys,
+) -> Result<(), StoreError> {
     let NewFile { name, bytes, sealed } = file;
     let path = shared.file(name.as_str());
     if *sealed {
-        return plan_sealed(shared, name, bytes, steps);
+        return plan_sealed(shared, name, bytes, steps, keys);
     }
     if !path.exists() {
         steps.push(Step::create(shared, path, bytes.to_vec(), false));
@@ -84,35 +117,54 @@ fn plan(shared: &Shared, file: &NewFile, steps: &mut Vec<Step>) -> Result<(), St
         .ok_or(StoreError::AlreadyExists { path })
 }
 
-/// A file whose key is not there was cut short before either was durable: nobody can have read it.
 fn plan_sealed(
     shared: &Shared,
     name: &ObjectName,
     bytes: &[u8],
     steps: &mut Vec<Step>,
+    keys: &mut Keys,
 ) -> Result<(), StoreError> {
-    let (path, key_path) = (shared.file(name.as_str()), shared.key_file(name.as_str()));
-    let key = if key_path.exists() {
-        let key = load_key(&shared.kek, &key_path)?;
-        steps.push(Step::Stands { path: key_path.clone() });
-        key
-    } else {
-        let key = ObjectKey::random();
-        let text = shared.kek.wrap(&key).into_bytes();
-        steps.push(Step::create(shared, key_path.clone(), text, false));
-        key
-    };
-    let known = matches!(steps.last(), Some(Step::Stands { .. }));
-    if path.exists() && known {
+    let path = shared.file(name.as_str());
+    let PlannedKey { key, is_new } = plan_key(shared, name, steps, keys)?;
+    if path.exists() && !is_new {
         let same = get_sealed(shared, name)? == bytes;
         return same
             .then(|| steps.push(Step::Stands { path: path.clone() }))
             .ok_or(StoreError::AlreadyExists { path });
     }
+    // A file whose key is not there was cut short before either was durable: nobody can have read it.
     let replace = path.exists();
     let sealed = tink::seal_all(&key, Purpose::Small(name), bytes);
     steps.push(Step::create(shared, path, sealed, replace));
     Ok(())
+}
+
+fn plan_key(
+    shared: &Shared,
+    name: &ObjectName,
+    steps: &mut Vec<Step>,
+    keys: &mut Keys,
+) -> Result<PlannedKey, StoreError> {
+    let path = shared.key_file(name.as_str());
+    if let Some(planned) = keys.get(&path) {
+        return Ok(planned.clone());
+    }
+    let (known, is_new) = (shared.keys.get(&path), !path.exists());
+    let key = if is_new {
+        // One that somebody took away is put back: what it has encrypted would be lost with this process.
+        let key = known.unwrap_or_else(ObjectKey::random);
+        let text = shared.kek.wrap(&key).into_bytes();
+        steps.push(Step::create(shared, path.clone(), text, false));
+        key
+    } else if let Some(key) = known {
+        return Ok(PlannedKey { key, is_new });
+    } else {
+        steps.push(Step::Stands { path: path.clone() });
+        load_key(&shared.kek, &path)?
+    };
+    let planned = PlannedKey { key, is_new };
+    keys.insert(path, planned.clone());
+    Ok(planned)
 }
 
 impl Step {
@@ -126,18 +178,14 @@ impl Step {
         }
     }
 
-    fn write(&self, shared: &Shared) -> Result<(), StoreError> {
+    /// The file with all of its bytes, to be synced.
+    fn write(&self, shared: &Shared) -> Result<Written<'_>, StoreError> {
         let disk = shared.disk.as_ref();
-        match self {
-            Self::Create { waiting, bytes, .. } => {
-                write_new(disk, waiting, bytes).map_err(|e| StoreError::io(waiting, e))
-            }
-            Self::Stands { path } => {
-                let file = disk.open(path).map_err(|e| StoreError::io(path, e))?;
-                let device = |source| StoreError::Device { path: path.clone(), source };
-                disk.sync(&file).map_err(device)
-            }
-        }
+        let (path, file) = match self {
+            Self::Create { waiting, bytes, .. } => (waiting, write_unsynced(disk, waiting, bytes)),
+            Self::Stands { path } => (path, disk.open(path)),
+        };
+        Ok(Written { file: file.map_err(|e| StoreError::io(path, e))?, path })
     }
 
     fn name(&self) -> Result<(), StoreError> {

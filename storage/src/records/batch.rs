@@ -44,7 +44,7 @@ const CHECKPOINTS: Table = Table {
 /// Takes the row's lock and tells whether this epoch still writes at this size.
 const GUARD: &str =
     "UPDATE sequencer SET size = size WHERE force = $1 AND epoch = $2 AND size = $3";
-const GROW: &str = "UPDATE sequencer SET size = $2 WHERE force = $1";
+const GROW: &str = "UPDATE sequencer SET size = $2, published_size = $3 WHERE force = $1";
 const SET_PUBLISHED: &str = "UPDATE sequencer SET published_size = $4 \
     WHERE force = $1 AND epoch = $2 AND size = $3";
 const SELECT_ENTRIES: &str = "SELECT e.leaf_index, e.entry, o.evidential, o.personal \
@@ -120,7 +120,8 @@ impl Records {
         })
     }
 
-    /// Step 1: decides `commands` and writes what they make, in one transaction.
+    /// Step 1: decides `commands` and writes what they make, in one transaction. If they make anything, `from` is recorded
+    /// as published in it.
     pub(crate) async fn commit_batch(
         &self,
         epoch: Epoch,
@@ -136,7 +137,8 @@ impl Records {
         if !decided.entries.is_empty() {
             self.write_entries(&mut transaction, &decided.entries).await?;
             let size = to_db(from.0 + decided.entries.len() as u64);
-            sql::execute(&mut transaction, GROW, vec![(&*self.force).into(), size.into()]).await?;
+            let values = vec![(&*self.force).into(), size.into(), to_db(from.0).into()];
+            sql::execute(&mut transaction, GROW, values).await?;
         }
         transaction.commit().await.map_err(CommitError::of_commit)?;
         Ok(decided)
@@ -176,7 +178,7 @@ impl Records {
         Ok(transaction.commit().await?)
     }
 
-    /// Step 5.
+    /// Step 5 by itself.
     pub(crate) async fn record_published(
         &self,
         epoch: Epoch,
@@ -320,7 +322,7 @@ fn entry_row(placed: &PlacedEntry) -> Vec<Value> {
 }
 
 fn opening_row(placed: &PlacedEntry) -> Result<Vec<Value>, RecordsError> {
-    let of = |class| openings_json(placed.openings.iter().filter(|o| o.name.class() == class));
+    let of = |class| Opening::to_bytes(placed.openings_of(class));
     Ok(vec![to_db(placed.index.0).into(), of(Class::Evidential).into(), of(Class::Personal).into()])
 }
 
@@ -347,13 +349,7 @@ fn head_rows(entries: &[PlacedEntry]) -> Vec<Vec<Value>> {
         .collect()
 }
 
-/// The canonical JSON array of some openings.
-pub(super) fn openings_json<'a>(openings: impl Iterator<Item = &'a Opening>) -> Vec<u8> {
-    let values = serde_json::Value::Array(openings.map(Opening::to_json).collect());
-    canonical::to_bytes(&values).expect("strings always have a canonical form")
-}
-
-/// Reads what [`openings_json`] wrote.
+/// Reads what [`Opening::to_bytes`] wrote.
 pub(super) fn parse_openings(bytes: &[u8]) -> Result<Vec<Opening>, RecordsError> {
     let corrupt = |reason: String| RecordsError::Corrupt { table: "openings", reason };
     let value = canonical::parse(bytes).map_err(|e| corrupt(e.to_string()))?;

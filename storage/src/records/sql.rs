@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, Encode, Type};
 
-/// Rows per INSERT: the largest that fits is taken, so a batch needs few statements and few texts. Not more of them:
-/// SQLite finds a parameter's name by going through all of a statement, which 256 rows made a sixth of a batch's time.
-const INSERT_SIZES: [usize; 3] = [32, 8, 1];
+/// Rows per INSERT: the largest that fits is taken, so a batch needs few statements and few texts.
+const INSERT_SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 /// Keys per SELECT: the smallest that holds all of them; the last key is repeated to fill it.
-const SELECT_SIZES: [usize; 3] = [1, 8, 32];
+const SELECT_SIZES: [usize; 3] = [1, 8, 64];
+
+/// What sqlx calls SQLite.
+const SQLITE: &str = "SQLite";
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,7 @@ pub(crate) async fn insert(
     force: &str,
     rows: Vec<Vec<Value>>,
 ) -> Result<(), sqlx::Error> {
+    let numbered = connection.backend_name() != SQLITE;
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let fits = |size: &&usize| **size <= rows.len();
@@ -79,7 +82,7 @@ pub(crate) async fn insert(
             bind(&mut arguments, force)?;
             row.into_iter().try_for_each(|value| bind_value(&mut arguments, value))?;
         }
-        let text = insert_text(table, count);
+        let text = insert_text(table, count, numbered);
         sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *connection).await?;
     }
     Ok(())
@@ -133,16 +136,24 @@ pub(crate) async fn select_in(
     Ok(found)
 }
 
-fn insert_text(table: Table, rows: usize) -> String {
+/// With `$1`, `$2` … as PostgreSQL asks for them, or with `?`: the driver looks each name up in SQLite, which goes through
+/// all names for each.
+fn insert_text(table: Table, rows: usize, numbered: bool) -> String {
     let width = table.columns.len() + 1;
     let mut text =
         format!("INSERT INTO {} (force, {}) VALUES ", table.name, table.columns.join(", "));
-    for row in 0..rows {
-        let places: Vec<String> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
-        let comma = if row > 0 { ", " } else { "" };
-        write!(text, "{comma}({})", places.join(", ")).expect("writing to memory cannot fail");
+    for place in 1..=rows * width {
+        text += match place % width {
+            1 if place == 1 => "(",
+            1 => "), (",
+            _ => ", ",
+        };
+        match numbered {
+            true => write!(text, "${place}").expect("writing to memory cannot fail"),
+            false => text.push('?'),
+        }
     }
-    text + " " + table.on_conflict
+    text + ") " + table.on_conflict
 }
 
 fn bind_value(arguments: &mut AnyArguments, value: Value) -> Result<(), sqlx::Error> {

@@ -122,6 +122,14 @@ pub fn act(n: u64) -> Command {
 }
 
 /// Everything that a receiver checks.
+/// In a child with a fail point armed: before each act nobody asks for a while, so that the record of what is published is
+/// a step of its own, and a moment of its own.
+pub async fn let_it_rest() {
+    if std::env::var("EXHIBIT_FAIL").is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    }
+}
+
 pub fn assert_proved(placed: &Placed) {
     let head = placed.checkpoint.unverified();
     placed.checkpoint.verify(&[log_key().vkey()], &[]).unwrap();

@@ -321,8 +321,30 @@ async fn sealed_put_after_a_crash_that_left_no_key() {
     let room = Room::new();
     room.store.put_sealed("openings/l/0", "a").await.unwrap();
     fs::remove_file(room.path("keys/openings/l/0")).unwrap();
-    room.store.put_sealed("openings/l/0", "a").await.unwrap();
-    assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "a");
+    let again = room.again();
+    again.put_sealed("openings/l/0", "a").await.unwrap();
+    assert_eq!(again.get_sealed("openings/l/0").await.unwrap(), "a");
+}
+
+/// All widths of a bundle have one key; it stays when one of them goes, and comes back when somebody takes it away.
+#[tokio::test]
+async fn a_bundle_that_grows_keeps_its_key() {
+    let room = Room::new();
+    let key = room.path("keys/openings/l/000");
+    room.store.put_sealed("openings/l/000.p/1", "a").await.unwrap();
+    let first = fs::read(&key).unwrap();
+    room.again().put_sealed("openings/l/000.p/2", "ab").await.unwrap();
+    room.store.put_sealed("openings/l/000.p/3", "abc").await.unwrap();
+    assert_eq!(fs::read(&key).unwrap(), first);
+    room.store.forget(vec!["openings/l/000.p/1".to_owned()]).await.unwrap();
+    room.store.remove("openings/l/000.p/2").await.unwrap();
+    assert_eq!(room.store.get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
+    fs::remove_file(&key).unwrap();
+    room.store.put_sealed("openings/l/000", "abcd").await.unwrap();
+    assert_eq!(room.again().get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
+    room.store.set_aside(vec!["openings/l/000".parse().unwrap()]).await.unwrap();
+    assert_eq!(room.again().get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
+    assert!(room.path("keys/aside/openings/l/000").exists());
 }
 
 /// Two small objects that change places with their keys open under neither name.
