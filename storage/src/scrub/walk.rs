@@ -5,25 +5,37 @@ use chain_of_custody::entry::{Entry, Opening};
 use chain_of_custody::event::EventKind;
 use chain_of_custody::event::field;
 use chain_of_custody::ids::{LeafIndex, SubjectKind, TreeSize};
-use chain_of_custody::merkle::leaf_hash;
+use chain_of_custody::merkle::{Hash, leaf_hash};
 use chain_of_custody::note::VerifierKey;
 use chain_of_custody::sequencer::FileClass;
 use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TilePath, new_bundles};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::{Finding, Held};
 use crate::ledger::{LedgerError, LedgerFiles};
 use crate::objects::{ObjectStore, StoreError, StoredObject};
 use crate::records::StoredEntry;
 
-/// One walk through a ledger, from its first entry to its published checkpoint. Holds one bundle at a time.
-#[derive(Debug)]
+/// Bundles that are read while the one before them is looked at: reading one is work for a processor, not for the device.
+const AHEAD: usize = 3;
+
+/// One walk through a ledger, from its first entry to its published checkpoint. Holds a few bundles at a time.
 pub struct Walk {
     files: LedgerFiles,
     checkpoint: SignedCheckpoint,
-    bundles: std::vec::IntoIter<TilePath>,
+    bundles: BoxStream<'static, Result<Bundle, LedgerError>>,
     edge: TileEdge,
     /// Entries of a bundle could not be read: what follows cannot be held against the root.
     broken: bool,
+    findings: Vec<Finding>,
+}
+
+/// What a bundle of entries says, by itself.
+struct Bundle {
+    path: TilePath,
+    /// Fewer than its width when entries are missing.
+    leaves: Vec<Hash>,
+    held: Vec<Held>,
     findings: Vec<Finding>,
 }
 
@@ -43,7 +55,12 @@ impl Walk {
         if !named || checkpoint.verify(std::slice::from_ref(log_key), &[]).is_err() {
             return Err(LedgerError::OtherKey { origin: origin.to_string() });
         }
-        let bundles = new_bundles(TreeSize(0), checkpoint.unverified().size).into_iter();
+        let reading = files.clone();
+        let bundles = stream::iter(new_bundles(TreeSize(0), checkpoint.unverified().size))
+            .map(move |path| tokio::spawn(Bundle::read(reading.clone(), path)))
+            .buffered(AHEAD)
+            .map(|read| read.unwrap_or(Err(LedgerError::Closed)))
+            .boxed();
         let (edge, broken, findings) = (TileEdge::new(), false, Vec::new());
         Ok(Self { files, checkpoint, bundles, edge, broken, findings })
     }
@@ -63,41 +80,12 @@ impl Walk {
     /// # Errors
     /// When the device or the runtime fails; what is missing or damaged is a finding.
     pub async fn next(&mut self) -> Result<Option<(TreeSize, Vec<Held>)>, LedgerError> {
-        let Some(bundle) = self.bundles.next() else { return Ok(None) };
-        let first = bundle.index() * TILE_WIDTH;
-        let end = TreeSize(first + u64::from(bundle.width()));
-        let entries = match self.files.entries(&bundle).await {
-            Ok(entries) if entries.len() == usize::from(bundle.width()) => entries,
-            Ok(entries) => {
-                let message = format!("{} of {} entries only", entries.len(), bundle.width());
-                self.ledger_fault(None, bundle.to_string(), message);
-                entries
-            }
-            Err(error) => {
-                self.ledger_fault(None, bundle.to_string(), lasting(error)?);
-                Vec::new()
-            }
-        };
-        self.broken |= entries.len() < usize::from(bundle.width());
-        let openings = match self.files.openings(FileClass::Evidential, &bundle).await {
-            Ok(openings) => openings,
-            Err(error) => {
-                let message = format!("evidential openings: {}", lasting(error)?);
-                self.ledger_fault(None, bundle.to_string(), message);
-                Vec::new()
-            }
-        };
-        let mut held = Vec::new();
-        for (index, bytes) in (first..).map(LeafIndex).zip(&entries) {
-            self.edge.append(leaf_hash(bytes));
-            let position = openings.binary_search_by_key(&index, |(at, _)| *at);
-            let openings = position.map_or(&[][..], |at| &openings[at].1);
-            match named(index, bytes, openings) {
-                Ok(named) => held.extend(named),
-                Err(message) => self.ledger_fault(Some(index), bundle.to_string(), message),
-            }
-        }
-        Ok(Some((end, held)))
+        let Some(bundle) = self.bundles.next().await else { return Ok(None) };
+        let Bundle { path, leaves, held, findings } = bundle?;
+        self.broken |= leaves.len() < usize::from(path.width());
+        leaves.into_iter().for_each(|leaf| _ = self.edge.append(leaf));
+        self.findings.extend(findings);
+        Ok(Some((TreeSize(path.index() * TILE_WIDTH + u64::from(path.width())), held)))
     }
 
     /// What is wrong with the ledger's own files: the tiles and the root are compared now.
@@ -114,18 +102,59 @@ impl Walk {
                 Ok(_) => "the tile is not what the entries hash to".to_owned(),
                 Err(error) => lasting(error)?,
             };
-            self.ledger_fault(None, tile.path.to_string(), message);
+            self.findings.push(Finding::of_ledger(None, tile.path.to_string(), message));
         }
         let head = self.checkpoint.unverified();
         if self.edge.root() != head.root {
             let message = format!("the entries give another root than that of {}", head.size);
-            self.ledger_fault(None, "checkpoint".to_owned(), message);
+            self.findings.push(Finding::of_ledger(None, "checkpoint".to_owned(), message));
         }
         Ok(self.findings)
     }
+}
 
-    fn ledger_fault(&mut self, index: Option<LeafIndex>, name: String, message: String) {
-        self.findings.push(Finding::of_ledger(index, name, message));
+impl Bundle {
+    async fn read(files: LedgerFiles, path: TilePath) -> Result<Self, LedgerError> {
+        let mut bundle = Self { path, leaves: Vec::new(), held: Vec::new(), findings: Vec::new() };
+        let entries = match files.entries(&path).await {
+            Ok(entries) if entries.len() == usize::from(path.width()) => entries,
+            Ok(entries) => {
+                bundle.fault(None, format!("{} of {} entries only", entries.len(), path.width()));
+                entries
+            }
+            Err(error) => {
+                bundle.fault(None, lasting(error)?);
+                Vec::new()
+            }
+        };
+        let openings = match files.openings(FileClass::Evidential, &path).await {
+            Ok(openings) => openings,
+            Err(error) => {
+                bundle.fault(None, format!("evidential openings: {}", lasting(error)?));
+                Vec::new()
+            }
+        };
+        let first = path.index() * TILE_WIDTH;
+        for (index, bytes) in (first..).map(LeafIndex).zip(&entries) {
+            bundle.leaves.push(leaf_hash(bytes));
+            let position = openings.binary_search_by_key(&index, |(at, _)| *at);
+            let openings = position.map_or(&[][..], |at| &openings[at].1);
+            match named(index, bytes, openings) {
+                Ok(named) => bundle.held.extend(named),
+                Err(message) => bundle.fault(Some(index), message),
+            }
+        }
+        Ok(bundle)
+    }
+
+    fn fault(&mut self, index: Option<LeafIndex>, message: String) {
+        self.findings.push(Finding::of_ledger(index, self.path.to_string(), message));
+    }
+}
+
+impl std::fmt::Debug for Walk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walk").field("size", &self.size()).finish_non_exhaustive()
     }
 }
 
