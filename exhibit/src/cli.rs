@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// The keys that others check against.
     #[command(subcommand)]
     Keys(Keys),
+    /// Object stores that speak S3.
+    #[command(subcommand)]
+    Store(crate::commands::store::Store),
     /// Settings and what they do.
     #[command(subcommand)]
     Config(Config),

@@ -12,4 +12,5 @@ pub mod keys;
 pub mod ledger;
 pub mod objects;
 pub mod records;
+pub mod s3;
 pub mod scrub;

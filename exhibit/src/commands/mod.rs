@@ -9,6 +9,7 @@ pub(crate) mod people;
 mod recover;
 mod serve;
 mod slip;
+pub(crate) mod store;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let data = data_folder(&cli)?;
             let config = configuration(&cli, &data, &flags)?;
             return block_on(serve::run(&data, config));
+        }
+        Command::Store(command) => {
+            quiet_logging();
+            return block_on(store::run(command, cli.json));
         }
         Command::Keep(command) if command.is_about_this_program() => {
             return Ok(keep::about_this_program(command));
@@ -77,8 +82,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 /// Commands log warnings only: their answer is what they print.
 fn quiet_logging() {
-    let config = config::Log { filter: "warn".into(), format: "text".into() };
-    crate::logging::start(&config).expect("'warn' is a valid filter");
+    // What it tells of each place without credentials is in the answer.
+    let filter = "warn,aws_config=error";
+    let config = config::Log { filter: filter.into(), format: "text".into() };
+    crate::logging::start(&config).expect("that is a valid filter");
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -262,7 +269,8 @@ fn request(command: &Command) -> Result<Request, Failure> {
         | Command::Verify
         | Command::Config(_)
         | Command::Keys(_)
-        | Command::Keep(_) => unreachable!("handled before the folder's holder is asked"),
+        | Command::Keep(_)
+        | Command::Store(_) => unreachable!("handled before the folder's holder is asked"),
     })
 }
 

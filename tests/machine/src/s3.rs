@@ -1,0 +1,155 @@
+//! S3 servers that are not ours, on free ports of this machine, each in a temporary folder.
+//!
+//! [`Store::seaweed`] is a real store: it keeps versions, locks and conditions. [`Store::moto`] is made for tests of
+//! applications: it takes many headers that it does not act upon, which is what a store looks like that must not be
+//! trusted with evidence.
+//!
+//! Invariant: a server ends by its process id when its [`Store`] is dropped, and with the test process in any case.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::bound;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Each try starts a Python.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// What it is asked with until it answers, and what every test is allowed to do there.
+pub const ACCESS_KEY: &str = "testkey";
+pub const SECRET_KEY: &str = "testsecret0123456789";
+
+/// A store that runs.
+#[derive(Debug)]
+pub struct Store {
+    folder: TempDir,
+    server: Child,
+    endpoint: String,
+}
+
+impl Store {
+    /// SeaweedFS, without the ways in that know no locks.
+    pub fn seaweed() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("exhibit-s3-").tempdir()?;
+        let identities = format!(
+            "{{\"identities\":[{{\"name\":\"tests\",\"credentials\":[{{\"accessKey\":\"{ACCESS_KEY}\",\
+             \"secretKey\":\"{SECRET_KEY}\"}}],\"actions\":[\"Admin\",\"Read\",\"Write\",\"List\",\"Tagging\"]}}]}}"
+        );
+        let (settings, data) = (folder.path().join("s3.json"), folder.path().join("data"));
+        fs::write(&settings, identities)?;
+        fs::create_dir(&data)?;
+        let ports = free_ports::<8>()?;
+        let mut weed = bound::command(tool("weed")?, "KILL", None);
+        weed.current_dir(folder.path()).env("WEED_S3_SSE_KEK", "7".repeat(64));
+        weed.arg("server").args([
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-s3",
+            "-master.telemetry=false",
+        ]);
+        weed.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-filer.disableHttp=true"]);
+        weed.args(["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.preStopSeconds=0"]);
+        let named = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"];
+        let named =
+            named.into_iter().chain(["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]);
+        for (name, port) in named.zip(ports) {
+            weed.arg(format!("-{name}={port}"));
+        }
+        weed.arg(format!("-dir={}", data.display()));
+        weed.arg(format!("-s3.config={}", settings.display()));
+        Self::start(folder, weed, ports[6])
+    }
+
+    /// moto's server.
+    pub fn moto() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("exhibit-s3-").tempdir()?;
+        let [port] = free_ports::<1>()?;
+        let mut moto = bound::command(tool("moto_server")?, "KILL", None);
+        moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).current_dir(folder.path());
+        Self::start(folder, moto, port)
+    }
+
+    fn start(folder: TempDir, mut command: Command, port: u16) -> Result<Self> {
+        let log = File::create(folder.path().join("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let server = bound::spawn(command)?;
+        let mut store = Self { folder, server, endpoint: format!("http://127.0.0.1:{port}") };
+        store.wait_until_ready(port).with_context(|| store.log())?;
+        Ok(store)
+    }
+
+    /// `http://host:port`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Makes a bucket, with versions and Object Lock or with neither, as boto3 does it.
+    pub fn make_bucket(&self, name: &str, with_lock: bool) -> Result<()> {
+        let script = "import boto3, sys\n\
+            s3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1')\n\
+            s3.create_bucket(Bucket=sys.argv[2], ObjectLockEnabledForBucket=sys.argv[3] == 'lock')\n";
+        let lock = if with_lock { "lock" } else { "none" };
+        let made = Command::new(tool("python")?)
+            .args(["-c", script, &self.endpoint, name, lock])
+            .envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)])
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .output()?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(())
+    }
+
+    /// What the server has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Until a bucket can be listed: its parts come up one after the other.
+    fn wait_until_ready(&mut self, port: u16) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(status) = self.server.try_wait()? {
+                bail!("the S3 server ended at its start: {status}");
+            }
+            if TcpStream::connect(("127.0.0.1", port)).is_ok()
+                && self.make_bucket("until-ready", false).is_ok()
+            {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("the S3 server did not answer within {START_TIMEOUT:?}");
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+impl Drop for Store {
+    /// At once: nothing of it is kept, and in order SeaweedFS takes up to 16 s.
+    fn drop(&mut self) {
+        let _ended_already = self.server.kill();
+        let _ended_already = self.server.wait();
+    }
+}
+
+/// Ports that nobody listened on a moment ago, all different.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)));
+    let mut ports = [0; N];
+    for (port, held) in ports.iter_mut().zip(held.iter()) {
+        let held = held.as_ref().map_err(|e| anyhow::anyhow!("no free port: {e}"))?;
+        *port = held.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+fn tool(name: &str) -> Result<PathBuf> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = repository.join(".tools/s3/bin").join(name);
+    path.exists().then_some(path).with_context(|| format!("no {name}: run scripts/setup test"))
+}
