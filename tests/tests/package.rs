@@ -1,94 +1,46 @@
-//! The Debian package in a root of its own: installed, upgraded and removed by dpkg, without a trace in ours.
+//! The Debian package in a small Debian of its own, with systemd: installed, started, used, upgraded, removed.
 //!
-//! The root is this machine's, seen through an overlay in a mount namespace that ends with the test; what dpkg and the
-//! package write goes to memory. Making one needs root.
+//! That Debian has nothing but what debootstrap puts there, so what the package says it depends on must be enough, and its
+//! units run as they are. What happens in there is told in `tests/package/story`; how it starts and that nothing of it stays
+//! behind, in `tests/package/in-a-root`. Both need root.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use test_machine::root;
-use tests::programs::{program, repository};
-
-/// What happens in the root. Each line is a check: the first that fails ends it.
-const STORY: &str = r#"
-set -eux
-exhibit=/usr/bin/exhibit
-! test -e $exhibit
-dpkg -i /packages/exhibit_0.9.1_*.deb
-$exhibit --version
-exhibit-verify --version
-test -x /usr/bin/exhibit-transcode
-man -l /usr/share/man/man1/exhibit-backup.1.gz | grep -q -- --reread
-bash -c 'source /usr/share/bash-completion/completions/exhibit && complete -p exhibit'
-systemd-analyze verify /lib/systemd/system/exhibit.service /lib/systemd/system/exhibit-backup.timer
-test "$(stat -c '%U %a' /var/lib/exhibit)" = 'exhibit 700'
-
-# As the service's user, in its folder: it works as installed.
-as() { runuser -u exhibit -- env EXHIBIT_DATA=/var/lib/exhibit "$@"; }
-head -c 100000 /dev/urandom > /tmp/clip.bin
-chmod 644 /tmp/clip.bin
-as $exhibit ingest /tmp/clip.bin
-size=$(as $exhibit ledger audit --json | grep -o '"size": [0-9]*')
-
-# An upgrade keeps data and settings, and checks out before and after.
-as $exhibit upgrade check
-echo '[limits]' > /var/lib/exhibit/exhibit.toml
-chown exhibit: /var/lib/exhibit/exhibit.toml
-chmod 640 /var/lib/exhibit/exhibit.toml
-dpkg -i /packages/exhibit_0.9.2_*.deb
-dpkg-query -W -f='${Version}' exhibit | grep -x 0.9.2
-test "$(as $exhibit ledger audit --json | grep -o '"size": [0-9]*')" = "$size"
-test "$(cat /var/lib/exhibit/exhibit.toml)" = '[limits]'
-
-# Removed, nothing of the package stays; the evidence does, also after a purge.
-dpkg -L exhibit > /tmp/files
-dpkg -r exhibit
-dpkg --purge exhibit
-while read -r file; do test -d "$file" || ! test -e "$file"; done < /tmp/files
-test -f /var/lib/exhibit/records.sqlite
-test -d /var/lib/exhibit/keys
-
-# And again.
-dpkg -i /packages/exhibit_0.9.2_*.deb
-as $exhibit search | grep clip.bin
-"#;
+use tests::footage;
+use tests::programs::{Answer, program, repository};
 
 #[test]
-fn it_installs_upgrades_and_removes_cleanly() {
-    root::needed_to("make a root of its own");
-    let place = tempfile::tempdir().expect("a folder");
+fn it_installs_runs_upgrades_and_removes_cleanly() {
+    root::needed_to("start a Debian of its own");
+    let archive = repository().join(".tools/debian-root.tar.zst");
+    assert!(archive.exists(), "{} is missing: run scripts/setup test", archive.display());
+    let given = tempfile::tempdir().expect("a folder");
     for version in ["0.9.1", "0.9.2"] {
-        let made = Command::new(repository().join("scripts/deb"))
-            .arg(program("exhibit").parent().expect("a folder"))
-            .arg(place.path())
-            .arg(version)
-            .output()
-            .expect("scripts/deb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        package(version, given.path());
     }
-    let root = place.path().join("root");
-    std::fs::create_dir(&root).expect("made");
-    let told = Command::new("unshare")
-        .args(["--mount", "bash", "-euc"])
-        .arg(format!("{MAKE_ROOT}\nexec chroot \"$1/new\" bash -c \"$3\" 2>&1"))
-        .arg("make-root")
-        .arg(&root)
-        .arg(place.path())
-        .arg(STORY)
-        .output()
-        .expect("unshare runs");
-    let said = String::from_utf8_lossy(&told.stdout);
-    assert!(told.status.success(), "{said}\n{}", String::from_utf8_lossy(&told.stderr));
+    fs::copy(footage::prepared("bikes.mp4"), given.path().join("clip.mp4")).expect("copied");
+    let officer = age::x25519::Identity::generate().to_public().to_string();
+    fs::write(given.path().join("recipient"), officer).expect("written");
+
+    let tests = repository().join("tests/package");
+    let told = Answer::of(
+        Command::new(tests.join("in-a-root"))
+            .args([&archive, &tests.join("story")])
+            .arg(given.path()),
+    );
+    told.ok();
 }
 
-/// `$1`: where the root is made, `$2`: the folder with the packages.
-const MAKE_ROOT: &str = r#"
-mount -t tmpfs none "$1"
-mkdir "$1/upper" "$1/work" "$1/new"
-mount -t overlay overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" "$1/new"
-mkdir -p "$1/new/packages"
-cp "$2"/*.deb "$1/new/packages/"
-mount -t proc none "$1/new/proc"
-mount -t tmpfs none "$1/new/tmp"
-mount --rbind /dev "$1/new/dev"
-mount -t tmpfs none "$1/new/run"
-"#;
+/// The programs as they are, packed as this version.
+fn package(version: &str, into: &Path) {
+    Answer::of(
+        Command::new(repository().join("scripts/deb"))
+            .arg(program("exhibit").parent().expect("a folder"))
+            .arg(into)
+            .arg(version),
+    )
+    .ok();
+}
