@@ -51,7 +51,8 @@ pub fn count_of_events(item: &Value, kind: &str) -> usize {
 /// A bundle of these items checks as a match with the stand-alone verifier, and holds exactly their bytes.
 #[track_caller]
 pub fn bytes_read_back(workspace: &Workspace, items: &[(&str, &bytes::Bytes)]) {
-    let bundle = workspace.path("bundle");
+    let (first, _) = items.first().expect("some items");
+    let bundle = workspace.path(&format!("bundle-{first}"));
     let policy = workspace.write("policy", policy_of(workspace).as_bytes());
     let mut arguments = vec![
         "bundle",
