@@ -467,31 +467,59 @@ async fn a_postgres_killed_under_the_writer_stops_it_and_nothing_is_lost_or_doub
     assert_clean(&ledger).await;
 }
 
-/// The line to the server is cut at a COMMIT: before it got there, or before its answer came back.
+/// The line to the server is cut at a COMMIT, of the entries or of their checkpoint: before it got there, or before its
+/// answer came back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_outcome_is_unknown_stops_the_writer_and_gives_no_second_entry() {
-    for cut in [Cut::BeforeTheCommit, Cut::BeforeItsAnswer] {
+    for (cut, nth) in [
+        (Cut::BeforeTheCommit, 1),
+        (Cut::BeforeItsAnswer, 1),
+        (Cut::BeforeTheCommit, 2),
+        (Cut::BeforeItsAnswer, 2),
+    ] {
         let home = Home::postgres();
         let line = Line::to(&home.database_url()).await;
         let records = Records::connect(&line.url, ORIGIN).await.unwrap();
         let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
         ledger.submit(act(0)).await.unwrap();
-        line.cut.lock().unwrap().replace(cut);
+        let shown = ledger.latest();
+        line.order.lock().unwrap().replace((cut, nth));
         let refused = ledger.submit(act(1)).await.unwrap_err();
         let unknown =
             matches!(&refused, SubmitError::Stopped { reason } if reason.contains("unknown"));
-        assert!(unknown, "{cut:?}: {refused}");
-        assert!(ledger.stop_reason().is_some(), "{cut:?}: it must not go on");
-        // The line is whole again; the writer does not try what it cannot know.
-        assert!(ledger.submit(act(2)).await.is_err(), "{cut:?}");
+        assert!(unknown, "{cut:?} {nth}: {refused}");
+        assert!(ledger.stop_reason().is_some(), "{cut:?} {nth}: it must not go on");
+        // The line is whole again; the writer does not try what it cannot know, and shows nothing of it.
+        assert!(ledger.submit(act(2)).await.is_err(), "{cut:?} {nth}");
+        let published =
+            fs::read_to_string(home.objects_path().join(format!("ledger/{ORIGIN}/checkpoint")));
+        assert_eq!(published.unwrap(), shown.to_string(), "{cut:?} {nth}");
         let ledger = home.open().await;
         assert_clean(&ledger).await;
-        let written = cut == Cut::BeforeItsAnswer;
+        let written = nth == 2 || cut == Cut::BeforeItsAnswer;
         let placed = ledger.submit(act(1)).await.unwrap();
-        assert_eq!((placed.repeated, placed.leaf_index), (written, LeafIndex(3)), "{cut:?}");
+        assert_eq!((placed.repeated, placed.leaf_index), (written, LeafIndex(3)), "{cut:?} {nth}");
         assert_eq!(ledger.submit(act(2)).await.unwrap().leaf_index, LeafIndex(4));
         assert_clean(&ledger).await;
     }
+}
+
+/// What is published is recorded as such while nobody waits: when that fails, nobody hears of it but by the stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_fails_while_nobody_waits_stops_the_writer_too() {
+    let home = Home::sqlite();
+    let ledger = home.open().await;
+    let text = "CREATE TRIGGER fails BEFORE UPDATE OF published_size ON sequencer \
+        WHEN NEW.size = OLD.size BEGIN SELECT RAISE(FAIL, 'the disk says no'); END";
+    sqlx::raw_sql(text).execute(ledger.records().pool()).await.unwrap();
+    assert_proved(&ledger.submit(act(0)).await.unwrap());
+    let reason = tokio::time::timeout(PATIENCE, ledger.stopped()).await.unwrap();
+    assert!(reason.contains("the disk says no"), "{reason}");
+    assert!(ledger.submit(act(1)).await.is_err(), "it goes on only after a restart");
+    sqlx::raw_sql("DROP TRIGGER fails").execute(ledger.records().pool()).await.unwrap();
+    let ledger = home.open().await;
+    assert!(ledger.submit(act(0)).await.unwrap().repeated);
+    assert_clean(&ledger).await;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -500,10 +528,13 @@ enum Cut {
     BeforeItsAnswer,
 }
 
+/// Where to cut, and at which COMMIT from now on.
+type Order = std::sync::Mutex<Option<(Cut, usize)>>;
+
 /// A socket in front of the server's, which passes everything on until it is told to cut.
 struct Line {
     url: String,
-    cut: Arc<std::sync::Mutex<Option<Cut>>>,
+    order: Arc<Order>,
     _folder: tempfile::TempDir,
 }
 
@@ -513,8 +544,8 @@ impl Line {
         let server = PathBuf::from(socket_folder.replace("%2F", "/")).join(".s.PGSQL.5432");
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
-        let cut = Arc::new(std::sync::Mutex::new(None));
-        let orders = cut.clone();
+        let order = Arc::new(Order::default());
+        let orders = order.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.unwrap();
@@ -522,28 +553,24 @@ impl Line {
             }
         });
         let ours = folder.path().display().to_string().replace('/', "%2F");
-        Self { url: format!("{before}?host={ours}"), cut, _folder: folder }
+        Self { url: format!("{before}?host={ours}"), order, _folder: folder }
     }
 }
 
-/// Passes on, until a COMMIT comes by while there is an order to cut: each order is for one.
-async fn pass(
-    mut client: UnixStream,
-    mut server: UnixStream,
-    orders: Arc<std::sync::Mutex<Option<Cut>>>,
-) -> io::Result<()> {
+/// Passes on, until the COMMIT comes by that the order to cut is for.
+async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>) -> io::Result<()> {
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
                 let asked = &asked[..read?];
                 let commits = asked.windows(6).any(|word| word == b"COMMIT");
-                let order = if commits { orders.lock().unwrap().take() } else { None };
-                if asked.is_empty() || order == Some(Cut::BeforeTheCommit) {
+                let cut = if commits { next_cut(&order) } else { None };
+                if asked.is_empty() || cut == Some(Cut::BeforeTheCommit) {
                     return Ok(());
                 }
                 server.write_all(asked).await?;
-                if order == Some(Cut::BeforeItsAnswer) {
+                if cut == Some(Cut::BeforeItsAnswer) {
                     // The server has committed once it answers; the client never hears of it.
                     let _how_much_it_says = server.read(&mut answered).await?;
                     return Ok(());
@@ -558,4 +585,15 @@ async fn pass(
             }
         }
     }
+}
+
+/// Counts a COMMIT; gives the cut when it is its turn.
+fn next_cut(order: &Order) -> Option<Cut> {
+    let mut order = order.lock().unwrap();
+    let (cut, left) = order.take()?;
+    if left == 1 {
+        return Some(cut);
+    }
+    *order = Some((cut, left - 1));
+    None
 }

@@ -159,6 +159,12 @@ async fn an_older_holder_is_fenced(home: Home) {
     assert!(!placed.repeated, "the older one wrote nothing");
     assert!(matches!(older.submit(act(4)).await, Err(SubmitError::Stopped { .. })));
     assert_clean(&newer).await;
+    // Nor does it write when the newest has written nothing yet: the size alone would tell it nothing.
+    let newest = home.open().await;
+    let fenced = newer.submit(act(5)).await.unwrap_err();
+    assert!(matches!(fenced, SubmitError::Stopped { .. }), "{fenced}");
+    assert!(!newest.submit(act(5)).await.unwrap().repeated, "the one before it wrote nothing");
+    assert_clean(&newest).await;
 }
 
 async fn an_older_database_signs_nothing(home: Home) {

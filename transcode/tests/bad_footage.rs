@@ -134,17 +134,58 @@ async fn nothing_that_footage_names_is_opened_or_connected() {
     assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
 }
 
-/// An MP4 whose track says that its media lie in another file, which exists.
+/// An MP4 whose tracks say that their media lie in another file, which exists. Debian's ffmpeg, told to follow such
+/// references, shows that this one can be followed.
 #[tokio::test]
 async fn an_mp4_that_refers_to_another_file_reads_nothing_of_it() {
-    let mut mp4 = index_at_front().to_vec();
-    let own = b"dref\0\0\0\0\0\0\0\x01\0\0\0\x0curl \0\0\0\x01";
-    let at = mp4.windows(own.len()).position(|w| w == own).expect("ffmpeg wrote a dref");
-    mp4[at + own.len() - 1] = 0; // no longer "in this file"
-    let media = mp4.windows(4).position(|w| w == b"mdat").unwrap();
-    mp4[media + 4..].fill(0);
-    let outcome = run(Recipe::Poster(Default::default()), &mp4.into()).await;
-    assert!(matches!(outcome, Err(Failure::Declined { .. })), "{outcome:?}");
+    let whole = ffmpeg(&footage(&format!("{HELLO}.mp4")), &["-c", "copy"], "mp4");
+    let other = file(&whole);
+    let refers: Bytes = referring(&whole, other.path().to_str().unwrap()).into();
+    let tested = file(&refers);
+    let followed = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-enable_drefs", "1", "-use_absolute_path", "1", "-i"])
+        .arg(tested.path())
+        .args(["-frames:v", "1", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    assert!(!followed.stdout.is_empty(), "{}", String::from_utf8_lossy(&followed.stderr));
+    for recipe in [Recipe::Poster(Default::default()), Recipe::Proxy(Default::default())] {
+        let outcome = run(recipe, &refers).await;
+        assert!(matches!(outcome, Err(Failure::Declined { .. })), "{outcome:?}");
+    }
+}
+
+/// The boxes of a file whose index comes last, with zeros for its media and an alias of `path` for where they lie.
+fn referring(boxes: &[u8], path: &str) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::new(), 0);
+    while at + 8 <= boxes.len() {
+        let size = u32::from_be_bytes(boxes[at..at + 4].try_into().unwrap()) as usize;
+        let (kind, body) = (&boxes[at + 4..at + 8], &boxes[at + 8..at + size]);
+        let body = match kind {
+            b"moov" | b"trak" | b"mdia" | b"minf" | b"dinf" => referring(body, path),
+            b"mdat" => vec![0; body.len()],
+            b"dref" => alias(path),
+            _ => body.to_vec(),
+        };
+        out.extend(u32::try_from(body.len() + 8).unwrap().to_be_bytes());
+        out.extend([kind, &body].concat());
+        at += size;
+    }
+    out
+}
+
+/// The body of a `dref` with one entry: an alias record, of which all is zero but the absolute path.
+fn alias(path: &str) -> Vec<u8> {
+    const FIXED_BYTES: usize = 150;
+    let path = path.replace('/', ":");
+    let padded = path.len().next_multiple_of(2);
+    let mut record = vec![0; FIXED_BYTES];
+    record.extend([0, 2]);
+    record.extend(u16::try_from(padded).unwrap().to_be_bytes());
+    record.extend(path.bytes().chain(std::iter::repeat(0)).take(padded));
+    record.extend([0xff, 0xff, 0, 0]);
+    let size = u32::try_from(record.len() + 12).unwrap().to_be_bytes();
+    [&[0, 0, 0, 0, 0, 0, 0, 1], &size[..], b"alis", &[0; 4], &record].concat()
 }
 
 #[tokio::test]

@@ -228,6 +228,11 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
         let recipe: serde_json::Value = serde_json::from_str(&derivative.recipe).unwrap();
         assert_eq!(recipe["asked"]["kind"], derivative.kind.as_str());
         assert_eq!(recipe["made-with"]["program"], "exhibit-transcode");
+        assert_eq!(recipe["made-with"]["version"], env!("CARGO_PKG_VERSION"));
+        assert!(recipe["made-with"]["libraries"]["libavcodec"].is_string(), "{recipe}");
+        let entry = house.ledger.records().event_at(derivative.leaf_index).await.unwrap().unwrap();
+        let original = view.record.digests.sha256.to_string();
+        assert_eq!(entry.opened(field::ORIGINAL_SHA256), Some(&*original), "of which original");
         assert_eq!(recipe["outcome"], "made");
         let asked = canonical::to_bytes(&recipe["asked"]).unwrap();
         let id = chain_of_custody::digest::Sha256::of(&asked).to_string();

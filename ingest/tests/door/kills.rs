@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chain_of_custody::digest::Digests;
 use tempfile::tempdir;
 
-use crate::world::{Client, World, footage, header, limits};
+use crate::world::{Client, World, footage, header, limits, number};
 
 const FOLDER: &str = "EXHIBIT_TEST_FOLDER";
 
@@ -169,6 +169,33 @@ async fn at_every_named_moment() {
         let account = world.account(&client).await;
         assert_eq!(account.stored, bytes.len() as u64, "{moment}");
         assert_eq!(account.duplicate, (bytes.len() * (paths.len() - 1)) as u64, "{moment}");
+        world.verify().await;
+        world.close().await;
+    }
+}
+
+/// Whoever asks before anything was recovered: the last offset is shown with the receipt, or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_shows_no_end_before_there_is_a_receipt() {
+    for moment in ["upload-sealed", "seal-recorded", "object-complete", "command-submitted"] {
+        let folder = tempdir().unwrap();
+        let client = enrol(folder.path()).await;
+        let (server, base) = serve(folder.path(), moment);
+        let client = Client { base, ..client };
+        let bytes = footage(1, 700_000);
+        let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
+        let path = header(&created, "location");
+        assert!(client.patch(&path, 0, bytes.clone()).send().await.is_err());
+        dies(server).await;
+        let world = World::open_as_found(folder.path(), limits()).await;
+        let client = client.at(&world);
+        let head = client.head(&path).await;
+        assert_eq!(head.status(), 200, "{moment}");
+        if number(&head, "upload-offset") == bytes.len() as u64 {
+            let receipt = client.receipt(&world, &head).await;
+            assert_eq!(receipt.digests(), Some(Digests::of(&bytes)), "{moment}");
+        }
+        finish(&world, &client, &path, &bytes).await;
         world.verify().await;
         world.close().await;
     }

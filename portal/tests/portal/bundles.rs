@@ -62,6 +62,22 @@ async fn a_case_becomes_a_bundle_that_the_checker_accepts() {
     assert_eq!(left, 0, "plain footage does not stay");
 }
 
+/// A run that was cut off leaves a file that no row names: it goes when a bundle of its age would.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_knows_of_in_the_outbox_goes_when_it_is_as_old() {
+    let house = House::new().await;
+    let outbox = house.folder.path().join("outbox");
+    for (name, age) in [("old.zip", BUNDLE_KEPT * 2), ("new.zip", BUNDLE_KEPT / 2)] {
+        let path = outbox.join(name);
+        std::fs::write(&path, "PK").unwrap();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+    }
+    house.service.clear_outbox().await.unwrap();
+    let left = std::fs::read_dir(&outbox).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["new.zip"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_of_nothing_or_of_what_is_wrong_is_refused_in_words() {
     let house = House::new().await;

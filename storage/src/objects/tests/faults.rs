@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::super::disk::{Disk, DiskFile, RealDisk, RunningCrc};
 use super::*;
@@ -13,6 +13,8 @@ use super::*;
 struct FaultyDisk {
     real: RealDisk,
     sync_fails: AtomicBool,
+    /// So many syncs succeed, then one fails, and those after it succeed again.
+    syncs_left: AtomicUsize,
     full: AtomicBool,
     /// Takes writes and syncs, and loses a bit of them: what read-back is for.
     loses_a_bit: AtomicBool,
@@ -41,6 +43,11 @@ impl Disk for FaultyDisk {
         if self.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
         }
+        let count_down = |left: usize| Some(left.wrapping_sub(1));
+        let left = self.syncs_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down);
+        if left == Ok(0) {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+        }
         self.real.sync(file)
     }
 
@@ -65,8 +72,13 @@ impl FaultyRoom {
         let room = Room::new();
         let off = AtomicBool::default;
         let real = RealDisk::probe(room.root()).unwrap();
-        let disk =
-            Arc::new(FaultyDisk { real, sync_fails: off(), full: off(), loses_a_bit: off() });
+        let disk = Arc::new(FaultyDisk {
+            real,
+            sync_fails: off(),
+            syncs_left: AtomicUsize::new(usize::MAX),
+            full: off(),
+            loses_a_bit: off(),
+        });
         let store = ObjectStore::with_disk(room.root(), kek(), Arc::clone(&disk) as _, real.how());
         Self { room, store, disk }
     }
@@ -111,6 +123,33 @@ async fn failed_fsync_is_fatal_and_never_acknowledged() {
     let error = result.unwrap_err();
     assert!(error.is_fatal() && matches!(error, StoreError::Device { .. }), "{error:?}");
     room.goes_on(&state).await;
+}
+
+/// Whichever file it is of: one failed fsync among others that succeed is enough, also when a second try would succeed.
+#[tokio::test]
+async fn each_failed_fsync_alone_is_fatal() {
+    for seals in [false, true] {
+        let mut syncs = 0;
+        loop {
+            let room = FaultyRoom::new();
+            let mut upload = Upload::begin(&room.store).await;
+            upload.write(&sample(5_500_000)).await.unwrap();
+            room.disk.syncs_left.store(syncs, Ordering::SeqCst);
+            let result = if seals {
+                upload.seal().await.map(drop)
+            } else {
+                upload.persist().await.map(drop)
+            };
+            let has_failed = room.disk.syncs_left.load(Ordering::SeqCst) > syncs;
+            if !has_failed {
+                result.unwrap();
+                break;
+            }
+            assert!(matches!(result, Err(StoreError::Device { .. })), "sync {syncs}: {result:?}");
+            syncs += 1;
+        }
+        assert!(syncs >= 2, "of the part, and of what lies beside it: {syncs}");
+    }
 }
 
 #[tokio::test]
