@@ -19,8 +19,8 @@ pub enum S3Error {
     Forbidden { doing: &'static str },
     #[error("the store has no such bucket: make it, or change the bucket's name")]
     NoBucket,
-    #[error("the bucket is in another region ({region}): set the region")]
-    OtherRegion { region: String },
+    #[error("the bucket is in another region ({code}): set the region")]
+    OtherRegion { code: String },
     #[error("this machine's clock and the store's are too far apart: set the clock")]
     Clock,
     #[error("the authority's certificates cannot be used: {reason}")]
@@ -39,16 +39,14 @@ impl S3Error {
         let Some(answered) = error.as_service_error() else { return Self::unanswered(error) };
         let code = answered.code().unwrap_or("no code").to_owned();
         match code.as_str() {
-            "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "ExpiredToken"
-            | "AuthorizationHeaderMalformed" => Self::Credentials { code },
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" => {
+                Self::Credentials { code }
+            }
             "AccessDenied" => Self::Forbidden { doing },
             "NoSuchBucket" => Self::NoBucket,
-            "PermanentRedirect" | "IllegalLocationConstraintException" => {
-                Self::OtherRegion { region: code }
-            }
+            "PermanentRedirect"
+            | "IllegalLocationConstraintException"
+            | "AuthorizationHeaderMalformed" => Self::OtherRegion { code },
             "RequestTimeTooSkewed" => Self::Clock,
             _ => {
                 let message = answered.message().unwrap_or("nothing more").to_owned();

@@ -20,11 +20,15 @@ const BY_LOCK: [Promise; 3] =
 
 pub(super) async fn try_all(run: &Run<'_>) -> Vec<(Promise, Outcome)> {
     let mut found = match Locked::make(run).await {
-        Ok(locked) => vec![
-            (Promise::LockAgainstDelete, locked.outlives_delete().await),
-            (Promise::LockAgainstShortening, locked.cannot_be_shortened().await),
-            (Promise::LockExtends, locked.extends().await),
-        ],
+        Ok(locked) => {
+            let extends = locked.extends().await;
+            let shortening = locked.cannot_be_shortened(&extends).await;
+            vec![
+                (Promise::LockAgainstDelete, locked.outlives_delete().await),
+                (Promise::LockAgainstShortening, shortening),
+                (Promise::LockExtends, extends),
+            ]
+        }
         Err(outcome) => BY_LOCK.map(|promise| (promise, outcome.clone())).into(),
     };
     found.push((Promise::LegalHold, legal_hold(run).await));
@@ -72,6 +76,12 @@ impl<'a> Locked<'a> {
     }
 
     async fn outlives_delete(&self) -> Outcome {
+        if !self.run.may_delete_versions().await {
+            return Outcome::CannotTell(
+                "these credentials may delete no version, locked or not: probe with ones that may"
+                    .to_owned(),
+            );
+        }
         let refused = self.run.delete(&self.key, Some(&self.version)).await;
         let outcome = refused.must_fail("a locked version was deleted");
         if outcome.holds() && self.run.get(&self.key, Some(&self.version)).await.is_none() {
@@ -82,11 +92,16 @@ impl<'a> Locked<'a> {
         outcome
     }
 
-    async fn cannot_be_shortened(&self) -> Outcome {
+    /// Who cannot extend a lock either has shown nothing by failing to shorten it.
+    async fn cannot_be_shortened(&self, extends: &Outcome) -> Outcome {
         let outcome = self.lock_until(SHORTER_S).await.must_fail("a lock was shortened");
         match self.ends_at_s().await {
-            Some(until) if until < self.begun_s + LOCKED_S && outcome.holds() => {
+            _ if !outcome.holds() => outcome,
+            Some(until) if until < self.begun_s + LOCKED_S => {
                 Outcome::Ignored("shortening a lock was refused, and it is shorter".to_owned())
+            }
+            _ if !extends.holds() => {
+                Outcome::CannotTell("a lock cannot be changed at all".to_owned())
             }
             _ => outcome,
         }

@@ -206,6 +206,14 @@ impl<'a> Run<'a> {
         answer(asked.set_version_id(version.map(str::to_owned)).send().await)
     }
 
+    /// Whether a version that nothing protects can be deleted: else that a protected one cannot shows nothing.
+    async fn may_delete_versions(&self) -> bool {
+        let key = self.key("unlocked");
+        let Ok(Some(version)) = self.put(&key, "unlocked").await else { return false };
+        matches!(self.delete(&key, Some(&version)).await, Answer::Done)
+            && self.get(&key, Some(&version)).await.is_none()
+    }
+
     /// Removes what this and earlier probes have left, as far as locks allow; how many versions stay.
     async fn clear_away(&self) -> Result<usize, S3Error> {
         let fail = |e: &_| S3Error::of(e, "listing the probe's objects");
