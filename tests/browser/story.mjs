@@ -6,6 +6,7 @@ import { browser, judge, person, signIn, window } from "./chromium.mjs";
 
 const given = JSON.parse(process.argv[2]);
 const at = (path) => given.url + path;
+const FOCUS_MS = 5000;
 const wrong = [];
 const report = { wrong, judged: [] };
 
@@ -101,7 +102,12 @@ async function investigator(chromium) {
 
 /** An error summary stands on top and has the focus. */
 async function inErrors(page, what) {
-  const focused = await page.evaluate(() => document.activeElement?.className ?? "");
+  // The browser gives the focus with its first picture, which on a busy machine comes after the page has loaded.
+  let focused = "";
+  for (let waited = 0; !focused.includes("govuk-error-summary") && waited < FOCUS_MS; waited += 100) {
+    await page.waitForTimeout(100);
+    focused = await page.evaluate(() => document.activeElement?.className ?? "");
+  }
   check(focused.includes("govuk-error-summary"), `${what}: the focus is on '${focused}'`);
   check((await page.title()).startsWith("Error: "), `${what}: the title is ${await page.title()}`);
 }
