@@ -301,7 +301,7 @@ impl Entry {
     }
 }
 
-fn write_subject(out: &mut Vec<u8>, subject: &EntrySubject) -> Result<(), canonical::NotCanonical> {
+fn write_subject(out: &mut Vec<u8>, subject: &EntrySubject) -> Result<(), NotCanonical> {
     let mut object = canonical::Object::begin(out);
     object.text("id", &subject.id.to_string());
     match subject.prev {
@@ -391,6 +391,8 @@ mod tests {
         assert_eq!(read, entry);
         assert!(read.opens(&opening));
         assert_eq!(Opening::from_json(&opening.to_json()).unwrap(), opening);
+        let list = canonical::parse(&Opening::to_bytes([&opening, &opening])).unwrap();
+        assert_eq!(list, json!([opening.to_json(), opening.to_json()]));
     }
 
     #[test]

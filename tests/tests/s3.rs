@@ -9,11 +9,19 @@ use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 use tests::Answer;
 use tests::programs::program;
 
-/// As somebody types it, with these credentials and nothing of the machine's own.
 fn probe(endpoint: &str, bucket: &str, secret: Option<&str>, json: bool) -> Answer {
+    let json = json.then_some("--json");
+    ask(endpoint, secret, ["--bucket", bucket].into_iter().chain(json))
+}
+
+/// As somebody types it, with these credentials and nothing of the machine's own.
+fn ask<'a>(
+    endpoint: &str,
+    secret: Option<&str>,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Answer {
     let mut command = Command::new(program("exhibit"));
-    command.args(["store", "probe", "--path-style", "--endpoint", endpoint, "--bucket", bucket]);
-    command.args(json.then_some("--json"));
+    command.args(["store", "probe", "--path-style", "--endpoint", endpoint]).args(arguments);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
     }
@@ -115,4 +123,11 @@ fn who_cannot_try_is_told_what_to_change() {
         assert!(message.contains(word), "{word}: {message}");
         assert!(answer.stderr.contains(word) && !answer.stderr.contains(SECRET_KEY));
     }
+    let no_certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let arguments = ["--bucket", "evidence", "--ca", no_certificate];
+    let answer = ask(&closed, Some(SECRET_KEY), arguments);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.stderr.contains("no certificate in it"), "{answer:?}");
+    let answer = ask(&closed, Some(SECRET_KEY), ["--bucket", ""]);
+    assert!(answer.code != Some(0) && answer.stderr.contains("--bucket"), "{answer:?}");
 }

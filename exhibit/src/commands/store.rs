@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use storage::s3::probe::{Finding, Outcome, probe};
 use storage::s3::{Bucket, Place};
@@ -26,7 +27,7 @@ pub(crate) enum Store {
 #[derive(Debug, Args)]
 pub(crate) struct Probe {
     /// The bucket, made with versions and Object Lock switched on.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     bucket: String,
     /// The store's address; without it Amazon's.
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_S3")]
@@ -56,12 +57,8 @@ pub(super) async fn run(command: &Store, as_json: bool) -> Result<ExitCode, Fail
     };
     let tried = async {
         let bucket = Bucket::connect(&place).await?;
-        probe(&bucket, |finding| {
-            if !as_json {
-                line(&words(finding))
-            }
-        })
-        .await
+        let tell = |finding: &Finding| (!as_json).then(|| line(&words(finding)));
+        probe(&bucket, |finding| _ = tell(finding)).await
     };
     let report = match tried.await {
         Ok(report) => report,

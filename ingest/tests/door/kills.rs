@@ -174,19 +174,24 @@ async fn at_every_named_moment() {
     }
 }
 
+/// One upload, sent in one request to a server that dies at `moment`; the client, and where the upload is.
+async fn sent_until(folder: &Path, moment: &str, bytes: &[u8]) -> (Client, String) {
+    let client = enrol(folder).await;
+    let (server, base) = serve(folder, moment);
+    let client = Client { base, ..client };
+    let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
+    let path = header(&created, "location");
+    assert!(client.patch(&path, 0, bytes.to_vec()).send().await.is_err());
+    dies(server).await;
+    (client, path)
+}
+
 /// Whoever asks before anything was recovered: the last offset is shown with the receipt, or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_shows_no_end_before_there_is_a_receipt() {
     for moment in ["upload-sealed", "seal-recorded", "object-complete", "command-submitted"] {
-        let folder = tempdir().unwrap();
-        let client = enrol(folder.path()).await;
-        let (server, base) = serve(folder.path(), moment);
-        let client = Client { base, ..client };
-        let bytes = footage(1, 700_000);
-        let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
-        let path = header(&created, "location");
-        assert!(client.patch(&path, 0, bytes.clone()).send().await.is_err());
-        dies(server).await;
+        let (folder, bytes) = (tempdir().unwrap(), footage(1, 700_000));
+        let (client, path) = sent_until(folder.path(), moment, &bytes).await;
         let world = World::open_as_found(folder.path(), limits()).await;
         let client = client.at(&world);
         let head = client.head(&path).await;
@@ -203,15 +208,8 @@ async fn a_head_shows_no_end_before_there_is_a_receipt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recovery_finishes_what_nobody_comes_back_for() {
-    let folder = tempdir().unwrap();
-    let client = enrol(folder.path()).await;
-    let (server, base) = serve(folder.path(), "object-complete");
-    let client = Client { base, ..client };
-    let bytes = footage(1, 700_000);
-    let created = client.post().header("upload-length", bytes.len()).send().await.unwrap();
-    let path = header(&created, "location");
-    assert!(client.patch(&path, 0, bytes.clone()).send().await.is_err());
-    dies(server).await;
+    let (folder, bytes) = (tempdir().unwrap(), footage(1, 700_000));
+    let (client, path) = sent_until(folder.path(), "object-complete", &bytes).await;
     let world = World::open(folder.path(), limits()).await;
     assert_eq!(world.recovered.finished, 1, "the orphan was not adopted");
     assert_eq!(world.events("item.received").await, 1);

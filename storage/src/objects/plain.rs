@@ -62,7 +62,7 @@ impl ObjectStore {
         blocking::run(move || shared.remove_file_and_key(&name, remove_durably)).await
     }
 
-    /// Removes files that something newer has made superfluous, with their keys. Not durable by itself: after a crash
+    /// Removes files that something newer has made superfluous, with keys that are theirs alone. Not durable by itself: after a crash
     /// some may be there again. What must be gone is for [`ObjectStore::remove`].
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Shared {
         self.root.join("keys").join(ObjectName::of_key(name))
     }
 
-    /// Removes the file `name` and, where no other width of it may need it, its key (first).
+    /// Removes the file `name`, and its key first, unless that is a full bundle's of which this is a narrower width.
     pub(crate) fn remove_file_and_key(
         &self,
         name: &ObjectName,

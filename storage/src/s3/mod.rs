@@ -27,6 +27,8 @@ pub use error::S3Error;
 /// How long a store may take to take a connection, and to answer one request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a file of certificates has at least once: one without any would trust nobody, and say so only as a failed connection.
+const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Stores of one's own know no regions, and take the signature of any.
 const ANY_REGION: &str = "us-east-1";
 
@@ -102,8 +104,12 @@ fn trust(place: &Place) -> Result<TlsContext, S3Error> {
     let store = match &place.ca_file {
         None => TrustStore::default(),
         Some(path) => {
-            let named = |e: std::io::Error| unusable(format!("{}: {e}", path.display()));
-            TrustStore::empty().with_pem_certificate(std::fs::read(path).map_err(named)?)
+            let named = |what: &dyn fmt::Display| unusable(format!("{}: {what}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+            if !text.contains(PEM_CERTIFICATE) {
+                return Err(named(&"no certificate in it (PEM)"));
+            }
+            TrustStore::empty().with_pem_certificate(text)
         }
     };
     let context = TlsContext::builder().with_trust_store(store).build();
