@@ -138,7 +138,8 @@ impl<'a> House<'a> {
 
     async fn object(&self, name: &str, bytes: &[u8]) -> Result<StoredObject> {
         let upload = UploadId::from_uuid(uuid::Uuid::now_v7());
-        let (mut writer, mut hasher) = (self.objects.begin(upload).await?, ContentHasher::new());
+        let mut writer = self.objects.begin(upload, name.parse()?).await?;
+        let mut hasher = ContentHasher::new();
         let groups = hasher.update(bytes);
         writer.write(Bytes::copy_from_slice(bytes)).await?;
         writer.append_groups(&groups).await?;

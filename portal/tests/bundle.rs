@@ -78,7 +78,7 @@ impl House {
 
     async fn store(&self, name: &str, bytes: &[u8]) -> StoredObject {
         let upload = UploadId::from_uuid(Uuid::now_v7());
-        let mut writer = self.maker.objects.begin(upload).await.unwrap();
+        let mut writer = self.maker.objects.begin(upload, name.parse().unwrap()).await.unwrap();
         let mut hasher = ContentHasher::new();
         writer.append_groups(&hasher.update(bytes)).await.unwrap();
         writer.write(Bytes::copy_from_slice(bytes)).await.unwrap();

@@ -57,7 +57,8 @@ async fn upload(
     mib: usize,
 ) -> Result<(SealedUpload, Digests, Instant), StoreError> {
     let piece = Bytes::from((0..MIB).map(|i| (i * 31 % 251) as u8).collect::<Vec<u8>>());
-    let mut writer = store.begin(UploadId::from_uuid(uuid::Uuid::now_v7())).await?;
+    let upload = UploadId::from_uuid(uuid::Uuid::now_v7());
+    let mut writer = store.begin(upload, format!("originals/{upload}").parse()?).await?;
     let mut hasher = ContentHasher::new();
     for _ in 0..mib {
         let hashed = piece.clone();

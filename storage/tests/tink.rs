@@ -64,7 +64,8 @@ impl Room {
     /// closed at a segment's end.
     async fn interrupted(&self, bytes: &[u8]) -> StoredObject {
         let upload = UploadId::from_uuid(uuid::Uuid::now_v7());
-        let mut writer = self.store.begin(upload).await.unwrap();
+        let name = "originals/interrupted".parse().unwrap();
+        let mut writer = self.store.begin(upload, name).await.unwrap();
         let mut hasher = ContentHasher::new();
         let (before, after) = bytes.split_at(bytes.len() * 2 / 3);
         hasher.update(before);
@@ -82,7 +83,7 @@ impl Room {
 
     async fn put(&self, name: &str, bytes: &[u8]) -> StoredObject {
         let upload = UploadId::from_uuid(uuid::Uuid::now_v7());
-        let mut writer = self.store.begin(upload).await.unwrap();
+        let mut writer = self.store.begin(upload, name.parse().unwrap()).await.unwrap();
         writer.write(Bytes::copy_from_slice(bytes)).await.unwrap();
         self.complete(writer.seal().await.unwrap(), name, bytes).await
     }

@@ -20,7 +20,7 @@ use chain_of_custody::ids::{EventId, ItemId, UploadId};
 use chain_of_custody::note::SigningKey;
 use storage::clock::SystemClock;
 use storage::ledger::{AuditResult, Ledger, LedgerOptions};
-use storage::objects::{Kek, ObjectStore, StoredObject};
+use storage::objects::{Kek, ObjectName, ObjectStore, StoredObject};
 use storage::records::{ItemView, Records};
 use support::*;
 use tempfile::TempDir;
@@ -107,14 +107,14 @@ impl House {
     async fn receive(&self, bytes: &Bytes, state: &str, restricted: bool) -> ItemId {
         let item = ItemId::from_uuid(Uuid::now_v7());
         let upload = UploadId::from_uuid(Uuid::now_v7());
-        let mut writer = self.objects.begin(upload).await.unwrap();
+        let name: ObjectName = format!("originals/{item}").parse().unwrap();
+        let mut writer = self.objects.begin(upload, name.clone()).await.unwrap();
         let mut hasher = ContentHasher::new();
         let groups = hasher.update(bytes);
         writer.write(bytes.clone()).await.unwrap();
         writer.append_groups(&groups).await.unwrap();
         let (digests, last) = hasher.finish();
         writer.append_groups(&[last]).await.unwrap();
-        let name = format!("originals/{item}").parse().unwrap();
         let sealed = writer.seal().await.unwrap();
         let object = self.objects.complete(sealed, name, digests.blake3).await.unwrap();
         let object = canonical::to_bytes(&serde_json::to_value(&object).unwrap()).unwrap();

@@ -16,6 +16,7 @@ use storage::records::{Moved, TokenOwner, UploadRow, UploadShape};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::finish::object_name;
 use super::{ReceiveError, Receiver};
 use crate::limits::{BATCH_BYTES, PERSIST_EVERY_BYTES};
 
@@ -134,9 +135,10 @@ impl Receiver {
             None => {
                 // What an earlier attempt left behind before its first durable offset counts for nothing.
                 self.objects().discard(row.upload).await?;
+                let name = object_name(row)?;
                 let writer = match row.shape {
-                    UploadShape::Partial => self.objects().begin_piece(row.upload).await?,
-                    _ => self.objects().begin(row.upload).await?,
+                    UploadShape::Partial => self.objects().begin_piece(row.upload, name).await?,
+                    _ => self.objects().begin(row.upload, name).await?,
                 };
                 (writer, ContentHasher::new())
             }

@@ -218,7 +218,7 @@ impl House {
 
     pub(crate) async fn store(&self, name: &str, bytes: &[u8]) -> StoredObject {
         let upload = UploadId::from_uuid(Uuid::now_v7());
-        let mut writer = self.objects.begin(upload).await.unwrap();
+        let mut writer = self.objects.begin(upload, name.parse().unwrap()).await.unwrap();
         let mut hasher = ContentHasher::new();
         writer.append_groups(&hasher.update(bytes)).await.unwrap();
         writer.write(Bytes::copy_from_slice(bytes)).await.unwrap();

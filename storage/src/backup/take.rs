@@ -23,7 +23,7 @@ use super::folder::{BackupFolder, RECORDS};
 use super::{AT_ONCE, BackupError, Manifest, ManifestVersion, Progress};
 use crate::failpoint;
 use crate::ledger::{LedgerError, copy_ledger};
-use crate::objects::{Copied, ObjectStore, StoreError, StoredObject};
+use crate::objects::{Copied, ObjectName, ObjectStore, StoreError, StoredObject};
 use crate::records::{Dialect, Records};
 use crate::scrub::{Finding, Held, held_by};
 
@@ -232,8 +232,10 @@ fn note(
 /// The copied database as an encrypted object of the backup.
 async fn keep_records(store: &ObjectStore, path: &Path) -> Result<StoredObject, BackupError> {
     let upload = UploadId::from_uuid(uuid::Uuid::now_v7());
+    let name: ObjectName = format!("{RECORDS}/{upload}").parse()?;
     let mut reading = tokio::fs::File::open(path).await.map_err(BackupError::io(path))?;
-    let (mut writer, mut hasher) = (store.begin(upload).await?, ContentHasher::new());
+    let mut writer = store.begin(upload, name.clone()).await?;
+    let mut hasher = ContentHasher::new();
     loop {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         let read = (&mut reading).take(PIECE_BYTES as u64).read_to_end(&mut piece).await;
@@ -247,7 +249,6 @@ async fn keep_records(store: &ObjectStore, path: &Path) -> Result<StoredObject, 
     let (digests, last) = hasher.finish();
     writer.append_groups(&[last]).await?;
     let sealed = writer.seal().await?;
-    let name = format!("{RECORDS}/{upload}").parse()?;
     Ok(store.complete(sealed, name, digests.blake3).await?)
 }
 

@@ -1,16 +1,13 @@
 //! Several sealed uploads become one, without copying a byte (tus concatenation); one verified re-read digests it.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use chain_of_custody::digest::{ContentHasher, Digests, GroupCv, Outboard};
 
-use super::blocking;
-use super::complete::Placement;
 use super::error::StoreError;
 use super::read::Source;
-use super::store::{ObjectStore, Shared};
+use super::store::ObjectStore;
 use super::upload::{SealedPart, SealedUpload};
 
 /// The most parts one object may have.
@@ -28,16 +25,15 @@ pub struct Composed {
 }
 
 impl ObjectStore {
-    /// Joins sealed uploads in the order given. Their files stay where they are until [`ObjectStore::complete`] renames
-    /// them; repeating this is harmless.
+    /// Joins sealed uploads in the order given. Their files stay where they are until [`ObjectStore::complete`] gives them
+    /// their names; repeating this is harmless.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] when a part does not read back, [`StoreError::TooManyParts`].
     pub async fn compose(&self, uploads: Vec<SealedUpload>) -> Result<Composed, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || {
+        self.run(move |medium| {
             let parts = join(uploads)?;
-            let (digests, outboard) = digest(&Placement::source(&shared, &parts, None)?)?;
+            let (digests, outboard) = digest(&medium.sealed(&parts)?)?;
             let size_bytes = outboard.size_bytes();
             Ok(Composed {
                 sealed: SealedUpload { parts, size_bytes, outboard: Some(outboard) },
@@ -58,17 +54,8 @@ fn join(uploads: Vec<SealedUpload>) -> Result<Vec<SealedPart>, StoreError> {
     Ok(if filled.is_empty() { all.into_iter().take(1).collect() } else { filled })
 }
 
-/// Digests and outboard of sealed parts, wherever a completion cut short has left them.
-pub(crate) fn digest_parts(
-    shared: &Shared,
-    source: &[Placement],
-) -> Result<(Digests, Outboard), StoreError> {
-    let parts: Vec<SealedPart> = source.iter().map(|placement| placement.part.clone()).collect();
-    digest(&Placement::source(shared, &parts, Some(source))?)
-}
-
 /// One reading of everything: segments are read and decrypted on a few threads, in turn, and hashed beside that.
-fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
+pub(crate) fn digest(source: &Source) -> Result<(Digests, Outboard), StoreError> {
     let hashed = thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS)
             .map(|turn| {

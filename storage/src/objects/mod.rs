@@ -1,4 +1,4 @@
-//! The object store: originals, derivatives, openings and ledger files at rest in a folder.
+//! The object store: originals, derivatives, openings and ledger files at rest.
 //!
 //! What lives here: encryption in Google Tink's streaming format, each file under a random key of its own that lies
 //! apart (`keys/<file>`, wrapped by the force's key); writing that survives kill -9 at any offset made durable; reading
@@ -10,36 +10,34 @@
 //! called durable was synced, read back from the device and compared (I1).
 
 mod blocking;
-mod complete;
 mod compose;
 mod copy;
-mod disk;
+mod crc;
 mod error;
 mod folder;
 mod groups;
 mod kek;
+mod medium;
 mod name;
-mod part;
-mod plain;
 mod read;
-mod resume;
 mod scan;
 mod store;
+mod tail;
 mod tink;
-mod together;
 mod upload;
 mod writer;
 
 pub use compose::Composed;
 pub use copy::Copied;
-pub use disk::{Crc64, ReadBack};
+pub use crc::Crc64;
 pub use error::{Damage, StoreError};
+pub use folder::ReadBack;
 pub use kek::Kek;
+pub(crate) use medium::NewFile;
 pub use name::ObjectName;
 pub use read::{READ_MAX_BYTES, VerifiedObject};
 pub use scan::Found;
 pub use store::ObjectStore;
-pub(crate) use together::NewFile;
 pub use upload::{SealedPart, SealedUpload, StoredObject, StoredPart, WriterState};
 pub use writer::ObjectWriter;
 

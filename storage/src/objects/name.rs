@@ -39,9 +39,12 @@ impl ObjectName {
         name.rsplit_once(".p/").map_or(name, |(full, rest)| if width(rest) { full } else { name })
     }
 
-    /// This name with something after it.
-    pub(crate) fn with_suffix(&self, suffix: &str) -> String {
-        format!("{}{suffix}", self.0)
+    /// The file with the outboard of the object of this name.
+    ///
+    /// # Errors
+    /// When that is longer than names may be.
+    pub(crate) fn outboard(&self) -> Result<Self, StoreError> {
+        format!("{}.obao", self.0).parse()
     }
 }
 

@@ -1,22 +1,18 @@
 //! Reading: every byte passes authentication (AES-GCM) and the BLAKE3 tree before anybody sees it.
 
-use std::fs::File;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use chain_of_custody::digest::{GROUP_BYTES, Outboard, VerifiedOutboard};
 use futures_util::{Stream as AsyncStream, stream};
 
 use super::blocking;
-use super::complete::outboard_file;
 use super::error::{Damage, StoreError};
-use super::folder::load_key;
 use super::kek::ObjectKey;
-use super::store::{ObjectStore, Shared};
+use super::medium::{Medium, StoredFile};
+use super::store::ObjectStore;
 use super::tink::{self, HEADER_BYTES, Header, Layout, Purpose, Stream};
 use super::upload::{StoredObject, StoredPart};
 
@@ -48,31 +44,35 @@ impl ObjectStore {
     /// [`StoreError::KeyGone`] after disposal, [`StoreError::NotFound`], [`StoreError::WrongKey`], or
     /// [`StoreError::Damaged`] when outboard and recorded digest do not fit.
     pub async fn open_object(&self, object: &StoredObject) -> Result<VerifiedObject, StoreError> {
-        let (shared, object) = (Arc::clone(&self.shared), object.clone());
-        blocking::run(move || open(&shared, &object)).await
+        let object = object.clone();
+        self.run(move |medium| open(medium.as_ref(), &object)).await
     }
 }
 
-pub(crate) fn open(shared: &Shared, object: &StoredObject) -> Result<VerifiedObject, StoreError> {
-    let path = shared.file(object.name.as_str());
-    let source = Source::of_parts(shared, &object.parts)?;
+pub(crate) fn open(
+    medium: &dyn Medium,
+    object: &StoredObject,
+) -> Result<VerifiedObject, StoreError> {
+    let path = medium.path(object.name.as_str());
+    let source = Source::of_parts(medium, &object.parts)?;
     source.check_lengths()?;
     let total = source.size_bytes();
     let Some(first) = source.parts.first().filter(|_| total == object.size_bytes) else {
         return Err(StoreError::damaged(&path, Damage::Form));
     };
-    let outboard = load_outboard(shared, object, &first.key)?;
+    let outboard = load_outboard(medium, object, &first.key)?;
     let cache = Mutex::new(None);
     Ok(VerifiedObject { inner: Arc::new(Inner { source, outboard, path, cache }) })
 }
 
 fn load_outboard(
-    shared: &Shared,
+    medium: &dyn Medium,
     object: &StoredObject,
     key: &ObjectKey,
 ) -> Result<VerifiedOutboard, StoreError> {
-    let path = outboard_file(shared, &object.name);
-    let sealed = std::fs::read(&path).map_err(|e| StoreError::io(&path, e))?;
+    let name = object.name.outboard()?;
+    let sealed = medium.get(&name)?;
+    let path = medium.path(name.as_str());
     let damaged = |what| StoreError::damaged(&path, what);
     let flat = tink::open_all(key, Purpose::Outboard, &sealed).map_err(damaged)?;
     Outboard::from_bytes(object.size_bytes, &flat)
@@ -156,17 +156,22 @@ pub(crate) struct Source {
     parts: Vec<SourcePart>,
 }
 
-pub(crate) struct SourcePart {
-    path: PathBuf,
+struct SourcePart {
+    file: Box<dyn StoredFile>,
     key: ObjectKey,
     layout: Layout,
     /// Where its plaintext begins in the whole.
     start: u64,
+    /// Of its stream, once it was read.
+    stream: OnceLock<Stream>,
 }
+
+/// A file, its key, and what is in it.
+pub(crate) type SourceFile = (Box<dyn StoredFile>, ObjectKey, Layout);
 
 impl std::fmt::Debug for SourcePart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SourcePart({}, {} bytes)", self.path.display(), self.layout.size_bytes)
+        write!(f, "SourcePart({:?}, {} bytes)", self.file, self.layout.size_bytes)
     }
 }
 
@@ -179,29 +184,21 @@ pub(crate) struct Segment {
 }
 
 impl Source {
-    /// From file, key file and plaintext size of each part.
-    pub(crate) fn new(
-        shared: &Shared,
-        parts: impl IntoIterator<Item = (PathBuf, PathBuf, u64)>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn new(files: Vec<SourceFile>) -> Self {
         let mut start = 0;
-        let parts = parts.into_iter().map(|(path, key, size_bytes)| {
-            let layout = Layout { size_bytes };
-            let part = SourcePart { path, key: load_key(&shared.kek, &key)?, layout, start };
-            start += size_bytes;
-            Ok(part)
+        let parts = files.into_iter().map(|(file, key, layout)| {
+            let part = SourcePart { file, key, layout, start, stream: OnceLock::new() };
+            start += layout.size_bytes;
+            part
         });
-        Ok(Self { parts: parts.collect::<Result<_, StoreError>>()? })
+        Self { parts: parts.collect() }
     }
 
-    fn of_parts(shared: &Shared, parts: &[StoredPart]) -> Result<Self, StoreError> {
-        Self::new(
-            shared,
-            parts.iter().map(|part| {
-                let name = part.file.as_str();
-                (shared.file(name), shared.key_file(name), part.layout().size_bytes)
-            }),
-        )
+    fn of_parts(medium: &dyn Medium, parts: &[StoredPart]) -> Result<Self, StoreError> {
+        let files = parts
+            .iter()
+            .map(|part| Ok((medium.part(part), medium.key(&part.file)?, part.layout())));
+        Ok(Self::new(files.collect::<Result<_, StoreError>>()?))
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -209,7 +206,8 @@ impl Source {
     }
 
     fn check_lengths(&self) -> Result<(), StoreError> {
-        self.parts.iter().try_for_each(|part| part.open().map(drop))
+        let check = |p: &SourcePart| p.file.check_length(p.layout.ciphertext_bytes());
+        self.parts.iter().try_for_each(check)
     }
 
     /// Every segment, in order: its part and its number there.
@@ -255,38 +253,25 @@ impl Source {
 }
 
 impl SourcePart {
-    /// The file, if it has the length it should have.
-    fn open(&self) -> Result<File, StoreError> {
-        let file = File::open(&self.path).map_err(|e| StoreError::io(&self.path, e))?;
-        let found = file.metadata().map_err(|e| StoreError::io(&self.path, e))?.len();
-        let expected = self.layout.ciphertext_bytes();
-        if found == expected {
-            return Ok(file);
-        }
-        Err(StoreError::damaged(&self.path, Damage::Length { found, expected }))
-    }
-
     fn segment(&self, index: u32, mut segment: Vec<u8>) -> Result<Vec<u8>, StoreError> {
-        let file = self.open()?;
         let range = self.layout.ciphertext_of(index);
-        let mut header = [0; HEADER_BYTES];
         segment.resize((range.end - range.start) as usize, 0);
-        let read = file.read_exact_at(&mut header, 0);
-        read.and_then(|()| file.read_exact_at(&mut segment, range.start))
-            .map_err(|e| self.cut(e))?;
-        let damaged = |what| StoreError::damaged(&self.path, what);
-        let stream =
-            Stream::new(&self.key, Header::parse(&header).map_err(damaged)?, Purpose::Object);
-        let length = stream.open(index, self.layout.end(index), &mut segment).map_err(damaged)?;
+        let stream = self.stream()?;
+        self.file.read_at(&mut segment, range.start)?;
+        let plain = stream.open(index, self.layout.end(index), &mut segment);
+        let length = plain.map_err(|what| StoreError::damaged(self.file.path(), what))?;
         segment.truncate(length);
         Ok(segment)
     }
 
-    /// A file cut short between two reads is damaged, not a failing device.
-    fn cut(&self, error: io::Error) -> StoreError {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return StoreError::damaged(&self.path, Damage::Form);
+    fn stream(&self) -> Result<&Stream, StoreError> {
+        if let Some(stream) = self.stream.get() {
+            return Ok(stream);
         }
-        StoreError::io(&self.path, error)
+        let mut header = [0; HEADER_BYTES];
+        self.file.read_at(&mut header, 0)?;
+        let damaged = |what| StoreError::damaged(self.file.path(), what);
+        let header = Header::parse(&header).map_err(damaged)?;
+        Ok(self.stream.get_or_init(|| Stream::new(&self.key, header, Purpose::Object)))
     }
 }

@@ -1,152 +1,111 @@
-//! The store itself: where things lie, and the way into writing.
+//! The store itself: the way into writing, and small things whole. Each put is durable when it returns.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chain_of_custody::digest::HashState;
+use bytes::Bytes;
+use chain_of_custody::digest::{Blake3, HashState};
 use chain_of_custody::ids::UploadId;
 
-use super::disk::{Disk, KnownFolders, ReadBack, RealDisk, sync_folder};
+use super::blocking;
 use super::error::StoreError;
-use super::folder::UploadFolder;
-use super::groups::GroupList;
-use super::kek::{Kek, KnownKeys};
+use super::folder::{FolderStore, ReadBack, RealDisk};
+use super::kek::Kek;
+use super::medium::{Medium, NewFile, Seen};
 use super::name::ObjectName;
-use super::part::{PartWriter, Spares};
-use super::upload::{GroupsRef, Reread, Slot, WriterState};
+use super::tink::{self, Purpose};
+use super::upload::{Reread, SealedUpload, StoredObject, WriterState};
 use super::writer::ObjectWriter;
-use super::{blocking, resume};
 
-/// A folder of objects. Cheap to clone. One process at a time has it open (the data folder's lock sees to that).
+/// The largest small thing.
+pub(crate) const SMALL_MAX_BYTES: u64 = 64 << 20;
+
+/// Objects, wherever they lie. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ObjectStore {
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// What all parts of the store need.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) root: PathBuf,
-    pub(crate) kek: Kek,
-    pub(crate) disk: Arc<dyn Disk>,
-    spares: Arc<Spares>,
-    read_back: ReadBack,
-    folders: KnownFolders,
-    pub(crate) keys: KnownKeys,
-}
-
-impl Shared {
-    pub(crate) fn uploads(&self) -> PathBuf {
-        self.root.join("uploads")
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.root.join(name)
-    }
-
-    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
-        self.root.join("keys").join(ObjectName::of_key(name))
-    }
-
-    /// Removes the file `name`, and its key first, unless that is a full bundle's of which this is a narrower width.
-    pub(crate) fn remove_file_and_key(
-        &self,
-        name: &ObjectName,
-        remove: impl Fn(&Path) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let name = name.as_str();
-        if ObjectName::of_key(name) == name {
-            let key = self.key_file(name);
-            self.keys.forget(&key);
-            remove(&key)?;
-        }
-        remove(&self.file(name))
-    }
-
-    /// What a part needs to be written.
-    pub(crate) fn for_writing(&self) -> (Arc<dyn Disk>, Arc<Spares>) {
-        (Arc::clone(&self.disk), Arc::clone(&self.spares))
-    }
-
-    /// Makes the folder above `path`, durably.
-    pub(crate) fn make_folder_of<'a>(&self, path: &'a Path) -> Result<&'a Path, StoreError> {
-        let folder = path.parent().expect("it lies below the root");
-        self.folders.make(&self.root, folder).map_err(|e| StoreError::io(folder, e))?;
-        Ok(folder)
-    }
+    pub(crate) medium: Arc<dyn Medium>,
+    /// Of a folder.
+    folder: Option<(PathBuf, ReadBack)>,
 }
 
 impl ObjectStore {
-    /// Opens the store in `root`, making it if need be, and clears away temporary files of an earlier run. Uploads under
-    /// way stay.
+    /// Opens the store in the folder `root`, making it if need be, and clears away temporary files of an earlier run.
+    /// Uploads under way stay.
     ///
     /// # Errors
     /// When the folder cannot be made or written.
     pub fn open(root: &Path, kek: Kek) -> Result<Self, StoreError> {
-        let uploads = root.join("uploads");
-        for folder in [root, &uploads, &root.join("keys")] {
-            fs::create_dir_all(folder).map_err(|e| StoreError::io(folder, e))?;
-        }
-        sync_folder(root).map_err(|e| StoreError::io(root, e))?;
-        clear_temporary(&uploads).map_err(|e| StoreError::io(&uploads, e))?;
-        let disk = RealDisk::probe(&uploads).map_err(|e| StoreError::io(&uploads, e))?;
-        Ok(Self::with_disk(root, kek, Arc::new(disk), disk.how()))
+        let (store, read_back) = FolderStore::open(root, kek)?;
+        Ok(Self::in_folder(root, store, read_back))
     }
 
-    pub(crate) fn with_disk(
-        root: &Path,
-        kek: Kek,
-        disk: Arc<dyn Disk>,
-        read_back: ReadBack,
-    ) -> Self {
-        let (root, folders) = (root.to_owned(), KnownFolders::default());
-        let (spares, keys) = (Arc::default(), KnownKeys::default());
-        Self { shared: Arc::new(Shared { root, kek, disk, spares, read_back, folders, keys }) }
+    /// The store in `root` for reading, as it lies on a medium that may not be writable. Nothing is made or cleared away.
+    pub fn read_only(root: &Path, kek: Kek) -> Self {
+        let disk = RealDisk::without_probe();
+        let store = FolderStore::with_disk(root, kek, Arc::new(disk));
+        Self::in_folder(root, store, ReadBack::DroppedCache)
     }
 
-    /// How written bytes are read back here; `status` and `doctor` show it.
-    pub fn read_back(&self) -> ReadBack {
-        self.shared.read_back
+    pub(crate) fn in_folder(root: &Path, store: FolderStore, read_back: ReadBack) -> Self {
+        Self { medium: Arc::new(store), folder: Some((root.to_owned(), read_back)) }
+    }
+
+    /// How written bytes are read back from this folder; `status` and `doctor` show it. None of a store that is not one.
+    pub fn read_back(&self) -> Option<ReadBack> {
+        self.folder.as_ref().map(|(_, read_back)| *read_back)
     }
 
     /// The force's key that it is opened with.
     pub fn kek(&self) -> Kek {
-        self.shared.kek.clone()
+        self.medium.kek().clone()
     }
 
     /// Whether `path` lies in this store.
     pub(crate) fn contains(&self, path: &Path) -> bool {
-        path.starts_with(&self.shared.root)
+        self.folder.as_ref().is_some_and(|(root, _)| path.starts_with(root))
     }
 
-    /// Room for ordinary users on the file system.
+    /// Room for ordinary users on the file system. A store that has no end has room for anything.
     ///
     /// # Errors
     /// When the file system does not say.
     pub fn free_bytes(&self) -> Result<u64, StoreError> {
-        let root = &self.shared.root;
-        let stat = rustix::fs::statvfs(root).map_err(|e| StoreError::io(root, e.into()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(self.medium.free_bytes()?.unwrap_or(u64::MAX))
     }
 
-    /// Begins an upload, once: a second time is [`StoreError::AlreadyExists`]. Nothing of it is durable before the first
-    /// [`ObjectWriter::persist`].
+    /// Runs `work` on the medium, beside the runtime.
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<dyn Medium>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let medium = Arc::clone(&self.medium);
+        blocking::run(move || work(medium)).await
+    }
+
+    /// Begins an upload of what is going to be `name`, once: a second time is [`StoreError::AlreadyExists`]. Nothing of
+    /// it is durable before the first [`ObjectWriter::persist`].
     ///
     /// # Errors
     /// As [`ObjectWriter::write`].
-    pub async fn begin(&self, upload: UploadId) -> Result<ObjectWriter, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || begin(shared, upload, Reread::NotSoon)).await
+    pub async fn begin(
+        &self,
+        upload: UploadId,
+        name: ObjectName,
+    ) -> Result<ObjectWriter, StoreError> {
+        self.run(move |medium| medium.begin(upload, &name, Reread::NotSoon)).await
     }
 
-    /// The same for a piece of a larger whole, whose digest will need these bytes again soon.
+    /// The same for a piece of a larger whole, whose digest will need these bytes again soon. `name` is the piece's own.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub async fn begin_piece(&self, upload: UploadId) -> Result<ObjectWriter, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        blocking::run(move || begin(shared, upload, Reread::Soon)).await
+    pub async fn begin_piece(
+        &self,
+        upload: UploadId,
+        name: ObjectName,
+    ) -> Result<ObjectWriter, StoreError> {
+        self.run(move |medium| medium.begin(upload, &name, Reread::Soon)).await
     }
 
     /// Goes on from a durable state: the last one that [`ObjectWriter::persist`] returned for this upload, or the one
@@ -159,7 +118,9 @@ impl ObjectStore {
         &self,
         state: WriterState,
     ) -> Result<(ObjectWriter, HashState), StoreError> {
-        resume::resume(Arc::clone(&self.shared), state).await
+        let (mut writer, tail) = self.run(move |medium| medium.reopen(state)).await?;
+        writer.write(Bytes::copy_from_slice(&tail.bytes)).await?;
+        Ok((writer, tail.hash_state))
     }
 
     /// The hash state kept with a durable state, for telling how far an upload is while its writer goes on. When the
@@ -168,53 +129,190 @@ impl ObjectStore {
     /// # Errors
     /// [`StoreError::Damaged`] when the state is no longer there.
     pub async fn hash_state(&self, state: &WriterState) -> Result<HashState, StoreError> {
-        let (shared, state) = (Arc::clone(&self.shared), state.clone());
-        blocking::run(move || resume::hash_state(&shared, &state)).await
+        let state = state.clone();
+        self.run(move |medium| medium.hash_state(&state)).await
     }
 
     /// Gives up an upload that has no writer: its keys and bytes go. One that is not there is gone already.
     ///
     /// # Errors
-    /// When the folder cannot be removed.
+    /// When they cannot be removed.
     pub async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
-        let folder = UploadFolder::new(&self.shared.uploads(), upload);
-        blocking::run(move || folder.remove()).await
+        self.run(move |medium| medium.discard(upload)).await
+    }
+
+    /// The uploads that have left anything: under way, sealed, or left over.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn uploads(&self) -> Result<Vec<UploadId>, StoreError> {
+        self.run(|medium| medium.uploads()).await
+    }
+
+    /// Makes the object `name` of a sealed upload; `blake3` must be the digest of its bytes. Durable when this returns.
+    /// Create-only. Repeated with the same arguments, also after a crash in the middle, it gives the same object.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the name is another object's, [`StoreError::DigestMismatch`], and those of the
+    /// device.
+    pub async fn complete(
+        &self,
+        sealed: SealedUpload,
+        name: ObjectName,
+        blake3: Blake3,
+    ) -> Result<StoredObject, StoreError> {
+        self.run(move |medium| medium.complete(sealed, name, blake3)).await
+    }
+
+    /// Disposal: the object's keys are destroyed, durably, then its files are removed. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
+        let object = object.clone();
+        self.run(move |medium| medium.dispose(&object)).await
+    }
+
+    /// Undoes [`Self::complete`], wherever it was cut, also before it began: keys first, as with disposal. What the upload
+    /// has left besides is for [`Self::discard`]. Only for an object that no entry names. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub async fn undo_complete(
+        &self,
+        sealed: SealedUpload,
+        name: ObjectName,
+    ) -> Result<(), StoreError> {
+        self.run(move |medium| medium.undo_complete(sealed, &name)).await
+    }
+
+    /// Creates the file `name`. When it stands already with the same bytes, that is a success too.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when it stands with other bytes.
+    pub async fn put_new(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        self.create(vec![NewFile { name: name.parse()?, bytes: bytes.into(), sealed: false }]).await
+    }
+
+    /// Creates several files as one put each would, in the time of about one.
+    pub(crate) async fn create(&self, files: Vec<NewFile>) -> Result<(), StoreError> {
+        self.run(move |medium| medium.create(&files)).await
+    }
+
+    /// Puts the file `name` in place of whatever stands there, in one step: a reader sees the old or the new.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn replace(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        let (name, bytes) = (name.parse()?, bytes.into());
+        self.run(move |medium| medium.replace(&name, &bytes, Seen::Anything)).await
+    }
+
+    /// Puts the file `name` in place of the bytes `seen` there (none: of nothing), in one step; of several who have seen
+    /// the same, one does.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when something else stands there by now; nothing was changed.
+    pub async fn replace_seen(
+        &self,
+        name: &str,
+        seen: Option<Bytes>,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), StoreError> {
+        let (name, bytes) = (name.parse()?, bytes.into());
+        self.run(move |medium| medium.replace(&name, &bytes, Seen::Exactly(seen.as_deref()))).await
+    }
+
+    /// The bytes of the file `name`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
+        let name = name.parse()?;
+        self.run(move |medium| medium.get(&name).map(Bytes::from)).await
+    }
+
+    /// Removes the file `name`, and its key if it has one (first). One that is not there is removed already.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.parse()?;
+        self.run(move |medium| medium.remove(&name)).await
+    }
+
+    /// Removes files that something newer has made superfluous, with keys that are theirs alone. Not durable by itself:
+    /// after a crash some may be there again. What must be gone is for [`ObjectStore::remove`].
+    ///
+    /// # Errors
+    /// Those of the device; the names before the one at fault are removed.
+    pub async fn forget(&self, names: Vec<String>) -> Result<(), StoreError> {
+        let names = parse_all(&names)?;
+        self.run(move |medium| medium.forget(&names)).await
+    }
+
+    /// Removes all files in these folders, as far as there are any; no key.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::forget`].
+    pub(crate) async fn forget_in(&self, folders: Vec<String>) -> Result<(), StoreError> {
+        let folders = parse_all(&folders)?;
+        self.run(move |medium| medium.forget_in(&folders)).await
+    }
+
+    /// Moves files to `aside/<name>`, with a copy of their keys: out of the way, and kept. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when another file of that name was moved there before.
+    pub(crate) async fn set_aside(&self, names: Vec<ObjectName>) -> Result<(), StoreError> {
+        self.run(move |medium| medium.set_aside(&names)).await
+    }
+
+    /// Creates `name` encrypted under a key of its own. When it stands already with the same bytes, that is a success.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when it stands with other bytes.
+    pub async fn put_sealed(&self, name: &str, bytes: impl Into<Bytes>) -> Result<(), StoreError> {
+        self.create(vec![NewFile { name: name.parse()?, bytes: bytes.into(), sealed: true }]).await
+    }
+
+    /// Puts `name` encrypted in place of whatever stands there, under the key it has or a new one.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn replace_sealed(
+        &self,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<(), StoreError> {
+        let (name, bytes) = (name.parse::<ObjectName>()?, bytes.into());
+        self.run(move |medium| {
+            let key = medium.key_for(&name)?;
+            let sealed = tink::seal_all(&key, Purpose::Small(&name), &bytes);
+            medium.replace(&name, &sealed, Seen::Anything)
+        })
+        .await
+    }
+
+    /// The plaintext of an encrypted small object.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::KeyGone`], [`StoreError::WrongKey`], [`StoreError::Damaged`].
+    pub async fn get_sealed(&self, name: &str) -> Result<Bytes, StoreError> {
+        let name = name.parse()?;
+        self.run(move |medium| get_sealed(medium.as_ref(), &name).map(Bytes::from)).await
     }
 }
 
-fn begin(
-    shared: Arc<Shared>,
-    upload: UploadId,
-    reread: Reread,
-) -> Result<ObjectWriter, StoreError> {
-    let folder = UploadFolder::new(&shared.uploads(), upload);
-    folder.create()?;
-    let (part, key) = folder.new_part(shared.disk.as_ref(), &shared.kek)?;
-    let path = folder.part(part.number);
-    Ok(ObjectWriter {
-        upload,
-        closed: Vec::new(),
-        number: part.number,
-        part: PartWriter::open(shared.for_writing(), &path, &key, part, reread)?,
-        first_key: key.clone(),
-        key,
-        groups: GroupList::new(GroupsRef::default()),
-        slot: Slot::TailA,
-        reread,
-        names_durable: false,
-        usable: true,
-        folder,
-        shared,
-    })
+/// The plaintext of an encrypted small file.
+pub(crate) fn get_sealed(medium: &dyn Medium, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
+    let sealed = medium.get(name)?;
+    let key = medium.key(name)?;
+    let plain = tink::open_all(&key, Purpose::Small(name), &sealed);
+    let path = medium.path(name.as_str());
+    Ok(plain.map_err(|what| StoreError::damaged(&path, what))?.to_vec())
 }
 
-/// Files of puts that a crash cut short. Nobody was told that they exist.
-fn clear_temporary(uploads: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(uploads)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("tmp-") && entry.file_type()?.is_file() {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+fn parse_all(names: &[String]) -> Result<Vec<ObjectName>, StoreError> {
+    names.iter().map(|name| name.parse()).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use chain_of_custody::digest::GROUP_BYTES;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
@@ -139,6 +140,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// That of the outboard of an object of `size_bytes`: 32 bytes for each group.
+    pub(crate) fn of_outboard(size_bytes: u64) -> Self {
+        let groups = size_bytes.div_ceil(GROUP_BYTES as u64).max(1);
+        Self { size_bytes: groups * 32 }
+    }
+
     /// How many segments there are; the empty stream has one.
     pub(crate) fn segments(self) -> u32 {
         let more = self.size_bytes.saturating_sub(FIRST_PLAIN).div_ceil(PLAIN);

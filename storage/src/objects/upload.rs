@@ -4,15 +4,27 @@ use chain_of_custody::digest::{Blake3, Outboard};
 use chain_of_custody::ids::UploadId;
 use serde::{Deserialize, Serialize};
 
-use super::disk::Crc64;
+use super::crc::Crc64;
 use super::name::ObjectName;
 use super::tink::{Header, Layout};
 
 /// An upload at a durable offset. Keep it with the offset; [`super::ObjectStore::resume`] takes the last state that
 /// was returned, or the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WriterState {
-    pub(crate) version: StateVersion,
+#[serde(transparent)]
+pub struct WriterState(pub(crate) State);
+
+/// By where its bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "version")]
+pub(crate) enum State {
+    #[serde(rename = "exhibit/writer-state/v1")]
+    Folder(FolderState),
+}
+
+/// An upload in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FolderState {
     pub(crate) upload: UploadId,
     /// Bytes that are durable.
     pub(crate) size_bytes: u64,
@@ -34,23 +46,26 @@ pub(crate) enum Reread {
     Soon,
 }
 
+impl From<FolderState> for WriterState {
+    fn from(state: FolderState) -> Self {
+        Self(State::Folder(state))
+    }
+}
+
 impl WriterState {
     /// The upload it belongs to.
     pub fn upload(&self) -> UploadId {
-        self.upload
+        match &self.0 {
+            State::Folder(state) => state.upload,
+        }
     }
 
     /// How many bytes are durable.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        match &self.0 {
+            State::Folder(state) => state.size_bytes,
+        }
     }
-}
-
-/// The one version of [`WriterState`] there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum StateVersion {
-    #[serde(rename = "exhibit/writer-state/v1")]
-    V1,
 }
 
 /// The part being written: whole segments so far.

@@ -26,7 +26,7 @@ pub async fn orphans(store: &ObjectStore, records: &Records) -> Result<Vec<Strin
     while at < size {
         let next = (at + PAGE).min(size);
         for held in held_by(records.entries(TreeSize(at), TreeSize(next)).await?) {
-            known.insert(held.object.name.with_suffix(".obao"));
+            known.extend(held.object.name.outboard().map(|name| name.to_string()));
             known.extend(held.object.parts.iter().map(|part| part.file.to_string()));
         }
         at = next;

@@ -63,7 +63,7 @@ pub(super) async fn make(
     let original = stored_object(record)?;
     let source = shared.objects.open_object(&original).await?;
     let attempt = begin(shared, row, recipe).await?;
-    let mut sink = Sink::new(shared, attempt.upload, recipe).await?;
+    let mut sink = Sink::new(shared, &attempt, recipe).await?;
     let digests = OriginalDigests {
         sha256: record.digests.sha256.to_string(),
         blake3: record.digests.blake3.to_string(),
@@ -157,13 +157,14 @@ enum Beginning {
 impl<'a> Sink<'a> {
     async fn new(
         shared: &'a Shared,
-        upload: UploadId,
+        attempt: &JobAttempt,
         recipe: &Recipe,
     ) -> Result<Self, StoreError> {
+        let (upload, name) = (attempt.upload, attempt.object.parse()?);
         let (writer, beginning) = if recipe.head_comes_last() {
-            (shared.objects.begin_piece(upload).await?, Beginning::Last(Bytes::new()))
+            (shared.objects.begin_piece(upload, name).await?, Beginning::Last(Bytes::new()))
         } else {
-            (shared.objects.begin(upload).await?, Beginning::Here(Box::default()))
+            (shared.objects.begin(upload, name).await?, Beginning::Here(Box::default()))
         };
         let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
         Ok(Self { shared, writer, beginning, kept })

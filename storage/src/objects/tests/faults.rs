@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::super::disk::{Disk, DiskFile, RealDisk, RunningCrc};
+use super::super::crc::RunningCrc;
+use super::super::folder::{Disk, DiskFile, FolderStore, RealDisk};
 use super::*;
 
 /// The real device with faults that are switched on.
@@ -79,7 +80,8 @@ impl FaultyRoom {
             full: off(),
             loses_a_bit: off(),
         });
-        let store = ObjectStore::with_disk(room.root(), kek(), Arc::clone(&disk) as _, real.how());
+        let folder = FolderStore::with_disk(room.root(), kek(), Arc::clone(&disk) as _);
+        let store = ObjectStore::in_folder(room.root(), folder, real.how());
         Self { room, store, disk }
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Upload {
 
 impl Upload {
     pub(crate) async fn begin(store: &ObjectStore) -> Self {
-        let writer = store.begin(new_id()).await.unwrap();
+        let writer = store.begin(new_id(), new_name()).await.unwrap();
         Self { writer, hasher: ContentHasher::new() }
     }
 
@@ -93,6 +93,11 @@ impl Upload {
         self.writer.append_groups(&[last]).await?;
         Ok((self.writer.seal().await?, digests))
     }
+}
+
+/// What uploads are going to be, where that matters: a name for each.
+pub(crate) fn new_name() -> ObjectName {
+    format!("originals/{}", uuid::Uuid::now_v7()).parse().unwrap()
 }
 
 pub(crate) fn new_id() -> UploadId {

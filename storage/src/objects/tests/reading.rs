@@ -254,7 +254,7 @@ async fn composed_without_copying_and_digested_as_one() {
     assert_eq!(open.read(1_499_990..1_500_200).await.unwrap(), whole[1_499_990..1_500_200]);
     change(&room.path(object.parts[1].file.as_str()), |b| b[50] ^= 1);
     assert!(is_damage(&open.read(1_500_000..1_500_001).await), "a part flipped while open");
-    let mut body = room.store.begin_piece(new_id()).await.unwrap();
+    let mut body = room.store.begin_piece(new_id(), new_name()).await.unwrap();
     body.write(pieces[0].clone().into()).await.unwrap();
     let headed = body.seal_behind(b"head".as_slice().into()).await.unwrap();
     let composed = room.store.compose(vec![headed]).await.unwrap();

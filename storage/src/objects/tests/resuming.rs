@@ -161,7 +161,10 @@ async fn discarded_uploads_leave_nothing_and_are_begun_once() {
     let room = Room::new();
     let upload = Upload::begin(&room.store).await;
     let id = upload.writer.upload();
-    assert!(matches!(room.store.begin(id).await, Err(StoreError::AlreadyExists { .. })));
+    assert!(matches!(
+        room.store.begin(id, new_name()).await,
+        Err(StoreError::AlreadyExists { .. })
+    ));
     assert_eq!(room.store.uploads().await.unwrap(), [id]);
     upload.writer.discard().await.unwrap();
     room.store.discard(id).await.unwrap();

@@ -11,108 +11,80 @@ use std::sync::Arc;
 use chain_of_custody::digest::HashState;
 use zeroize::Zeroizing;
 
-use super::disk::{Crc64, RunningCrc, sync_folder, write_new};
-use super::error::{Damage, StoreError};
-use super::folder::{UploadFolder, load_key};
-use super::groups::GroupList;
-use super::kek::ObjectKey;
+use super::FolderStore;
+use super::disk::{sync_folder, write_new};
 use super::part::{PartWriter, sync_and_compare};
-use super::store::Shared;
-use super::tink::{self, End, HEADER_BYTES, Layout, Purpose, SEGMENT_BYTES, Stream};
-use super::upload::{OpenPart, SealedPart, WriterState};
-use super::writer::ObjectWriter;
+use super::upload::{UploadFolder, load_key};
+use super::writer::FolderWriter;
+use crate::objects::crc::{Crc64, RunningCrc};
+use crate::objects::error::{Damage, StoreError};
+use crate::objects::groups::Waiting;
+use crate::objects::kek::ObjectKey;
+use crate::objects::tail::Tail;
+use crate::objects::tink::{self, End, HEADER_BYTES, Layout, Purpose, SEGMENT_BYTES, Stream};
+use crate::objects::upload::{FolderState, OpenPart, SealedPart};
 
-/// What the side file of an upload keeps: the hash state, and the bytes after the last whole segment.
-pub(crate) struct Tail {
-    hash_state: HashState,
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-impl Tail {
-    /// Length of the hash state (u32 little-endian) ‖ hash state ‖ bytes.
-    pub(crate) fn encode(hash_state: &HashState, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-        let state = hash_state.as_bytes();
-        let length = u32::try_from(state.len()).expect("a hash state is a few KiB").to_le_bytes();
-        Zeroizing::new([&length[..], state, bytes].concat())
+/// The side file of a state, opened.
+fn load_tail(
+    folder: &UploadFolder,
+    key: &ObjectKey,
+    state: &FolderState,
+) -> Result<Tail, StoreError> {
+    let path = folder.tail(state.tail.slot);
+    let sealed = fs::read(&path).map_err(|e| StoreError::io(&path, e))?;
+    let (found, expected) = (sealed.len() as u64, state.tail.file_bytes);
+    if found != expected {
+        return Err(StoreError::damaged(&path, Damage::Length { found, expected }));
     }
-
-    fn decode(plain: &[u8]) -> Option<Self> {
-        let (length, rest) = plain.split_first_chunk::<4>()?;
-        let (state, bytes) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let hash_state = HashState::from_bytes(state.to_vec()).ok()?;
-        Some(Self { hash_state, bytes: Zeroizing::new(bytes.to_vec()) })
-    }
-
-    fn load(
-        folder: &UploadFolder,
-        key: &ObjectKey,
-        state: &WriterState,
-    ) -> Result<Self, StoreError> {
-        let path = folder.tail(state.tail.slot);
-        let sealed = fs::read(&path).map_err(|e| StoreError::io(&path, e))?;
-        let (found, expected) = (sealed.len() as u64, state.tail.file_bytes);
-        if found != expected {
-            return Err(StoreError::damaged(&path, Damage::Length { found, expected }));
-        }
-        let plain = tink::open_all(key, Purpose::Tail, &sealed);
-        let plain = plain.map_err(|what| StoreError::damaged(&path, what))?;
-        let before = state.closed.iter().map(|part| part.size_bytes).sum::<u64>();
-        let whole = before + Layout::plain_start(state.part.segments);
-        Self::decode(&plain)
-            .filter(|tail| whole + tail.bytes.len() as u64 == state.size_bytes)
-            .filter(|tail| tail.hash_state.size_bytes() == state.size_bytes)
-            .ok_or_else(|| StoreError::damaged(&path, Damage::Form))
-    }
-}
-
-/// The writer at the state's offset, and the hash state there.
-pub(crate) async fn resume(
-    shared: Arc<Shared>,
-    state: WriterState,
-) -> Result<(ObjectWriter, HashState), StoreError> {
-    let (mut writer, tail) = super::blocking::run(move || reopen(shared, state)).await?;
-    writer.part.write(&tail.bytes).await?;
-    Ok((writer, tail.hash_state))
+    let before = state.closed.iter().map(|part| part.size_bytes).sum::<u64>();
+    let whole = before + Layout::plain_start(state.part.segments);
+    Tail::open(&path, key, &sealed, whole, state.size_bytes)
 }
 
 /// The hash state kept with a durable state; nothing is opened for writing.
-pub(crate) fn hash_state(shared: &Shared, state: &WriterState) -> Result<HashState, StoreError> {
-    let folder = UploadFolder::new(&shared.uploads(), state.upload);
-    let key = load_key(&shared.kek, &folder.key(state.part.number))?;
-    Ok(Tail::load(&folder, &key, state)?.hash_state)
+pub(crate) fn hash_state(
+    store: &FolderStore,
+    state: &FolderState,
+) -> Result<HashState, StoreError> {
+    let folder = UploadFolder::new(&store.uploads_folder(), state.upload);
+    let key = load_key(&store.kek, &folder.key(state.part.number))?;
+    Ok(load_tail(&folder, &key, state)?.hash_state)
 }
 
-fn reopen(shared: Arc<Shared>, state: WriterState) -> Result<(ObjectWriter, Tail), StoreError> {
-    let folder = UploadFolder::new(&shared.uploads(), state.upload);
-    let key = load_key(&shared.kek, &folder.key(state.part.number))?;
-    let first_key = load_key(&shared.kek, &folder.key(0))?;
-    let tail = Tail::load(&folder, &key, &state)?;
+pub(crate) fn reopen(
+    store: Arc<FolderStore>,
+    state: FolderState,
+) -> Result<(FolderWriter, Tail), StoreError> {
+    let folder = UploadFolder::new(&store.uploads_folder(), state.upload);
+    let key = load_key(&store.kek, &folder.key(state.part.number))?;
+    let first_key = load_key(&store.kek, &folder.key(0))?;
+    let tail = load_tail(&folder, &key, &state)?;
     let mut closed = state.closed.clone();
     let goes_on = goes_on(&folder, &state.part)?;
     let (part, key) = if goes_on {
         (state.part, key)
     } else {
         if state.part.segments > 0 {
-            closed.push(close(&shared, &folder, &key, &state)?);
+            closed.push(close(&store, &folder, &key, &state)?);
         }
-        folder.new_part(shared.disk.as_ref(), &shared.kek)?
+        folder.new_part(store.disk.as_ref(), &store.kek)?
     };
     let path = folder.part(part.number);
-    let writer = PartWriter::open(shared.for_writing(), &path, &key, part, state.reread)?;
-    let writer = ObjectWriter {
+    let writer = PartWriter::open(store.for_writing(), &path, &key, part, state.reread)?;
+    let writer = FolderWriter {
         upload: state.upload,
         closed,
         number: part.number,
         part: writer,
         key,
         first_key,
-        groups: GroupList::new(state.groups),
+        kept: state.groups,
+        waiting: Waiting::default(),
         slot: state.tail.slot.other(),
         reread: state.reread,
         names_durable: goes_on,
-        usable: true,
         folder,
-        shared,
+        store,
     };
     Ok((writer, tail))
 }
@@ -131,29 +103,29 @@ fn goes_on(folder: &UploadFolder, part: &OpenPart) -> Result<bool, StoreError> {
 /// Ends a part with its last durable whole segment, sealed anew as the last. That segment waits in a side file while
 /// it is overwritten.
 fn close(
-    shared: &Shared,
+    store: &FolderStore,
     folder: &UploadFolder,
     key: &ObjectKey,
-    state: &WriterState,
+    state: &FolderState,
 ) -> Result<SealedPart, StoreError> {
     let part = &state.part;
     let path = folder.part(part.number);
     let fail = |e| StoreError::io(&path, e);
     let stream = Stream::new(key, part.header, Purpose::Object);
     let last = part.segments - 1;
-    let plain = last_segment(shared, folder, key, &stream, part)?;
+    let plain = last_segment(store, folder, key, &stream, part)?;
     let from = if last == 0 { HEADER_BYTES } else { 0 };
     let mut segment = [&part.header.0[..from], &plain].concat();
     let tag = stream.seal(last, End::Last, &mut segment[from..]);
     segment.extend_from_slice(&tag);
 
-    let file = shared.disk.open(&path).map_err(fail)?;
+    let file = store.disk.open(&path).map_err(fail)?;
     let start = u64::from(last) * SEGMENT_BYTES as u64;
     let length = segment.len() as u64;
     file.set_len(start + length).map_err(fail)?;
-    shared.disk.write_at(&file, &segment, start).map_err(fail)?;
+    store.disk.write_at(&file, &segment, start).map_err(fail)?;
     let crc = Crc64::of(&segment);
-    sync_and_compare(shared.disk.as_ref(), &file, &path, start..start + length, crc)?;
+    sync_and_compare(store.disk.as_ref(), &file, &path, start..start + length, crc)?;
     let mut whole = RunningCrc::after(part.crc_before_last);
     whole.update(&segment);
     Ok(SealedPart {
@@ -166,7 +138,7 @@ fn close(
 
 /// The plaintext of the last durable whole segment, kept in its side file before this returns.
 fn last_segment(
-    shared: &Shared,
+    store: &FolderStore,
     folder: &UploadFolder,
     key: &ObjectKey,
     stream: &Stream,
@@ -193,7 +165,7 @@ fn last_segment(
         fs::remove_file(&kept).map_err(fail)?;
     }
     let sealed = tink::seal_all(key, Purpose::Closing, &segment);
-    write_new(shared.disk.as_ref(), &kept, &sealed).map_err(fail)?;
+    write_new(store.disk.as_ref(), &kept, &sealed).map_err(fail)?;
     sync_folder(folder.path()).map_err(fail)?;
     Ok(segment)
 }

@@ -9,58 +9,9 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crc_fast::{CrcAlgorithm, Digest};
 use rustix::fs::{Advice, OFlags, RenameFlags};
-use serde::{Deserialize, Serialize};
 
-/// CRC-64/NVME, the checksum that S3 speaks too; written as 16 hexadecimal characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Crc64(pub u64);
-
-impl Crc64 {
-    /// The checksum of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes))
-    }
-}
-
-/// The checksum of bytes that come one piece after another.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RunningCrc(Digest);
-
-impl RunningCrc {
-    /// Goes on after bytes whose checksum was `crc`; the default one is that of no bytes.
-    pub(crate) fn after(crc: Crc64) -> Self {
-        // The algorithm's state is the checksum before its last step, which inverts every bit.
-        Self(Digest::new_with_init_state(CrcAlgorithm::Crc64Nvme, !crc.0))
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The checksum of all so far.
-    pub(crate) fn value(&self) -> Crc64 {
-        Crc64(self.0.finalize())
-    }
-}
-
-impl Serialize for Crc64 {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:016x}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Crc64 {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let value =
-            u64::from_str_radix(&text, 16).ok().filter(|value| format!("{value:016x}") == text);
-        value
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("not 16 lower-case hexadecimal characters"))
-    }
-}
+use crate::objects::crc::{Crc64, RunningCrc};
 
 /// The device under the store. Tests put one in its place that fails.
 pub(crate) trait Disk: Debug + Send + Sync {
@@ -329,6 +280,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::crc::Crc64;
 
     #[test]
     fn read_back_is_the_checksum_of_any_range_written() {
@@ -350,15 +302,6 @@ mod tests {
             let beyond = disk.read_back(&file, 0..bytes.len() as u64 + 1, none);
             assert!(beyond.is_err(), "beyond the end");
         }
-    }
-
-    #[test]
-    fn a_running_checksum_goes_on_after_a_kept_one() {
-        let (a, b) = (b"some bytes", b"and more");
-        let mut crc = RunningCrc::after(Crc64::of(a));
-        crc.update(b);
-        assert_eq!(crc.value(), Crc64::of(b"some bytesand more"));
-        assert_eq!(RunningCrc::after(Crc64::default()).value(), Crc64::of(b""));
     }
 
     /// Segments go to the device without passing the page cache, and the last, odd one through it: the file is whole.

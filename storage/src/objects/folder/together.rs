@@ -11,26 +11,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use super::FolderStore;
 use super::disk::{DiskFile, rename_new, sync_folder, write_unsynced};
-use super::error::StoreError;
-use super::folder::load_key;
-use super::kek::ObjectKey;
-use super::name::ObjectName;
-use super::plain::{get_sealed, read_small, temporary};
-use super::store::Shared;
-use super::tink::{self, Purpose};
+use super::plain::{read_small, temporary};
+use super::upload::load_key;
+use crate::objects::error::StoreError;
+use crate::objects::kek::ObjectKey;
+use crate::objects::medium::NewFile;
+use crate::objects::name::ObjectName;
+use crate::objects::store::get_sealed;
+use crate::objects::tink::{self, Purpose};
 
 /// Threads that wait for the device at once for one caller.
 const MAX_THREADS: usize = 16;
-
-/// A small file to create.
-#[derive(Debug, Clone)]
-pub(crate) struct NewFile {
-    pub(crate) name: ObjectName,
-    pub(crate) bytes: bytes::Bytes,
-    /// Encrypted under a key of its own.
-    pub(crate) sealed: bool,
-}
 
 /// One name that is to be durable.
 enum Step {
@@ -47,33 +40,33 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn sync(&self, shared: &Shared) -> Result<(), StoreError> {
+    fn sync(&self, store: &FolderStore) -> Result<(), StoreError> {
         let device = |source| StoreError::Device { path: self.path.to_owned(), source };
-        shared.disk.sync(&self.file).map_err(device)
+        store.disk.sync(&self.file).map_err(device)
     }
 }
 
 /// Creates all of `files`. One that stands already with the same bytes is created.
-pub(crate) fn create(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
-    match create_once(shared, files) {
+pub(crate) fn create(store: &FolderStore, files: &[NewFile]) -> Result<(), StoreError> {
+    match create_once(store, files) {
         // Somebody else may have been faster with the same bytes: look at them.
-        Err(StoreError::AlreadyExists { .. }) => create_once(shared, files),
+        Err(StoreError::AlreadyExists { .. }) => create_once(store, files),
         done => done,
     }
 }
 
-fn create_once(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
+fn create_once(store: &FolderStore, files: &[NewFile]) -> Result<(), StoreError> {
     let (mut steps, mut keys) = (Vec::with_capacity(files.len() * 2), HashMap::new());
     for file in files {
-        plan(shared, file, &mut steps, &mut keys)?;
+        plan(store, file, &mut steps, &mut keys)?;
     }
     for step in &steps {
-        shared.make_folder_of(step.path())?;
+        store.make_folder_of(step.path())?;
     }
     // One after the other: they are made in one folder, which makes one at a time.
-    let written = steps.iter().map(|step| step.write(shared)).collect::<Result<Vec<_>, _>>();
+    let written = steps.iter().map(|step| step.write(store)).collect::<Result<Vec<_>, _>>();
     let done = written
-        .and_then(|files| beside_each_other(&files, |file| file.sync(shared)))
+        .and_then(|files| beside_each_other(&files, |file| file.sync(store)))
         .and_then(|()| steps.iter().try_for_each(Step::name));
     if done.is_err() {
         steps.iter().for_each(Step::forget);
@@ -83,7 +76,7 @@ fn create_once(shared: &Shared, files: &[NewFile]) -> Result<(), StoreError> {
     beside_each_other(&Vec::from_iter(folders), |folder| {
         sync_folder(folder).map_err(|source| StoreError::Device { path: folder.into(), source })
     })?;
-    keys.into_iter().for_each(|(path, planned)| shared.keys.learn(path, planned.key));
+    keys.into_iter().for_each(|(path, planned)| store.keys.learn(path, planned.key));
     Ok(())
 }
 
@@ -98,18 +91,18 @@ struct PlannedKey {
 }
 
 fn plan(
-    shared: &Shared,
+    store: &FolderStore,
     file: &NewFile,
     steps: &mut Vec<Step>,
     keys: &mut Keys,
 ) -> Result<(), StoreError> {
     let NewFile { name, bytes, sealed } = file;
-    let path = shared.file(name.as_str());
+    let path = store.file(name.as_str());
     if *sealed {
-        return plan_sealed(shared, name, bytes, steps, keys);
+        return plan_sealed(store, name, bytes, steps, keys);
     }
     if !path.exists() {
-        steps.push(Step::create(shared, path, bytes.to_vec(), false));
+        steps.push(Step::create(store, path, bytes.to_vec(), false));
         return Ok(());
     }
     let same = read_small(&path)? == *bytes;
@@ -118,16 +111,16 @@ fn plan(
 }
 
 fn plan_sealed(
-    shared: &Shared,
+    store: &FolderStore,
     name: &ObjectName,
     bytes: &[u8],
     steps: &mut Vec<Step>,
     keys: &mut Keys,
 ) -> Result<(), StoreError> {
-    let path = shared.file(name.as_str());
-    let PlannedKey { key, is_new } = plan_key(shared, name, steps, keys)?;
+    let path = store.file(name.as_str());
+    let PlannedKey { key, is_new } = plan_key(store, name, steps, keys)?;
     if path.exists() && !is_new {
-        let same = get_sealed(shared, name)? == bytes;
+        let same = get_sealed(store, name)? == bytes;
         return same
             .then(|| steps.push(Step::Stands { path: path.clone() }))
             .ok_or(StoreError::AlreadyExists { path });
@@ -135,32 +128,32 @@ fn plan_sealed(
     // A file whose key is not there was cut short before either was durable: nobody can have read it.
     let replace = path.exists();
     let sealed = tink::seal_all(&key, Purpose::Small(name), bytes);
-    steps.push(Step::create(shared, path, sealed, replace));
+    steps.push(Step::create(store, path, sealed, replace));
     Ok(())
 }
 
 fn plan_key(
-    shared: &Shared,
+    store: &FolderStore,
     name: &ObjectName,
     steps: &mut Vec<Step>,
     keys: &mut Keys,
 ) -> Result<PlannedKey, StoreError> {
-    let path = shared.key_file(name.as_str());
+    let path = store.key_file(name.as_str());
     if let Some(planned) = keys.get(&path) {
         return Ok(planned.clone());
     }
-    let (known, is_new) = (shared.keys.get(&path), !path.exists());
+    let (known, is_new) = (store.keys.get(&path), !path.exists());
     let key = if is_new {
         // One that somebody took away is put back: what it has encrypted would be lost with this process.
         let key = known.unwrap_or_else(ObjectKey::random);
-        let text = shared.kek.wrap(&key).into_bytes();
-        steps.push(Step::create(shared, path.clone(), text, false));
+        let text = store.kek.wrap(&key).into_bytes();
+        steps.push(Step::create(store, path.clone(), text, false));
         key
     } else if let Some(key) = known {
         return Ok(PlannedKey { key, is_new });
     } else {
         steps.push(Step::Stands { path: path.clone() });
-        load_key(&shared.kek, &path)?
+        load_key(&store.kek, &path)?
     };
     let planned = PlannedKey { key, is_new };
     keys.insert(path, planned.clone());
@@ -168,8 +161,8 @@ fn plan_key(
 }
 
 impl Step {
-    fn create(shared: &Shared, path: PathBuf, bytes: Vec<u8>, replace: bool) -> Self {
-        Self::Create { path, waiting: temporary(&shared.uploads()), bytes, replace }
+    fn create(store: &FolderStore, path: PathBuf, bytes: Vec<u8>, replace: bool) -> Self {
+        Self::Create { path, waiting: temporary(&store.uploads_folder()), bytes, replace }
     }
 
     fn path(&self) -> &Path {
@@ -179,8 +172,8 @@ impl Step {
     }
 
     /// The file with all of its bytes, to be synced.
-    fn write(&self, shared: &Shared) -> Result<Written<'_>, StoreError> {
-        let disk = shared.disk.as_ref();
+    fn write(&self, store: &FolderStore) -> Result<Written<'_>, StoreError> {
+        let disk = store.disk.as_ref();
         let (path, file) = match self {
             Self::Create { waiting, bytes, .. } => (waiting, write_unsynced(disk, waiting, bytes)),
             Self::Stands { path } => (path, disk.open(path)),

@@ -12,12 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::blocking;
-use super::disk::{AlignedBuffer, Crc64, Disk, DiskFile, RunningCrc};
-use super::error::StoreError;
-use super::kek::ObjectKey;
-use super::tink::{End, HEADER_BYTES, Header, Layout, Purpose, SEGMENT_BYTES, Stream, TAG_BYTES};
-use super::upload::{OpenPart, Reread};
+use super::disk::{AlignedBuffer, Disk, DiskFile};
+use crate::objects::blocking;
+use crate::objects::crc::{Crc64, RunningCrc};
+use crate::objects::error::StoreError;
+use crate::objects::kek::ObjectKey;
+use crate::objects::tink::{
+    End, HEADER_BYTES, Header, Layout, Purpose, SEGMENT_BYTES, Stream, TAG_BYTES,
+};
+use crate::objects::upload::{OpenPart, Reread};
 
 /// How much is written before it is read back: what may still be unchecked when the last byte comes is two or three
 /// times this.

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use chain_of_custody::ids::UploadId;
 
 use super::disk::{Disk, sync_folder, write_new};
-use super::error::StoreError;
-use super::kek::{Kek, ObjectKey};
-use super::tink::Header;
 use super::together::beside_each_other;
-use super::upload::{OpenPart, Slot};
+use crate::objects::error::StoreError;
+use crate::objects::kek::{Kek, ObjectKey};
+use crate::objects::tink::Header;
+use crate::objects::upload::{OpenPart, Slot};
 
 /// Names in the folder of an upload.
 #[derive(Debug, Clone)]
