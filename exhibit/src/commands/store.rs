@@ -54,6 +54,7 @@ pub(super) async fn run(command: &Store, as_json: bool) -> Result<ExitCode, Fail
         region: args.region.clone(),
         path_style: args.path_style,
         ca_file: args.ca.clone(),
+        credentials: None,
     };
     let tried = async {
         let bucket = Bucket::connect(&place).await?;

@@ -133,6 +133,7 @@ fn fault_code(error: &StoreError) -> Option<&'static str> {
         StoreError::Device { .. } | StoreError::ReadBack { .. } => Some("unreadable"),
         StoreError::AlreadyExists { .. }
         | StoreError::Full
+        | StoreError::Away { .. }
         | StoreError::BadName { .. }
         | StoreError::Range { .. }
         | StoreError::TooManyParts { .. }

@@ -32,7 +32,7 @@ impl ObjectStore {
     /// [`StoreError::Damaged`] when a part does not read back, [`StoreError::TooManyParts`].
     pub async fn compose(&self, uploads: Vec<SealedUpload>) -> Result<Composed, StoreError> {
         self.run(move |medium| {
-            let parts = join(uploads)?;
+            let parts = medium.settle(join(uploads)?)?;
             let (digests, outboard) = digest(&medium.sealed(&parts)?)?;
             let size_bytes = outboard.size_bytes();
             Ok(Composed {

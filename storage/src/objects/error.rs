@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use chain_of_custody::digest::OutboardError;
 
+use crate::s3::S3Error;
+
 /// Errors of the object store. [`StoreError::is_fatal`] says which ones end an upload for good.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -32,6 +34,9 @@ pub enum StoreError {
     /// What was read back from the device differs from what was written to it.
     #[error("{} read back from the device differs from what was written", .path.display())]
     ReadBack { path: PathBuf },
+    /// An S3 store did not do what it was asked. Nothing may be assumed of what was under way.
+    #[error("{}: {source}", .path.display())]
+    Away { path: PathBuf, source: S3Error },
     /// A name that the store does not take.
     #[error("'{name}' is not a name in the object store")]
     BadName { name: String },
@@ -79,6 +84,7 @@ impl StoreError {
             | Self::WrongKey { path, .. }
             | Self::Damaged { path, .. }
             | Self::Device { path, .. }
+            | Self::Away { path, .. }
             | Self::ReadBack { path } => Some(path),
             _ => None,
         }
@@ -91,6 +97,17 @@ impl StoreError {
             io::ErrorKind::AlreadyExists => Self::AlreadyExists { path },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Device { path, source },
+        }
+    }
+
+    /// Of a call to a bucket about the object `path`.
+    pub(crate) fn s3(path: &Path, source: S3Error) -> Self {
+        let path = path.to_owned();
+        match source {
+            S3Error::NotFound => Self::NotFound { path },
+            S3Error::Taken => Self::AlreadyExists { path },
+            S3Error::Full { .. } => Self::Full,
+            source => Self::Away { path, source },
         }
     }
 

@@ -44,7 +44,9 @@ pub(crate) trait Medium: Debug + Send + Sync {
     /// Uploads that have left anything.
     fn uploads(&self) -> Result<Vec<UploadId>, StoreError>;
 
-    /// Sealed parts, to be read again before they are an object.
+    /// Makes sealed parts such that they can be read before they are an object.
+    fn settle(&self, parts: Vec<SealedPart>) -> Result<Vec<SealedPart>, StoreError>;
+    /// Settled parts, to be read.
     fn sealed(&self, parts: &[SealedPart]) -> Result<Source, StoreError>;
     fn complete(
         &self,

@@ -10,6 +10,7 @@
 //! called durable was synced, read back from the device and compared (I1).
 
 mod blocking;
+mod bucket;
 mod compose;
 mod copy;
 mod crc;
@@ -27,6 +28,7 @@ mod tink;
 mod upload;
 mod writer;
 
+pub use bucket::BucketOptions;
 pub use compose::Composed;
 pub use copy::Copied;
 pub use crc::Crc64;

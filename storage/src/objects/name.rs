@@ -39,6 +39,11 @@ impl ObjectName {
         name.rsplit_once(".p/").map_or(name, |(full, rest)| if width(rest) { full } else { name })
     }
 
+    /// Whether it is of an original, which can never be made again.
+    pub(crate) fn is_original(&self) -> bool {
+        self.0.starts_with("originals/")
+    }
+
     /// The file with the outboard of the object of this name.
     ///
     /// # Errors

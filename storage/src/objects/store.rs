@@ -8,6 +8,7 @@ use chain_of_custody::digest::{Blake3, HashState};
 use chain_of_custody::ids::UploadId;
 
 use super::blocking;
+use super::bucket::{BucketOptions, BucketStore};
 use super::error::StoreError;
 use super::folder::{FolderStore, ReadBack, RealDisk};
 use super::kek::Kek;
@@ -16,6 +17,7 @@ use super::name::ObjectName;
 use super::tink::{self, Purpose};
 use super::upload::{Reread, SealedUpload, StoredObject, WriterState};
 use super::writer::ObjectWriter;
+use crate::s3::Bucket;
 
 /// The largest small thing.
 pub(crate) const SMALL_MAX_BYTES: u64 = 64 << 20;
@@ -44,6 +46,12 @@ impl ObjectStore {
         let disk = RealDisk::without_probe();
         let store = FolderStore::with_disk(root, kek, Arc::new(disk));
         Self::in_folder(root, store, ReadBack::DroppedCache)
+    }
+
+    /// The store in a bucket, for use on this runtime.
+    pub fn in_bucket(bucket: Bucket, options: BucketOptions, kek: Kek) -> Self {
+        let store = BucketStore::new(bucket, options, kek);
+        Self { medium: Arc::new(store), folder: None }
     }
 
     pub(crate) fn in_folder(root: &Path, store: FolderStore, read_back: ReadBack) -> Self {

@@ -20,6 +20,8 @@ pub struct WriterState(pub(crate) State);
 pub(crate) enum State {
     #[serde(rename = "exhibit/writer-state/v1")]
     Folder(FolderState),
+    #[serde(rename = "exhibit/writer-state/bucket/v1")]
+    Bucket(BucketState),
 }
 
 /// An upload in a folder.
@@ -34,6 +36,38 @@ pub(crate) struct FolderState {
     pub(crate) tail: TailRef,
     pub(crate) groups: GroupsRef,
     pub(crate) reread: Reread,
+}
+
+/// An upload in a bucket: whole pieces are in the store, in an upload in parts; what came after them is in a small object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BucketState {
+    pub(crate) upload: UploadId,
+    /// What it is going to be.
+    pub(crate) name: ObjectName,
+    /// Bytes that are durable.
+    pub(crate) size_bytes: u64,
+    /// Parts that were closed before the one being written.
+    pub(crate) closed: Vec<SealedPart>,
+    pub(crate) part: OpenPieces,
+    /// The small object with the hash state and the bytes after the last whole piece.
+    pub(crate) tail: String,
+    /// Group values that are kept.
+    pub(crate) groups: u64,
+}
+
+/// A part being written to a bucket: whole pieces so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenPieces {
+    pub(crate) number: u32,
+    #[serde(with = "hex_header")]
+    pub(crate) header: Header,
+    /// The store's name for the upload in parts, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) in_parts: Option<String>,
+    /// The store's tag of each: a piece that was sent twice may be there twice.
+    pub(crate) pieces: Vec<String>,
+    /// Of them together.
+    pub(crate) crc: Crc64,
 }
 
 /// Whether the bytes of an upload will be read again once they are all there.
@@ -52,11 +86,18 @@ impl From<FolderState> for WriterState {
     }
 }
 
+impl From<BucketState> for WriterState {
+    fn from(state: BucketState) -> Self {
+        Self(State::Bucket(state))
+    }
+}
+
 impl WriterState {
     /// The upload it belongs to.
     pub fn upload(&self) -> UploadId {
         match &self.0 {
             State::Folder(state) => state.upload,
+            State::Bucket(state) => state.upload,
         }
     }
 
@@ -64,6 +105,7 @@ impl WriterState {
     pub fn size_bytes(&self) -> u64 {
         match &self.0 {
             State::Folder(state) => state.size_bytes,
+            State::Bucket(state) => state.size_bytes,
         }
     }
 }
@@ -119,13 +161,48 @@ pub(crate) struct GroupsRef {
     pub(crate) file_bytes: u64,
 }
 
-/// A finished stream in the upload's folder.
+/// A finished stream of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedPart {
     pub(crate) upload: UploadId,
     pub(crate) number: u32,
     pub(crate) size_bytes: u64,
     pub(crate) crc64nvme: Crc64,
+    /// Where it is in a bucket, which knows no renaming. In a folder it lies in the upload's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) in_bucket: Option<InBucket>,
+}
+
+impl SealedPart {
+    pub(crate) fn in_folder(
+        upload: UploadId,
+        number: u32,
+        size_bytes: u64,
+        crc64nvme: Crc64,
+    ) -> Self {
+        Self { upload, number, size_bytes, crc64nvme, in_bucket: None }
+    }
+}
+
+/// A finished stream in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InBucket {
+    pub(crate) file: ObjectName,
+    pub(crate) state: PieceState,
+}
+
+/// Whether the pieces are an object of the store's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PieceState {
+    /// An upload in parts, and the tags of its pieces.
+    InParts {
+        id: String,
+        pieces: Vec<String>,
+    },
+    Completed {
+        version: Option<String>,
+    },
 }
 
 /// All bytes of an upload, durable and read back, not yet an object.
@@ -164,6 +241,9 @@ pub struct StoredPart {
     pub size_bytes: u64,
     /// Of the whole file, which is ciphertext.
     pub crc64nvme: Crc64,
+    /// In a bucket that keeps versions: the one that was written. Every read names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 impl StoredPart {

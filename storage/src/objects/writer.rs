@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chain_of_custody::digest::{GroupCv, HashState};
 use chain_of_custody::ids::UploadId;
 
+use super::bucket::BucketWriter;
 use super::error::StoreError;
 use super::folder::FolderWriter;
 use super::upload::{SealedUpload, WriterState};
@@ -19,12 +20,19 @@ pub struct ObjectWriter {
 /// By where it writes to.
 #[derive(Debug)]
 enum Medium {
-    Folder(FolderWriter),
+    Folder(Box<FolderWriter>),
+    Bucket(Box<BucketWriter>),
+}
+
+impl From<BucketWriter> for ObjectWriter {
+    fn from(writer: BucketWriter) -> Self {
+        Self { medium: Medium::Bucket(Box::new(writer)), usable: true }
+    }
 }
 
 impl From<FolderWriter> for ObjectWriter {
     fn from(writer: FolderWriter) -> Self {
-        Self { medium: Medium::Folder(writer), usable: true }
+        Self { medium: Medium::Folder(Box::new(writer)), usable: true }
     }
 }
 
@@ -33,6 +41,7 @@ impl ObjectWriter {
     pub fn upload(&self) -> UploadId {
         match &self.medium {
             Medium::Folder(writer) => writer.upload(),
+            Medium::Bucket(writer) => writer.upload(),
         }
     }
 
@@ -40,6 +49,7 @@ impl ObjectWriter {
     pub fn size_bytes(&self) -> u64 {
         match &self.medium {
             Medium::Folder(writer) => writer.size_bytes(),
+            Medium::Bucket(writer) => writer.size_bytes(),
         }
     }
 
@@ -52,6 +62,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match &mut self.medium {
             Medium::Folder(writer) => writer.write(&bytes).await?,
+            Medium::Bucket(writer) => writer.write(&bytes).await?,
         }
         self.end_step()
     }
@@ -66,6 +77,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match &mut self.medium {
             Medium::Folder(writer) => writer.append_groups(values).await?,
+            Medium::Bucket(writer) => writer.append_groups(values).await?,
         }
         self.end_step()
     }
@@ -87,6 +99,7 @@ impl ObjectWriter {
         self.begin_step()?;
         let state = match &mut self.medium {
             Medium::Folder(writer) => writer.persist(hash_state).await?.into(),
+            Medium::Bucket(writer) => writer.persist(hash_state).await?.into(),
         };
         self.end_step()?;
         Ok(state)
@@ -100,6 +113,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match self.medium {
             Medium::Folder(writer) => writer.seal().await,
+            Medium::Bucket(writer) => writer.seal().await,
         }
     }
 
@@ -112,6 +126,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match self.medium {
             Medium::Folder(writer) => writer.seal_behind(head).await,
+            Medium::Bucket(writer) => writer.seal_behind(head).await,
         }
     }
 
@@ -122,6 +137,7 @@ impl ObjectWriter {
     pub async fn discard(self) -> Result<(), StoreError> {
         match self.medium {
             Medium::Folder(writer) => writer.discard().await,
+            Medium::Bucket(writer) => writer.discard().await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a store answers when it does not do what was asked, by what a person can do about it.
 
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 /// Why a bucket cannot be used. Each names the setting to change.
@@ -25,19 +26,39 @@ pub enum S3Error {
     Clock,
     #[error("the authority's certificates cannot be used: {reason}")]
     Authority { reason: String },
+    /// No such object, version or upload in parts.
+    #[error("the store has no such object")]
+    NotFound,
+    /// Locks are on versions.
+    #[error(
+        "the bucket keeps no versions: switch versioning and Object Lock on, or set storage.lock_days to 0"
+    )]
+    NoVersions,
+    /// A precondition did not hold: somebody was faster, or something stands there.
+    #[error("something else stands under that key by now")]
+    Taken,
+    #[error("an object of {size_bytes} bytes is larger than the {most_bytes} that it may have")]
+    TooLarge { size_bytes: u64, most_bytes: u64 },
+    /// The store has no room left, or a quota is used up.
+    #[error("the store is full ({code}): make room, or raise the quota")]
+    Full { code: String },
+    /// It answers that it cannot answer now.
+    #[error("{doing}: the store fails ({code}: {message})")]
+    Failing { doing: &'static str, code: String, message: String },
     #[error("{doing}: the store answered {code}: {message}")]
     Refused { doing: &'static str, code: String, message: String },
 }
 
 impl S3Error {
     /// Reads a failed call.
-    pub(super) fn of<E, R>(error: &SdkError<E, R>, doing: &'static str) -> Self
+    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>, doing: &'static str) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug + 'static,
     {
         let Some(answered) = error.as_service_error() else { return Self::unanswered(error) };
-        let code = answered.code().unwrap_or("no code").to_owned();
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        // A HEAD is answered without a body, and so without a code.
+        let code = answered.code().map_or_else(|| format!("status {status}"), str::to_owned);
         match code.as_str() {
             "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken" => {
                 Self::Credentials { code }
@@ -48,11 +69,36 @@ impl S3Error {
             | "IllegalLocationConstraintException"
             | "AuthorizationHeaderMalformed" => Self::OtherRegion { code },
             "RequestTimeTooSkewed" => Self::Clock,
+            "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload" | "NotFound" => Self::NotFound,
+            "PreconditionFailed" | "ConditionalRequestConflict" => Self::Taken,
+            "EntityTooLarge" | "QuotaExceeded" | "InsufficientStorage" | "XMinioStorageFull" => {
+                Self::Full { code }
+            }
+            _ if status == 404 => Self::NotFound,
+            _ if status == 412 => Self::Taken,
+            _ if status == 507 => Self::Full { code },
+            "SlowDown" | "RequestTimeout" => Self::failing(answered, doing, code),
+            _ if status >= 500 && status != 501 => Self::failing(answered, doing, code),
             _ => {
                 let message = answered.message().unwrap_or("nothing more").to_owned();
                 Self::Refused { doing, code, message }
             }
         }
+    }
+
+    fn failing(answered: &impl ProvideErrorMetadata, doing: &'static str, code: String) -> Self {
+        let message = answered.message().unwrap_or("nothing more").to_owned();
+        Self::Failing { doing, code, message }
+    }
+
+    /// An answer that ended before its end.
+    pub(super) fn cut(why: &dyn std::fmt::Display) -> Self {
+        Self::Unreachable { reason: format!("an answer was cut: {why}") }
+    }
+
+    /// Whether the same request may be answered otherwise in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Failing { .. })
     }
 
     /// No answer came, or none that is one.

@@ -1,12 +1,13 @@
 //! An S3 store: how it is reached, and what it really does.
 //!
 //! What lives here: the connection to a bucket ([`Bucket`]), what goes wrong with it in words that name the setting to
-//! change ([`S3Error`]), and the [`probe`] that finds out which promises of S3 a store keeps. What does not: objects; they
-//! rest in folders so far (docs/open.md).
+//! change ([`S3Error`]), the calls that objects need, and the [`probe`] that finds out which promises of S3 a store keeps. What
+//! does not: what an object is (`objects`).
 //!
 //! The one invariant to keep: a store is believed for what it was seen to do, never for what it says. Some accept a
 //! header and ignore it.
 
+mod calls;
 mod error;
 pub mod probe;
 
@@ -16,13 +17,18 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
+pub(crate) use calls::{Precondition, Version};
 pub use error::S3Error;
+
+use crate::objects::Crc64;
 
 /// How long a store may take to take a connection, and to answer one request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +38,7 @@ const PEM_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Stores of one's own know no regions, and take the signature of any.
 const ANY_REGION: &str = "us-east-1";
 
-/// Where a bucket is. Credentials come from the usual chain: environment, profile, instance.
+/// Where a bucket is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     pub bucket: String,
@@ -43,6 +49,21 @@ pub struct Place {
     pub path_style: bool,
     /// Certificates (PEM) to trust in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// None: from the usual chain, which is environment, profile, instance.
+    pub credentials: Option<Secret>,
+}
+
+/// Credentials for a store. Says nothing of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// A bucket that answers.
@@ -70,6 +91,11 @@ impl Bucket {
     }
 }
 
+/// A checksum as S3 writes it: base64 of eight bytes, the highest first.
+pub(crate) fn checksum_text(crc: Crc64) -> String {
+    STANDARD.encode(crc.0.to_be_bytes())
+}
+
 async fn client(place: &Place) -> Result<Client, S3Error> {
     let region = place.region.clone().unwrap_or_else(|| ANY_REGION.to_owned());
     let timeouts = TimeoutConfig::builder()
@@ -87,6 +113,10 @@ async fn client(place: &Place) -> Result<Client, S3Error> {
         .timeout_config(timeouts)
         // A repeat after an answer that was lost would look like somebody else's act.
         .retry_config(RetryConfig::disabled());
+    if let Some(Secret { access_key, secret_key }) = &place.credentials {
+        let known = Credentials::new(access_key, secret_key, None, None, "configuration");
+        loader = loader.credentials_provider(known);
+    }
     if let Some(endpoint) = &place.endpoint {
         loader = loader.endpoint_url(endpoint);
     }

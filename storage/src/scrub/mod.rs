@@ -86,6 +86,7 @@ impl FaultCode {
             StoreError::Device { .. } | StoreError::ReadBack { .. } => Some(Self::Unreadable),
             StoreError::AlreadyExists { .. }
             | StoreError::Full
+            | StoreError::Away { .. }
             | StoreError::BadName { .. }
             | StoreError::Range { .. }
             | StoreError::TooManyParts { .. }

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,23 @@ pub struct Store {
 }
 
 impl Store {
+    /// A bucket with versions and Object Lock in the shared store.
+    pub const SHARED_BUCKET: &str = "shared";
+
+    /// The SeaweedFS that the tests of this process share, with [`Self::SHARED_BUCKET`] in it. It ends with the last of
+    /// those who hold it.
+    pub fn shared() -> Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Store>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = shared.upgrade() {
+            return Ok(store);
+        }
+        let store = Arc::new(Self::seaweed()?);
+        store.make_bucket(Self::SHARED_BUCKET, true)?;
+        *shared = Arc::downgrade(&store);
+        Ok(store)
+    }
+
     /// SeaweedFS, without the ways in that know no locks.
     pub fn seaweed() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("exhibit-s3-").tempdir()?;

@@ -104,7 +104,10 @@ async fn remove(shared: &Shared, attempt: &JobAttempt) -> Result<(), StoreError>
         Err(error) => return Err(error),
     }
     let name: ObjectName = attempt.object.parse()?;
-    let part = |at| Ok(StoredPart { file: name.part(at)?, size_bytes: 0, crc64nvme: Crc64(0) });
+    let part = |at| {
+        let file = name.part(at)?;
+        Ok(StoredPart { file, size_bytes: 0, crc64nvme: Crc64(0), version: None })
+    };
     let parts = (0..PARTS_MAX).map(part).collect::<Result<_, StoreError>>()?;
     let object = StoredObject { parts, size_bytes: 0, blake3: Digests::of(b"").blake3, name };
     shared.objects.dispose(&object).await

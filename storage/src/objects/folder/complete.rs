@@ -132,6 +132,7 @@ pub(crate) fn complete(
         file: p.file,
         size_bytes: p.part.size_bytes,
         crc64nvme: p.part.crc64nvme,
+        version: None,
     });
     Ok(StoredObject { name, parts: parts.collect(), size_bytes, blake3 })
 }

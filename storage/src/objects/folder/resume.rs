@@ -128,12 +128,8 @@ fn close(
     sync_and_compare(store.disk.as_ref(), &file, &path, start..start + length, crc)?;
     let mut whole = RunningCrc::after(part.crc_before_last);
     whole.update(&segment);
-    Ok(SealedPart {
-        upload: state.upload,
-        number: part.number,
-        size_bytes: Layout::plain_start(part.segments),
-        crc64nvme: whole.value(),
-    })
+    let size_bytes = Layout::plain_start(part.segments);
+    Ok(SealedPart::in_folder(state.upload, part.number, size_bytes, whole.value()))
 }
 
 /// The plaintext of the last durable whole segment, kept in its side file before this returns.

@@ -107,7 +107,7 @@ impl FolderWriter {
         });
         let (outboard, (part_bytes, crc64nvme)) = try_join!(beside, part.seal())?;
         if part_bytes > 0 || closed.is_empty() {
-            closed.push(SealedPart { upload, number, size_bytes: part_bytes, crc64nvme });
+            closed.push(SealedPart::in_folder(upload, number, part_bytes, crc64nvme));
         }
         Ok(SealedUpload { parts: closed, size_bytes, outboard })
     }
@@ -125,7 +125,7 @@ impl FolderWriter {
         .await?;
         first.write(&head).await?;
         let (size_bytes, crc64nvme) = first.seal().await?;
-        let first = SealedPart { upload, number, size_bytes, crc64nvme };
+        let first = SealedPart::in_folder(upload, number, size_bytes, crc64nvme);
         let size_bytes = size_bytes + body.size_bytes;
         let parts = [vec![first], body.parts].concat();
         Ok(SealedUpload { parts, size_bytes, outboard: None })

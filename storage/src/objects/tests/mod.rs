@@ -1,38 +1,78 @@
 //! The store as a whole: what was written is what is read, through crashes, faults and tampering.
 
+mod everywhere;
 mod faults;
 mod reading;
 mod resuming;
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chain_of_custody::digest::{Blake3, ContentHasher, Digests};
 use chain_of_custody::ids::UploadId;
 use tempfile::TempDir;
+use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 use zeroize::Zeroizing;
 
 use super::tink::{Layout, SEGMENT_BYTES};
 use super::*;
+use crate::s3::{self, Bucket, Precondition};
 
 pub(crate) fn kek() -> Kek {
     Kek::new(Zeroizing::new([42; 32]))
 }
 
-/// A store in a temporary folder.
+/// A store of its own.
 pub(crate) struct Room {
     pub(crate) store: ObjectStore,
-    folder: TempDir,
+    place: Place,
+}
+
+enum Place {
+    Folder(TempDir),
+    /// Objects of a room lie below a prefix of its own; the server lives as long as any room.
+    Bucket {
+        bucket: Bucket,
+        options: BucketOptions,
+        _server: Arc<Store>,
+    },
 }
 
 impl Room {
+    /// In a temporary folder.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { store: ObjectStore::open(folder.path(), kek()).unwrap(), folder }
+        let store = ObjectStore::open(folder.path(), kek()).unwrap();
+        Self { store, place: Place::Folder(folder) }
+    }
+
+    /// In a bucket with versions and locks.
+    pub(crate) async fn in_bucket() -> Self {
+        let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let place = s3::Place {
+            bucket: Store::SHARED_BUCKET.to_owned(),
+            endpoint: Some(server.endpoint().to_owned()),
+            path_style: true,
+            credentials: Some(s3::Secret {
+                access_key: ACCESS_KEY.to_owned(),
+                secret_key: SECRET_KEY.to_owned(),
+            }),
+            ..s3::Place::default()
+        };
+        let bucket = Bucket::connect(&place).await.unwrap();
+        let prefix = format!("{}/", uuid::Uuid::now_v7());
+        let options = BucketOptions { prefix, lock_s: None };
+        let store = ObjectStore::in_bucket(bucket.clone(), options.clone(), kek());
+        Self { store, place: Place::Bucket { bucket, options, _server: server } }
     }
 
     pub(crate) fn root(&self) -> &Path {
-        self.folder.path()
+        match &self.place {
+            Place::Folder(folder) => folder.path(),
+            Place::Bucket { .. } => panic!("a bucket has no root"),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -41,12 +81,74 @@ impl Room {
 
     /// The store as a new process opens it.
     pub(crate) fn again(&self) -> ObjectStore {
-        ObjectStore::open(self.root(), kek()).unwrap()
+        match &self.place {
+            Place::Folder(folder) => ObjectStore::open(folder.path(), kek()).unwrap(),
+            Place::Bucket { bucket, options, .. } => {
+                ObjectStore::in_bucket(bucket.clone(), options.clone(), kek())
+            }
+        }
+    }
+
+    /// How many histories of an upload are tried here, and of how many bytes at most.
+    pub(crate) fn histories(&self) -> usize {
+        if matches!(self.place, Place::Folder(_)) { 16 } else { 6 }
+    }
+
+    pub(crate) fn largest_bytes(&self) -> u64 {
+        if matches!(self.place, Place::Folder(_)) { 3_500_000 } else { 40_000_000 }
+    }
+
+    /// A file as it lies, behind the store's back.
+    pub(crate) async fn raw(&self, name: &str) -> Vec<u8> {
+        match &self.place {
+            Place::Folder(_) => fs::read(self.path(name)).unwrap(),
+            Place::Bucket { bucket, options, .. } => {
+                let key = format!("{}{name}", options.prefix);
+                bucket.get(&key, u64::MAX).await.unwrap().bytes.to_vec()
+            }
+        }
+    }
+
+    pub(crate) async fn put_raw(&self, name: &str, bytes: Vec<u8>) {
+        match &self.place {
+            Place::Folder(_) => fs::write(self.path(name), bytes).unwrap(),
+            Place::Bucket { bucket, options, .. } => {
+                let key = format!("{}{name}", options.prefix);
+                bucket.put(&key, bytes.into(), Precondition::Anything).await.unwrap();
+            }
+        }
+    }
+
+    pub(crate) async fn change(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.raw(name).await;
+        change(&mut bytes);
+        self.put_raw(name, bytes).await;
+    }
+
+    pub(crate) async fn remove_raw(&self, name: &str) {
+        match &self.place {
+            Place::Folder(_) => fs::remove_file(self.path(name)).unwrap(),
+            Place::Bucket { bucket, options, .. } => {
+                let key = format!("{}{name}", options.prefix);
+                bucket.delete_version(&key, None).await.unwrap();
+            }
+        }
+    }
+
+    /// The file with the first group values of an upload.
+    pub(crate) fn groups_of(&self, upload: UploadId) -> String {
+        match &self.place {
+            Place::Folder(_) => format!("uploads/{upload}/groups"),
+            Place::Bucket { .. } => format!("uploads/{upload}/groups-000000000000"),
+        }
     }
 
     pub(crate) async fn put(&self, name: &str, bytes: &[u8]) -> StoredObject {
-        let sealed = self.sealed(bytes).await;
-        self.store.complete(sealed, name.parse().unwrap(), Blake3::of(bytes)).await.unwrap()
+        let name: ObjectName = name.parse().unwrap();
+        let mut upload = Upload::begin_as(&self.store, name.clone()).await;
+        upload.write(bytes).await.unwrap();
+        let (sealed, _) = upload.seal().await.unwrap();
+        self.store.complete(sealed, name, Blake3::of(bytes)).await.unwrap()
     }
 
     pub(crate) async fn sealed(&self, bytes: &[u8]) -> SealedUpload {
@@ -64,7 +166,11 @@ pub(crate) struct Upload {
 
 impl Upload {
     pub(crate) async fn begin(store: &ObjectStore) -> Self {
-        let writer = store.begin(new_id(), new_name()).await.unwrap();
+        Self::begin_as(store, new_name()).await
+    }
+
+    pub(crate) async fn begin_as(store: &ObjectStore, name: ObjectName) -> Self {
+        let writer = store.begin(new_id(), name).await.unwrap();
         Self { writer, hasher: ContentHasher::new() }
     }
 
@@ -129,4 +235,21 @@ pub(crate) async fn read_all(object: &VerifiedObject) -> Result<Vec<u8>, StoreEr
         Ok(all)
     };
     pieces.try_fold(Vec::new(), join).await
+}
+
+/// Finishes an upload with the rest of `bytes` and reads the object back in a new process.
+pub(crate) async fn finish(room: &Room, mut upload: Upload, bytes: &[u8]) -> StoredObject {
+    let at = upload.writer.size_bytes() as usize;
+    upload.write(&bytes[at..]).await.unwrap();
+    let (sealed, digests) = upload.seal().await.unwrap();
+    assert_eq!(digests, Digests::of(bytes));
+    assert!(sealed.outboard.is_some(), "the group values survived");
+    let object = room.store.complete(sealed, new_name(), digests.blake3).await.unwrap();
+    let open = room.again().open_object(&object).await.unwrap();
+    assert_eq!(read_all(&open).await.unwrap(), bytes);
+    object
+}
+
+pub(crate) fn is_damage<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Damaged { .. }))
 }

@@ -9,21 +9,6 @@ use super::*;
 const NAME: &str = "originals/0193a7c2-0000-7000-8000-000000000001";
 
 #[tokio::test]
-async fn objects_of_every_shape_read_back() {
-    let room = Room::new();
-    for (at, size) in edges().into_iter().enumerate() {
-        let bytes = sample(size);
-        let object = room.put(&format!("originals/{at}"), &bytes).await;
-        assert_eq!((object.parts.len(), object.size_bytes), (1, size));
-        let file = fs::read(room.path(object.parts[0].file.as_str())).unwrap();
-        assert_eq!(object.parts[0].crc64nvme, Crc64::of(&file), "size {size}");
-        let open = room.again().open_object(&object).await.unwrap();
-        assert_eq!(read_all(&open).await.unwrap(), bytes, "size {size}");
-    }
-    assert!(room.store.uploads().await.unwrap().is_empty(), "nothing is left of the uploads");
-}
-
-#[tokio::test]
 async fn neither_footage_nor_digests_lie_about_in_plain() {
     let room = Room::new();
     let bytes = b"a number plate that somebody may look for".repeat(3000);
@@ -51,18 +36,6 @@ fn gather(folder: &Path, into: &mut Vec<u8>) {
     }
 }
 
-#[tokio::test]
-async fn ranges_beyond_the_object_are_refused() {
-    let room = Room::new();
-    let open = room.store.open_object(&room.put(NAME, &sample(100_000)).await).await.unwrap();
-    assert!(open.read(0..0).await.unwrap().is_empty());
-    assert!(open.read(100_000..100_000).await.unwrap().is_empty());
-    for (start, end) in [(0, 100_001), (100_000, 100_001), (5, 4), (0, u64::MAX)] {
-        let range = std::ops::Range { start, end };
-        assert!(matches!(open.read(range).await, Err(StoreError::Range { .. })), "{start}..{end}");
-    }
-}
-
 /// An object, a change to its files, and the error that must come of it.
 async fn tampered(
     size: u64,
@@ -79,10 +52,6 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();
-}
-
-fn is_damage<T>(result: &Result<T, StoreError>) -> bool {
-    matches!(result, Err(StoreError::Damaged { .. }))
 }
 
 #[tokio::test]
@@ -200,121 +169,6 @@ async fn record_that_says_another_size_or_digest() {
     assert!(is_damage(&tampered(0, part).await));
 }
 
-#[tokio::test]
-async fn disposal_destroys_the_key_first_and_may_be_repeated() {
-    let room = Room::new();
-    let object = room.put(NAME, b"footage").await;
-    let kept = fs::read(room.path(NAME)).unwrap();
-    let kept_outboard = fs::read(room.path(&format!("{NAME}.obao"))).unwrap();
-    room.store.dispose(&object).await.unwrap();
-    room.store.dispose(&object).await.unwrap();
-    assert!(room.store.scan("originals").await.unwrap().is_empty());
-    fs::write(room.path(NAME), kept).unwrap();
-    fs::write(room.path(&format!("{NAME}.obao")), kept_outboard).unwrap();
-    let restored_from_a_backup = room.store.open_object(&object).await;
-    assert!(matches!(restored_from_a_backup, Err(StoreError::KeyGone { .. })));
-}
-
-#[tokio::test]
-async fn names_are_taken_once_and_completion_repeats() {
-    let room = Room::new();
-    let sealed = room.sealed(b"first").await;
-    let (name, first) = (NAME.parse::<ObjectName>().unwrap(), Blake3::of(b"first"));
-    let object = room.store.complete(sealed.clone(), name.clone(), first).await.unwrap();
-    let later: SealedUpload =
-        serde_json::from_str(&serde_json::to_string(&sealed).unwrap()).unwrap();
-    assert_eq!(room.store.complete(later, name.clone(), first).await.unwrap(), object);
-    let other = room.sealed(b"second").await;
-    let taken = room.store.complete(other.clone(), name, Blake3::of(b"second")).await;
-    assert!(matches!(taken, Err(StoreError::AlreadyExists { .. })), "{taken:?}");
-    let wrong = room.store.complete(other, "originals/2".parse().unwrap(), first).await;
-    assert!(matches!(wrong, Err(StoreError::DigestMismatch)), "{wrong:?}");
-    let open = room.store.open_object(&object).await.unwrap();
-    assert_eq!(read_all(&open).await.unwrap(), b"first");
-}
-
-#[tokio::test]
-async fn composed_without_copying_and_digested_as_one() {
-    let room = Room::new();
-    let pieces = [sample(1_500_000), vec![], vec![7; 100], sample(SEGMENT_BYTES as u64 * 2)];
-    let mut sealed = Vec::new();
-    for piece in &pieces {
-        let upload = room.sealed(piece).await;
-        // Each was sealed by a request of its own and comes from the database.
-        sealed.push(serde_json::from_str(&serde_json::to_string(&upload).unwrap()).unwrap());
-    }
-    let whole = pieces.concat();
-    let composed = room.store.compose(sealed).await.unwrap();
-    assert_eq!(composed.digests, Digests::of(&whole));
-    let name: ObjectName = NAME.parse().unwrap();
-    let object = room.store.complete(composed.sealed, name, composed.digests.blake3).await.unwrap();
-    assert_eq!(object.parts.len(), 3, "the empty piece makes no part");
-    let open = room.again().open_object(&object).await.unwrap();
-    assert_eq!(read_all(&open).await.unwrap(), whole);
-    assert_eq!(open.read(1_499_990..1_500_200).await.unwrap(), whole[1_499_990..1_500_200]);
-    change(&room.path(object.parts[1].file.as_str()), |b| b[50] ^= 1);
-    assert!(is_damage(&open.read(1_500_000..1_500_001).await), "a part flipped while open");
-    let mut body = room.store.begin_piece(new_id(), new_name()).await.unwrap();
-    body.write(pieces[0].clone().into()).await.unwrap();
-    let headed = body.seal_behind(b"head".as_slice().into()).await.unwrap();
-    let composed = room.store.compose(vec![headed]).await.unwrap();
-    let whole = [b"head", &pieces[0][..]].concat();
-    assert_eq!(composed.digests, Digests::of(&whole), "what came last is first");
-    let name: ObjectName = "derivatives/headed".parse().unwrap();
-    let object = room.store.complete(composed.sealed, name, composed.digests.blake3).await.unwrap();
-    assert_eq!(read_all(&room.store.open_object(&object).await.unwrap()).await.unwrap(), whole);
-    let empty = room.store.compose(vec![room.sealed(b"").await, room.sealed(b"").await]).await;
-    assert_eq!(empty.unwrap().digests, Digests::of(b""));
-}
-
-#[tokio::test]
-async fn small_things_plain_and_sealed() {
-    let room = Room::new();
-    let store = &room.store;
-    let tile = "ledger/ledger.essex.example/tile/0/000";
-    store.put_new(tile, vec![1; 8192]).await.unwrap();
-    store.put_new(tile, vec![1; 8192]).await.unwrap();
-    let differs = store.put_new(tile, vec![2; 8192]).await;
-    assert!(matches!(differs, Err(StoreError::AlreadyExists { .. })));
-    assert_eq!(store.get(tile).await.unwrap(), vec![1; 8192]);
-    let checkpoint = "ledger/ledger.essex.example/checkpoint";
-    store.replace(checkpoint, "one").await.unwrap();
-    store.replace(checkpoint, "two").await.unwrap();
-    assert_eq!(store.get(checkpoint).await.unwrap(), "two");
-
-    let openings = "openings/ledger.essex.example/000";
-    store.put_sealed(openings, "PC Smith").await.unwrap();
-    store.put_sealed(openings, "PC Smith").await.unwrap();
-    let differs = store.put_sealed(openings, "PC Jones").await;
-    assert!(matches!(differs, Err(StoreError::AlreadyExists { .. })));
-    store.replace_sealed(openings, "erased").await.unwrap();
-    store.replace_sealed("openings/ledger.essex.example/001", "new").await.unwrap();
-    assert_eq!(room.again().get_sealed(openings).await.unwrap(), "erased");
-    change(&room.path(openings), |b| b[45] ^= 1);
-    assert!(is_damage(&store.get_sealed(openings).await));
-    store.remove(openings).await.unwrap();
-    store.remove(openings).await.unwrap();
-    assert!(matches!(store.get_sealed(openings).await, Err(StoreError::NotFound { .. })));
-
-    for bad in ["../x", "keys/a", "uploads/a", "/etc/passwd", "a/../../b"] {
-        assert!(matches!(store.get(bad).await, Err(StoreError::BadName { .. })), "{bad}");
-    }
-    let found = store.scan("ledger").await.unwrap();
-    let names: Vec<&str> = found.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(names, [checkpoint, tile]);
-    assert!(store.free_bytes().unwrap() > 0);
-}
-
-/// A crash between the key and the object of a sealed put leaves a key; the put succeeds all the same when repeated.
-#[tokio::test]
-async fn sealed_put_after_a_crash_that_left_only_its_key() {
-    let room = Room::new();
-    room.store.put_sealed("openings/l/0", "a").await.unwrap();
-    fs::remove_file(room.path("openings/l/0")).unwrap();
-    room.store.put_sealed("openings/l/0", "a").await.unwrap();
-    assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "a");
-}
-
 /// A crash can also leave the object without its key, whose name was not durable yet.
 #[tokio::test]
 async fn sealed_put_after_a_crash_that_left_no_key() {
@@ -324,69 +178,6 @@ async fn sealed_put_after_a_crash_that_left_no_key() {
     let again = room.again();
     again.put_sealed("openings/l/0", "a").await.unwrap();
     assert_eq!(again.get_sealed("openings/l/0").await.unwrap(), "a");
-}
-
-/// All widths of a bundle have one key; it stays when one of them goes, and comes back when somebody takes it away.
-#[tokio::test]
-async fn a_bundle_that_grows_keeps_its_key() {
-    let room = Room::new();
-    let key = room.path("keys/openings/l/000");
-    room.store.put_sealed("openings/l/000.p/1", "a").await.unwrap();
-    let first = fs::read(&key).unwrap();
-    room.again().put_sealed("openings/l/000.p/2", "ab").await.unwrap();
-    room.store.put_sealed("openings/l/000.p/3", "abc").await.unwrap();
-    assert_eq!(fs::read(&key).unwrap(), first);
-    room.store.forget(vec!["openings/l/000.p/1".to_owned()]).await.unwrap();
-    room.store.remove("openings/l/000.p/2").await.unwrap();
-    assert_eq!(room.store.get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
-    fs::remove_file(&key).unwrap();
-    room.store.put_sealed("openings/l/000", "abcd").await.unwrap();
-    assert_eq!(room.again().get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
-    room.store.set_aside(vec!["openings/l/000".parse().unwrap()]).await.unwrap();
-    assert_eq!(room.again().get_sealed("openings/l/000.p/3").await.unwrap(), "abc");
-    assert!(room.path("keys/aside/openings/l/000").exists());
-}
-
-/// Two small objects that change places with their keys open under neither name.
-#[tokio::test]
-async fn a_small_object_opens_under_its_own_name_alone() {
-    let room = Room::new();
-    let (a, b) = ("openings/l/0", "openings/l/1");
-    room.store.put_sealed(a, "a").await.unwrap();
-    room.store.put_sealed(b, "b").await.unwrap();
-    for folder in ["", "keys/"] {
-        let (a, b) = (room.path(&format!("{folder}{a}")), room.path(&format!("{folder}{b}")));
-        let kept = fs::read(&a).unwrap();
-        fs::write(&a, fs::read(&b).unwrap()).unwrap();
-        fs::write(&b, kept).unwrap();
-    }
-    assert!(is_damage(&room.store.get_sealed(a).await));
-    assert!(is_damage(&room.store.get_sealed(b).await));
-}
-
-/// One name that cannot be made leaves no other behind half-done, and a repeat completes.
-#[tokio::test]
-async fn several_files_are_created_together_or_completed_later() {
-    let room = Room::new();
-    let new = |name: &str, bytes: &'static str, sealed| NewFile {
-        name: name.parse().unwrap(),
-        bytes: bytes.into(),
-        sealed,
-    };
-    let mut files: Vec<_> =
-        (0..40).map(|n| new(&format!("ledger/l/tile/{n}"), "hashes", false)).collect();
-    files.push(new("openings/l/0", "opened", true));
-    room.store.put_new("ledger/l/tile/7", "others").await.unwrap();
-    let refused = room.store.create(files.clone()).await;
-    assert!(matches!(refused, Err(StoreError::AlreadyExists { .. })));
-    assert_eq!(room.store.scan("openings").await.unwrap().len(), 0);
-    room.store.remove("ledger/l/tile/7").await.unwrap();
-    room.store.create(files.clone()).await.unwrap();
-    room.store.create(files).await.unwrap();
-    assert_eq!(room.store.scan("ledger").await.unwrap().len(), 40);
-    assert_eq!(room.store.get_sealed("openings/l/0").await.unwrap(), "opened");
-    let left = fs::read_dir(room.path("uploads")).unwrap().count();
-    assert_eq!(left, 0, "no temporary file stays");
 }
 
 proptest! {

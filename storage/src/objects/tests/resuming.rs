@@ -6,21 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NAME: &str = "originals/0193a7c2-0000-7000-8000-000000000002";
-
-/// Finishes an upload with the rest of `bytes` and reads the object back in a new process.
-async fn finish(room: &Room, mut upload: Upload, bytes: &[u8]) -> StoredObject {
-    let at = upload.writer.size_bytes() as usize;
-    upload.write(&bytes[at..]).await.unwrap();
-    let (sealed, digests) = upload.seal().await.unwrap();
-    assert_eq!(digests, Digests::of(bytes));
-    assert!(sealed.outboard.is_some(), "the group values survived");
-    let object = room.store.complete(sealed, NAME.parse().unwrap(), digests.blake3).await.unwrap();
-    let open = room.again().open_object(&object).await.unwrap();
-    assert_eq!(read_all(&open).await.unwrap(), bytes);
-    object
-}
-
 #[tokio::test]
 async fn a_clean_stop_goes_on_in_the_same_part() {
     for at in edges() {
@@ -95,22 +80,6 @@ fn no_nonce_twice(room: &Room, object: &StoredObject, before: &[(Vec<u8>, usize,
     }
 }
 
-#[tokio::test]
-async fn the_state_before_the_last_one_resumes_too() {
-    let (room, bytes) = (Room::new(), sample(3_300_000));
-    let mut upload = Upload::begin(&room.store).await;
-    let mut states = Vec::new();
-    for cut in bytes.chunks(700_000) {
-        upload.write(cut).await.unwrap();
-        states.push(upload.persist().await.unwrap());
-    }
-    drop(upload);
-    let state = &states[states.len() - 2];
-    let upload = Upload::resume(&room.again(), state).await.unwrap();
-    assert_eq!(upload.writer.size_bytes(), state.size_bytes());
-    finish(&room, upload, &bytes).await;
-}
-
 /// The overwriting of a part's last segment may be cut by a power failure: the segment waits in a side file.
 #[tokio::test]
 async fn a_torn_close_is_done_again() {
@@ -154,40 +123,6 @@ async fn what_was_durable_and_is_damaged_is_said() {
         };
         assert!(good, "{file}: {result:?}");
     }
-}
-
-#[tokio::test]
-async fn discarded_uploads_leave_nothing_and_are_begun_once() {
-    let room = Room::new();
-    let upload = Upload::begin(&room.store).await;
-    let id = upload.writer.upload();
-    assert!(matches!(
-        room.store.begin(id, new_name()).await,
-        Err(StoreError::AlreadyExists { .. })
-    ));
-    assert_eq!(room.store.uploads().await.unwrap(), [id]);
-    upload.writer.discard().await.unwrap();
-    room.store.discard(id).await.unwrap();
-    assert!(room.store.uploads().await.unwrap().is_empty());
-}
-
-/// Group values damaged in the side file: the footage is whole, so completing reads it once more.
-#[tokio::test]
-async fn lost_group_values_are_computed_again() {
-    let (room, bytes) = (Room::new(), sample(1_000_000));
-    let mut upload = Upload::begin(&room.store).await;
-    upload.write(&bytes).await.unwrap();
-    let state = upload.persist().await.unwrap();
-    drop(upload);
-    let folder = fs::read_dir(room.path("uploads")).unwrap().next().unwrap().unwrap().path();
-    let mut groups = fs::read(folder.join("groups")).unwrap();
-    groups[50] ^= 1;
-    fs::write(folder.join("groups"), groups).unwrap();
-    let upload = Upload::resume(&room.again(), &state).await.unwrap();
-    let (sealed, digests) = upload.seal().await.unwrap();
-    assert!(sealed.outboard.is_none());
-    let object = room.store.complete(sealed, NAME.parse().unwrap(), digests.blake3).await.unwrap();
-    assert_eq!(read_all(&room.store.open_object(&object).await.unwrap()).await.unwrap(), bytes);
 }
 
 proptest! {

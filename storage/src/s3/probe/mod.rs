@@ -15,12 +15,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{Bucket, S3Error};
-use crate::objects::Crc64;
+use super::{Bucket, S3Error, checksum_text as text_of};
 
 /// Where the probe's objects lie in a bucket; what is below belongs to it.
 const PREFIX: &str = "exhibit-probe/";
@@ -239,11 +236,6 @@ impl<'a> Run<'a> {
             );
         }
     }
-}
-
-/// A checksum as S3 writes it: base64 of eight bytes, the highest first.
-fn text_of(crc: Crc64) -> String {
-    STANDARD.encode(crc.0.to_be_bytes())
 }
 
 fn now_s() -> i64 {

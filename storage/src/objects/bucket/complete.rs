@@ -1,0 +1,409 @@
+//! A sealed upload becomes an object of the bucket: create-only, in place.
+//!
+//! 1. Keys and outboard are there, under their final names.
+//! 2. Uploads in parts become objects of the store, each with the checksum of the whole; its version is noted.
+//! 3. Each version is looked at: its length and checksum are those of what was sent. An original is locked.
+//! 4. What lay beside the upload goes. From here on it is nobody's to discard.
+//!
+//! A crash may come anywhere, and an answer may be lost: repeating the call goes on from whatever it finds.
+
+use chain_of_custody::digest::{Blake3, Outboard};
+use futures_util::future::try_join_all;
+
+use super::BucketStore;
+use super::pieces::PIECE_BYTES;
+use crate::failpoint;
+use crate::objects::compose::digest;
+use crate::objects::copy::Copied;
+use crate::objects::crc::{Crc64, RunningCrc};
+use crate::objects::error::{Damage, StoreError};
+use crate::objects::kek::ObjectKey;
+use crate::objects::medium::{Medium, StoredFile};
+use crate::objects::name::ObjectName;
+use crate::objects::read::{self, Source};
+use crate::objects::tink::{self, Layout, Purpose};
+use crate::objects::upload::{
+    InBucket, PieceState, SealedPart, SealedUpload, StoredObject, StoredPart,
+};
+use crate::s3::{Bucket, Precondition, S3Error, checksum_text};
+
+/// How often completing is asked for when the answer was lost and nothing is there.
+const COMPLETIONS: u32 = 4;
+/// Bytes read at once where a store keeps no checksum of the whole.
+const READ_BYTES: u64 = 8 << 20;
+
+pub(super) fn complete(
+    store: &BucketStore,
+    sealed: SealedUpload,
+    name: ObjectName,
+    blake3: Blake3,
+) -> Result<StoredObject, StoreError> {
+    let SealedUpload { parts, size_bytes, outboard } = sealed;
+    if parts.is_empty() {
+        return Err(StoreError::NotFound { path: store.path_of(name.as_str()) });
+    }
+    let (parts, outboard) = match outboard.filter(|outboard| outboard.root() == blake3) {
+        Some(outboard) => (parts, outboard),
+        None => {
+            // What was known when it was sealed is lost: it is read again.
+            let parts = store.wait(complete_parts(store, parts))?;
+            let outboard = digest(&store.wait(source(store, &parts))?)?.1;
+            (parts, outboard)
+        }
+    };
+    if outboard.root() != blake3 {
+        return Err(StoreError::DigestMismatch);
+    }
+    store.wait(async {
+        let keys = try_join_all(parts.iter().map(|part| name_key(store, part))).await?;
+        name_outboard(store, &name, &keys[0], &outboard).await?;
+        failpoint::hit("bucket.keys-named");
+        let parts = complete_parts(store, parts).await?;
+        failpoint::hit("bucket.parts-complete");
+        lock(store, &name, &parts).await?;
+        for upload in parts.iter().map(|part| part.upload) {
+            store.remove_below(&format!("uploads/{upload}/")).await?;
+        }
+        let parts = parts.into_iter().map(stored_part).collect::<Result<_, _>>()?;
+        Ok(StoredObject { name, parts, size_bytes, blake3 })
+    })
+}
+
+fn stored_part(part: SealedPart) -> Result<StoredPart, StoreError> {
+    let SealedPart { size_bytes, crc64nvme, .. } = part;
+    match part.in_bucket {
+        Some(InBucket { file, state: PieceState::Completed { version } }) => {
+            Ok(StoredPart { file, size_bytes, crc64nvme, version })
+        }
+        _ => Err(StoreError::Stopped),
+    }
+}
+
+/// Where a part is in the bucket; one that lies in a folder's upload is not there.
+fn in_bucket<'a>(store: &BucketStore, part: &'a SealedPart) -> Result<&'a InBucket, StoreError> {
+    part.in_bucket.as_ref().ok_or_else(|| store.elsewhere(part.upload))
+}
+
+/// The part's key under its final name: the very key that lies beside the upload, or lay there.
+async fn name_key(store: &BucketStore, part: &SealedPart) -> Result<ObjectKey, StoreError> {
+    let file = &in_bucket(store, part)?.file;
+    let named = store.wrapped(file.as_str());
+    let (key, wrapped, _) = match store.begun_part(part.upload, part.number).await {
+        // An earlier attempt came to its end.
+        Err(StoreError::KeyGone { .. }) => return store.open_key(&named).await,
+        begun => begun?,
+    };
+    let put = store.bucket.put(&store.key_of(&named), wrapped.into(), Precondition::Nothing).await;
+    match put {
+        Ok(_) => Ok(key),
+        Err(S3Error::Taken) => {
+            let there = store.open_key(&named).await?;
+            let same = there.as_bytes() == key.as_bytes();
+            same.then_some(key)
+                .ok_or_else(|| StoreError::AlreadyExists { path: store.path_of(file.as_str()) })
+        }
+        Err(error) => Err(store.failed(&named, error)),
+    }
+}
+
+async fn name_outboard(
+    store: &BucketStore,
+    name: &ObjectName,
+    key: &ObjectKey,
+    outboard: &Outboard,
+) -> Result<(), StoreError> {
+    let name = name.outboard()?;
+    let plain = outboard.to_bytes();
+    let sealed = tink::seal_all(key, Purpose::Outboard, &plain);
+    let at = store.key_of(name.as_str());
+    match store.bucket.put(&at, sealed.into(), Precondition::Nothing).await {
+        Ok(_) => Ok(()),
+        Err(S3Error::Taken) => {
+            let there = store.read(name.as_str()).await?;
+            let opened = tink::open_all(key, Purpose::Outboard, &there);
+            let same = opened.is_ok_and(|opened| *opened == plain);
+            same.then_some(())
+                .ok_or_else(|| StoreError::AlreadyExists { path: store.path_of(name.as_str()) })
+        }
+        Err(error) => Err(store.failed(name.as_str(), error)),
+    }
+}
+
+/// Makes objects of the store of all parts that are none yet.
+pub(super) async fn complete_parts(
+    store: &BucketStore,
+    parts: Vec<SealedPart>,
+) -> Result<Vec<SealedPart>, StoreError> {
+    let complete = async |mut part: SealedPart| {
+        let InBucket { file, state } = in_bucket(store, &part)?.clone();
+        if let PieceState::InParts { id, pieces } = &state {
+            let length = Layout { size_bytes: part.size_bytes }.ciphertext_bytes();
+            let of = (id.as_str(), pieces.as_slice());
+            let version = complete_part(store, &file, of, length, part.crc64nvme).await?;
+            part.in_bucket = Some(InBucket { file, state: PieceState::Completed { version } });
+        }
+        Ok::<_, StoreError>(part)
+    };
+    let mut done = Vec::with_capacity(parts.len());
+    for part in parts {
+        done.push(complete(part).await?);
+    }
+    Ok(done)
+}
+
+/// Completes one upload in parts; gives the version, whose length and checksum were looked at.
+pub(super) async fn complete_part(
+    store: &BucketStore,
+    file: &ObjectName,
+    (id, pieces): (&str, &[String]),
+    length: u64,
+    crc: Crc64,
+) -> Result<Option<String>, StoreError> {
+    let key = store.key_of(file.as_str());
+    let failed = |e| store.failed(file.as_str(), e);
+    let mut last = S3Error::NotFound;
+    for _ in 0..COMPLETIONS {
+        match store.bucket.complete_parts((&key, id), pieces, crc).await {
+            Ok(version) => {
+                let is = is_version(&store.bucket, &key, version.as_deref(), length, crc).await;
+                let is = is.map_err(failed)?;
+                let path = || store.path_of(file.as_str());
+                return is.then_some(version).ok_or_else(|| StoreError::ReadBack { path: path() });
+            }
+            Err(error) => last = error,
+        }
+        // The upload in parts is gone, or its answer was: perhaps because it was completed.
+        match find_version(&store.bucket, &key, length, crc).await {
+            Ok(version) => return Ok(version),
+            Err(S3Error::NotFound) if last.may_pass() => {}
+            Err(S3Error::NotFound) => break,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(last))
+}
+
+/// The earliest version of `key` that has this length and checksum.
+///
+/// # Errors
+/// [`S3Error::NotFound`] when none has.
+pub(super) async fn find_version(
+    bucket: &Bucket,
+    key: &str,
+    length: u64,
+    crc: Crc64,
+) -> Result<Option<String>, S3Error> {
+    for version in bucket.versions_of(key).await?.into_iter().rev() {
+        if version.is_marker || version.size_bytes != length {
+            continue;
+        }
+        if is_version(bucket, key, version.id.as_deref(), length, crc).await? {
+            return Ok(version.id);
+        }
+    }
+    Err(S3Error::NotFound)
+}
+
+/// Whether a version has this length and checksum; where the store keeps no checksum of the whole, it is read.
+async fn is_version(
+    bucket: &Bucket,
+    key: &str,
+    version: Option<&str>,
+    length: u64,
+    crc: Crc64,
+) -> Result<bool, S3Error> {
+    let head = bucket.head(key, version).await?;
+    if head.size_bytes != length {
+        return Ok(false);
+    }
+    if let Some(checksum) = head.crc64nvme {
+        return Ok(checksum == checksum_text(crc));
+    }
+    let mut running = RunningCrc::after(Crc64::default());
+    let mut at = 0;
+    while at < length {
+        let next = length.min(at + READ_BYTES);
+        running.update(&bucket.get_range(key, version, at..next).await?);
+        at = next;
+    }
+    Ok(running.value() == crc)
+}
+
+/// Locks what makes up an original; what can be made again is not.
+async fn lock(
+    store: &BucketStore,
+    name: &ObjectName,
+    parts: &[SealedPart],
+) -> Result<(), StoreError> {
+    let Some(term_s) = store.options.lock_s.filter(|_| name.is_original()) else { return Ok(()) };
+    let until_s = jiff::Timestamp::now().as_second() + term_s;
+    for part in parts {
+        let InBucket { file, state } = in_bucket(store, part)?;
+        let PieceState::Completed { version } = state else { return Err(StoreError::Stopped) };
+        lock_version(store, file.as_str(), version.as_deref(), until_s).await?;
+    }
+    let outboard = name.outboard()?;
+    let head = store.bucket.head(&store.key_of(outboard.as_str()), None).await;
+    let version = head.map_err(|e| store.failed(outboard.as_str(), e))?.version;
+    lock_version(store, outboard.as_str(), version.as_deref(), until_s).await
+}
+
+async fn lock_version(
+    store: &BucketStore,
+    file: &str,
+    version: Option<&str>,
+    until_s: i64,
+) -> Result<(), StoreError> {
+    let (key, failed) = (store.key_of(file), |e| store.failed(file, e));
+    let version = version.ok_or_else(|| failed(S3Error::NoVersions))?;
+    // An attempt that was cut may have locked it for a little less.
+    let locked = store.bucket.locked_until_s(&key, version).await.map_err(failed)?;
+    if locked.is_none_or(|locked| locked < until_s) {
+        store.bucket.lock(&key, version, until_s).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Parts of an upload, to be read; all of them are objects of the store.
+pub(super) async fn source(
+    store: &BucketStore,
+    parts: &[SealedPart],
+) -> Result<Source, StoreError> {
+    let mut files = Vec::with_capacity(parts.len());
+    for part in parts {
+        let InBucket { file, state } = in_bucket(store, part)?;
+        let PieceState::Completed { version } = state else { return Err(StoreError::Stopped) };
+        let key = match store.begun_part(part.upload, part.number).await {
+            Err(StoreError::KeyGone { .. }) => {
+                store.open_key(&store.wrapped(file.as_str())).await?
+            }
+            begun => begun?.0,
+        };
+        let layout = Layout { size_bytes: part.size_bytes };
+        let file = store.file(file, layout.ciphertext_bytes(), part.crc64nvme, version);
+        files.push((file, key, layout));
+    }
+    Ok(Source::new(files))
+}
+
+pub(super) async fn undo(
+    store: &BucketStore,
+    sealed: SealedUpload,
+    name: &ObjectName,
+) -> Result<(), StoreError> {
+    for part in &sealed.parts {
+        let file = &in_bucket(store, part)?.file;
+        store.remove_all(&store.wrapped(file.as_str())).await?;
+    }
+    for part in &sealed.parts {
+        store.drop_part(&in_bucket(store, part)?.file).await?;
+    }
+    store.remove_all(name.outboard()?.as_str()).await
+}
+
+/// Keys first: without them the bytes are nothing. Bytes under a lock stay until it ends.
+pub(super) async fn dispose(store: &BucketStore, object: &StoredObject) -> Result<(), StoreError> {
+    for part in &object.parts {
+        store.remove_all(&store.wrapped(part.file.as_str())).await?;
+    }
+    for part in &object.parts {
+        store.remove_unlocked(part.file.as_str()).await?;
+    }
+    store.remove_unlocked(object.name.outboard()?.as_str()).await
+}
+
+pub(super) async fn glance(store: &BucketStore, object: &StoredObject) -> Result<(), StoreError> {
+    for part in &object.parts {
+        let key = store.wrapped(part.file.as_str());
+        match store.bucket.head(&store.key_of(&key), None).await {
+            Err(S3Error::NotFound) => {
+                return Err(StoreError::KeyGone { path: store.path_of(&key) });
+            }
+            other => other.map_err(|e| store.failed(&key, e))?,
+        };
+        let (file, length) = (part.file.as_str(), part.layout().ciphertext_bytes());
+        length_is(store, file, part.version.as_deref(), length).await?;
+    }
+    let length = Layout::of_outboard(object.size_bytes).ciphertext_bytes();
+    length_is(store, object.name.outboard()?.as_str(), None, length).await
+}
+
+async fn length_is(
+    store: &BucketStore,
+    file: &str,
+    version: Option<&str>,
+    expected: u64,
+) -> Result<(), StoreError> {
+    let head = store.bucket.head(&store.key_of(file), version).await;
+    let found = head.map_err(|e| store.failed(file, e))?.size_bytes;
+    let wrong = || store.damaged(file, Damage::Length { found, expected });
+    (found == expected).then_some(()).ok_or_else(wrong)
+}
+
+/// In the order of completion: keys, outboard, parts.
+pub(super) fn bring_over(
+    store: &BucketStore,
+    from: &dyn Medium,
+    object: &StoredObject,
+) -> Result<Copied, StoreError> {
+    if store.wait(glance(store, object)).is_ok() {
+        return Ok(Copied::Before);
+    }
+    // Keys unwrap, lengths are right, the outboard adds up to the recorded digest.
+    read::open(from, object)?;
+    let mut file_bytes = 0;
+    for part in &object.parts {
+        let key = from.wrapped_key(&part.file)?;
+        file_bytes += put_small(store, &store.wrapped(part.file.as_str()), key)?;
+    }
+    let outboard = object.name.outboard()?;
+    file_bytes += put_small(store, outboard.as_str(), from.get(&outboard)?)?;
+    for part in object.parts.iter().rev() {
+        file_bytes += copy_part(store, from.part(part).as_ref(), part)?;
+    }
+    Ok(Copied::Now { file_bytes })
+}
+
+fn put_small(store: &BucketStore, name: &str, bytes: Vec<u8>) -> Result<u64, StoreError> {
+    let length = bytes.len() as u64;
+    let key = store.key_of(name);
+    let put = store.bucket.put(&key, bytes.clone().into(), Precondition::Nothing);
+    match store.wait(put) {
+        Ok(_) => Ok(length),
+        Err(S3Error::Taken) if *store.wait(store.read(name))? == bytes => Ok(0),
+        Err(error) => Err(store.failed(name, error)),
+    }
+}
+
+fn copy_part(
+    store: &BucketStore,
+    source: &dyn StoredFile,
+    part: &StoredPart,
+) -> Result<u64, StoreError> {
+    let (file, length) = (&part.file, part.layout().ciphertext_bytes());
+    let (key, failed) = (store.key_of(file.as_str()), |e| store.failed(file.as_str(), e));
+    let there = find_version(&store.bucket, &key, length, part.crc64nvme);
+    if store.wait(there).is_ok() {
+        return Ok(0);
+    }
+    let id = store.wait(store.bucket.begin_parts(&key)).map_err(failed)?;
+    let (mut at, mut pieces, mut crc) = (0, Vec::new(), Crc64::default());
+    while at < length {
+        let mut piece = vec![0; (length - at).min(PIECE_BYTES as u64) as usize];
+        source.read_at(&mut piece, at)?;
+        at += piece.len() as u64;
+        let (of, size) = (Crc64::of(&piece), piece.len() as u64);
+        crc = crc.followed_by(of, size);
+        let number = pieces.len() as u32 + 1;
+        let put = store.bucket.put_part((&key, &id), number, piece.into(), of);
+        pieces.push(store.wait(put).map_err(failed)?);
+    }
+    if crc != part.crc64nvme {
+        store.wait(store.bucket.abort_parts(&key)).map_err(failed)?;
+        return Err(StoreError::damaged(source.path(), Damage::Form));
+    }
+    failpoint::hit("backup.part-written");
+    let of = (id.as_str(), pieces.as_slice());
+    store.wait(complete_part(store, file, of, length, part.crc64nvme))?;
+    Ok(length)
+}

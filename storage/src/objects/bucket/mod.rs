@@ -1,0 +1,538 @@
+//! Objects in a bucket of an S3 store. Any number of servers may have it open at once.
+//!
+//! What is different from a folder: nothing is renamed, so files have their final names from the beginning; what is there
+//! may be several versions, so every read names the one that was written; and an answer may be lost, so whatever came of a
+//! call is found out by looking.
+
+mod complete;
+mod pieces;
+mod resume;
+mod small;
+mod writer;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use chain_of_custody::digest::{Blake3, GroupCv, HashState};
+use chain_of_custody::ids::UploadId;
+use tokio::runtime::Handle;
+
+pub(crate) use writer::BucketWriter;
+
+use self::pieces::PieceMemory;
+use self::writer::{PartInBucket, groups_name};
+use super::copy::Copied;
+use super::crc::Crc64;
+use super::error::{Damage, StoreError};
+use super::groups::{self, Waiting};
+use super::kek::{Kek, KnownKeys, ObjectKey};
+use super::medium::{Medium, NewFile, Seen, StoredFile};
+use super::name::ObjectName;
+use super::read::Source;
+use super::scan::Found;
+use super::store::SMALL_MAX_BYTES;
+use super::tail::Tail;
+use super::upload::{
+    Reread, SealedPart, SealedUpload, State, StoredObject, StoredPart, WriterState,
+};
+use super::writer::ObjectWriter;
+use crate::s3::{Bucket, Precondition, S3Error};
+
+/// How objects lie in a bucket.
+#[derive(Debug, Clone, Default)]
+pub struct BucketOptions {
+    /// Before every key, as in `exhibit/`: for a bucket that holds other things too.
+    pub prefix: String,
+    /// How long an original is locked at first, in seconds; none where the store has no locks.
+    pub lock_s: Option<i64>,
+}
+
+/// Memory for pieces of uploads, in pieces: what all of them together may have on their way or half filled.
+const PIECES_IN_MEMORY: usize = 32;
+
+/// The bucket, and what all that write to it share.
+#[derive(Debug)]
+pub(crate) struct BucketStore {
+    bucket: Bucket,
+    options: BucketOptions,
+    kek: Kek,
+    memory: PieceMemory,
+    keys: KnownKeys,
+    going_on: GoingOn,
+    runtime: Handle,
+}
+
+/// Uploads whose last state nothing was sealed after, by this process: they may go on in the same part.
+#[derive(Debug, Default)]
+pub(crate) struct GoingOn(Mutex<HashMap<UploadId, String>>);
+
+impl GoingOn {
+    fn note(&self, upload: UploadId, tail: &str) {
+        self.lock().insert(upload, tail.to_owned());
+    }
+
+    fn forget(&self, upload: UploadId) {
+        self.lock().remove(&upload);
+    }
+
+    /// Whether it is this state that nothing was sealed after. Asked once.
+    fn take(&self, upload: UploadId, tail: &str) -> bool {
+        self.lock().remove(&upload).is_some_and(|last| last == tail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BucketStore {
+    /// The store in `bucket`, for use on this runtime.
+    pub(crate) fn new(bucket: Bucket, options: BucketOptions, kek: Kek) -> Self {
+        Self {
+            bucket,
+            options,
+            kek,
+            memory: PieceMemory::new(PIECES_IN_MEMORY),
+            keys: KnownKeys::default(),
+            going_on: GoingOn::default(),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Waits for `work` on a thread that may wait.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    fn key_of(&self, name: &str) -> String {
+        format!("{}{name}", self.options.prefix)
+    }
+
+    /// Where the key of the file `name` lies.
+    fn wrapped(&self, name: &str) -> String {
+        format!("keys/{}", ObjectName::of_key(name))
+    }
+
+    fn path_of(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("s3://{}/{}", self.bucket.name(), self.key_of(name)))
+    }
+
+    fn failed(&self, name: &str, error: S3Error) -> StoreError {
+        StoreError::s3(&self.path_of(name), error)
+    }
+
+    fn damaged(&self, name: &str, what: Damage) -> StoreError {
+        StoreError::damaged(&self.path_of(name), what)
+    }
+
+    async fn read(&self, name: &str) -> Result<Bytes, StoreError> {
+        let got = self.bucket.get(&self.key_of(name), SMALL_MAX_BYTES).await;
+        Ok(got.map_err(|e| self.failed(name, e))?.bytes)
+    }
+
+    /// Removes every version of the file `name`.
+    async fn remove_all(&self, name: &str) -> Result<(), StoreError> {
+        let key = self.key_of(name);
+        let versions = self.bucket.versions_of(&key).await.map_err(|e| self.failed(name, e))?;
+        self.remove_versions(versions).await
+    }
+
+    /// Removes every version of everything whose name begins with `prefix`.
+    async fn remove_below(&self, prefix: &str) -> Result<(), StoreError> {
+        let found = self.bucket.versions(&self.key_of(prefix)).await;
+        self.remove_versions(found.map_err(|e| self.failed(prefix, e))?).await
+    }
+
+    /// The same, but for versions that the store does not let go yet: those under a lock or a hold stay until it ends.
+    async fn remove_unlocked(&self, name: &str) -> Result<(), StoreError> {
+        match self.remove_all(name).await {
+            Err(StoreError::Away { source: S3Error::Forbidden { .. }, path }) => {
+                tracing::warn!(path = %path.display(), "stays until its lock ends; its key is destroyed");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    async fn remove_versions(&self, versions: Vec<crate::s3::Version>) -> Result<(), StoreError> {
+        for version in versions {
+            let removed = self.bucket.delete_version(&version.key, version.id.as_deref()).await;
+            let name = version.key.strip_prefix(&self.options.prefix).unwrap_or(&version.key);
+            removed.map_err(|e| self.failed(name, e))?;
+        }
+        Ok(())
+    }
+
+    /// The key that lies at `name`, opened.
+    async fn open_key(&self, name: &str) -> Result<ObjectKey, StoreError> {
+        let path = || self.path_of(name);
+        let text = self.read(name).await.map_err(|error| match error {
+            StoreError::NotFound { path } => StoreError::KeyGone { path },
+            other => other,
+        })?;
+        let key = std::str::from_utf8(&text).ok().and_then(|text| self.kek.unwrap(text));
+        key.ok_or_else(|| StoreError::WrongKey { path: path(), kek: self.kek.id().to_owned() })
+    }
+
+    fn beside(upload: UploadId, name: &str) -> String {
+        format!("uploads/{upload}/{name}")
+    }
+
+    /// Keeps something small of an upload under way; what stands there is replaced.
+    async fn put_beside(
+        &self,
+        upload: UploadId,
+        name: &str,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let name = Self::beside(upload, name);
+        let put = self.bucket.put(&self.key_of(&name), bytes, Precondition::Anything).await;
+        put.map(drop).map_err(|e| self.failed(&name, e))
+    }
+
+    async fn remove_beside(&self, upload: UploadId, name: &str) -> Result<(), StoreError> {
+        self.remove_all(&Self::beside(upload, name)).await
+    }
+
+    /// The group values of an upload of which `kept` are kept.
+    async fn groups(
+        &self,
+        upload: UploadId,
+        key: &ObjectKey,
+        kept: u64,
+    ) -> Result<Vec<GroupCv>, StoreError> {
+        let mut values = Vec::new();
+        while (values.len() as u64) < kept {
+            let name = Self::beside(upload, &groups_name(values.len() as u64));
+            let record = self.read(&name).await?;
+            let more = groups::parse(&self.path_of(&name), key, &record)?;
+            if more.is_empty() || (values.len() + more.len()) as u64 > kept {
+                return Err(self.damaged(&name, Damage::Form));
+            }
+            values.extend(more);
+        }
+        Ok(values)
+    }
+
+    fn key_beside(number: u32) -> String {
+        format!("part-{number:04}.key")
+    }
+
+    /// Begins the first part from `number` on whose number is free, under a new key. The wrapped key is there before
+    /// anything of the part is, and goes after it: it tells what an upload has begun.
+    async fn new_part(
+        &self,
+        upload: UploadId,
+        name: &ObjectName,
+        number: u32,
+    ) -> Result<PartInBucket, StoreError> {
+        let mut number = number;
+        loop {
+            let part = self.take_part(upload, name, number).await;
+            match part {
+                Err(StoreError::AlreadyExists { .. }) => number += 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn take_part(
+        &self,
+        upload: UploadId,
+        name: &ObjectName,
+        number: u32,
+    ) -> Result<PartInBucket, StoreError> {
+        let (key, file) = (ObjectKey::random(), name.part(number as usize)?);
+        let beside = Self::beside(upload, &Self::key_beside(number));
+        let text = format!("{}file {file}\n", self.kek.wrap(&key));
+        let put = self.bucket.put(&self.key_of(&beside), text.into(), Precondition::Nothing).await;
+        put.map_err(|e| self.failed(&beside, e))?;
+        Ok(PartInBucket::new(upload, number, file, key))
+    }
+
+    /// The wrapped key of a part that an upload has begun, and the part's file.
+    async fn begun_part(
+        &self,
+        upload: UploadId,
+        number: u32,
+    ) -> Result<(ObjectKey, String, ObjectName), StoreError> {
+        let name = Self::beside(upload, &Self::key_beside(number));
+        let text = self.read(&name).await.map_err(|error| match error {
+            StoreError::NotFound { path } => StoreError::KeyGone { path },
+            other => other,
+        })?;
+        let wrong =
+            || StoreError::WrongKey { path: self.path_of(&name), kek: self.kek.id().to_owned() };
+        let text = std::str::from_utf8(&text).map_err(|_| wrong())?;
+        let (wrapped, file) = split_begun(text).ok_or_else(wrong)?;
+        let key = self.kek.unwrap(wrapped).ok_or_else(wrong)?;
+        Ok((key, wrapped.to_owned(), file))
+    }
+
+    /// Ends an upload of which no entry names anything: keys and bytes of its parts go, the keys first.
+    async fn discard_upload(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.going_on.forget(upload);
+        let below = format!("uploads/{upload}/");
+        let found = self.bucket.list(&self.key_of(&below)).await;
+        let found = found.map_err(|e| self.failed(&below, e))?;
+        for (key, _) in found.iter().filter(|(key, _)| key.ends_with(".key")) {
+            let name = key.strip_prefix(&self.options.prefix).unwrap_or(key);
+            let text = self.read(name).await?;
+            let text = std::str::from_utf8(&text).ok();
+            let Some((_, file)) = text.and_then(split_begun) else { continue };
+            self.remove_all(&self.wrapped(file.as_str())).await?;
+            self.drop_part(&file).await?;
+        }
+        self.remove_below(&below).await
+    }
+
+    /// The bytes of a part go, whether they are an object already or not.
+    async fn drop_part(&self, file: &ObjectName) -> Result<(), StoreError> {
+        let file = file.as_str();
+        let aborted = self.bucket.abort_parts(&self.key_of(file)).await;
+        aborted.map_err(|e| self.failed(file, e))?;
+        self.remove_all(file).await
+    }
+}
+
+/// The wrapped key and the file of a part that was begun.
+fn split_begun(text: &str) -> Option<(&str, ObjectName)> {
+    let (wrapped, file) = text.strip_suffix('\n')?.rsplit_once("\nfile ")?;
+    let wrapped = &text[..wrapped.len() + 1];
+    Some((wrapped, file.parse().ok()?))
+}
+
+/// One encrypted file in the bucket.
+#[derive(Debug)]
+struct FileInBucket {
+    bucket: Bucket,
+    runtime: Handle,
+    path: PathBuf,
+    key: String,
+    length: u64,
+    crc: Crc64,
+    /// The version to read, once it is known.
+    version: OnceLock<Option<String>>,
+}
+
+impl FileInBucket {
+    fn wait<T>(&self, work: impl Future<Output = Result<T, S3Error>>) -> Result<T, StoreError> {
+        self.runtime.block_on(work).map_err(|e| StoreError::s3(&self.path, e))
+    }
+
+    /// The version that was recorded; where none was, as of an object that came from a folder, the earliest that has this
+    /// length and checksum.
+    fn version(&self) -> Result<Option<&str>, StoreError> {
+        if self.version.get().is_none() {
+            let found = complete::find_version(&self.bucket, &self.key, self.length, self.crc);
+            let _somebody_was_faster = self.version.set(self.wait(found)?);
+        }
+        Ok(self.version.get().and_then(Option::as_deref))
+    }
+}
+
+impl StoredFile for FileInBucket {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn check_length(&self, expected: u64) -> Result<(), StoreError> {
+        let found = self.wait(self.bucket.head(&self.key, self.version()?))?.size_bytes;
+        let wrong = || StoreError::damaged(&self.path, Damage::Length { found, expected });
+        (found == expected).then_some(()).ok_or_else(wrong)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let range = offset..offset + buffer.len() as u64;
+        let bytes = self.wait(self.bucket.get_range(&self.key, self.version()?, range))?;
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+impl Medium for BucketStore {
+    fn kek(&self) -> &Kek {
+        &self.kek
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    fn begin(
+        self: Arc<Self>,
+        upload: UploadId,
+        name: &ObjectName,
+        _reread: Reread,
+    ) -> Result<ObjectWriter, StoreError> {
+        let part = self.wait(self.take_part(upload, name, 0))?;
+        let writer = BucketWriter {
+            upload,
+            name: name.clone(),
+            closed: Vec::new(),
+            first_key: part.key().clone(),
+            part,
+            kept: 0,
+            waiting: Waiting::default(),
+            tails: VecDeque::new(),
+            store: self,
+        };
+        Ok(writer.into())
+    }
+
+    fn reopen(self: Arc<Self>, state: WriterState) -> Result<(ObjectWriter, Tail), StoreError> {
+        let State::Bucket(state) = state.0 else { return Err(self.elsewhere(state.upload())) };
+        let store = Arc::clone(&self);
+        let (writer, tail) = self.wait(resume::reopen(store, state))?;
+        Ok((writer.into(), tail))
+    }
+
+    fn hash_state(&self, state: &WriterState) -> Result<HashState, StoreError> {
+        let State::Bucket(state) = &state.0 else { return Err(self.elsewhere(state.upload())) };
+        Ok(self.wait(resume::load_tail(self, state))?.hash_state)
+    }
+
+    fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.wait(self.discard_upload(upload))
+    }
+
+    fn uploads(&self) -> Result<Vec<UploadId>, StoreError> {
+        let below = self.key_of("uploads/");
+        let found = self.wait(self.bucket.list(&below)).map_err(|e| self.failed("uploads", e))?;
+        let id = |key: &str| key.strip_prefix(&below)?.split('/').next()?.parse().ok();
+        let mut uploads: Vec<UploadId> = found.iter().filter_map(|(key, _)| id(key)).collect();
+        uploads.sort_unstable();
+        uploads.dedup();
+        Ok(uploads)
+    }
+
+    fn settle(&self, parts: Vec<SealedPart>) -> Result<Vec<SealedPart>, StoreError> {
+        self.wait(complete::complete_parts(self, parts))
+    }
+
+    fn sealed(&self, parts: &[SealedPart]) -> Result<Source, StoreError> {
+        self.wait(complete::source(self, parts))
+    }
+
+    fn complete(
+        &self,
+        sealed: SealedUpload,
+        name: ObjectName,
+        blake3: Blake3,
+    ) -> Result<StoredObject, StoreError> {
+        complete::complete(self, sealed, name, blake3)
+    }
+
+    fn undo_complete(&self, sealed: SealedUpload, name: &ObjectName) -> Result<(), StoreError> {
+        self.wait(complete::undo(self, sealed, name))
+    }
+
+    fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
+        self.wait(complete::dispose(self, object))
+    }
+
+    fn part(&self, part: &StoredPart) -> Box<dyn StoredFile> {
+        self.file(&part.file, part.layout().ciphertext_bytes(), part.crc64nvme, &part.version)
+    }
+
+    fn key(&self, file: &ObjectName) -> Result<ObjectKey, StoreError> {
+        self.wait(self.open_key(&self.wrapped(file.as_str())))
+    }
+
+    fn wrapped_key(&self, file: &ObjectName) -> Result<Vec<u8>, StoreError> {
+        self.wait(self.read(&self.wrapped(file.as_str()))).map(Vec::from)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.path_of(name)
+    }
+
+    fn glance(&self, object: &StoredObject) -> Result<(), StoreError> {
+        self.wait(complete::glance(self, object))
+    }
+
+    fn bring_over(&self, from: &dyn Medium, object: &StoredObject) -> Result<Copied, StoreError> {
+        complete::bring_over(self, from, object)
+    }
+
+    fn create(&self, files: &[NewFile]) -> Result<(), StoreError> {
+        self.wait(small::create(self, files))
+    }
+
+    fn get(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
+        self.wait(self.read(name.as_str())).map(Vec::from)
+    }
+
+    fn replace(&self, name: &ObjectName, bytes: &[u8], seen: Seen<'_>) -> Result<(), StoreError> {
+        self.wait(small::replace(self, name, bytes, seen))
+    }
+
+    fn key_for(&self, name: &ObjectName) -> Result<ObjectKey, StoreError> {
+        self.wait(small::key_for(self, name))
+    }
+
+    fn remove(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.wait(small::remove(self, name))
+    }
+
+    fn forget(&self, names: &[ObjectName]) -> Result<(), StoreError> {
+        names.iter().try_for_each(|name| self.remove(name))
+    }
+
+    fn forget_in(&self, folders: &[ObjectName]) -> Result<(), StoreError> {
+        self.wait(async {
+            for folder in folders {
+                self.remove_below(&format!("{folder}/")).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn set_aside(&self, names: &[ObjectName]) -> Result<(), StoreError> {
+        self.wait(small::set_aside(self, names))
+    }
+
+    fn scan(&self, folder: &ObjectName) -> Result<Vec<Found>, StoreError> {
+        let below = self.key_of(&format!("{folder}/"));
+        let listed = self.wait(self.bucket.list(&below));
+        let listed = listed.map_err(|e| self.failed(folder.as_str(), e))?;
+        let named = |(key, file_bytes): (String, u64)| {
+            let name = key.strip_prefix(&self.options.prefix)?.parse().ok()?;
+            Some(Found { name, file_bytes })
+        };
+        let mut found: Vec<Found> = listed.into_iter().filter_map(named).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+}
+
+impl BucketStore {
+    fn file(
+        &self,
+        file: &ObjectName,
+        length: u64,
+        crc: Crc64,
+        version: &Option<String>,
+    ) -> Box<dyn StoredFile> {
+        let known = OnceLock::new();
+        if version.is_some() {
+            known.get_or_init(|| version.clone());
+        }
+        Box::new(FileInBucket {
+            bucket: self.bucket.clone(),
+            runtime: self.runtime.clone(),
+            path: self.path_of(file.as_str()),
+            key: self.key_of(file.as_str()),
+            length,
+            crc,
+            version: known,
+        })
+    }
+
+    /// A state of an upload that is in a store of another kind: the configuration was changed while it was under way.
+    fn elsewhere(&self, upload: UploadId) -> StoreError {
+        StoreError::NotFound { path: self.path_of(&format!("uploads/{upload}")) }
+    }
+}
