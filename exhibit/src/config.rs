@@ -8,6 +8,7 @@ mod ledger;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use storage::s3::probe::Promise;
 use toml::{Table, Value};
 
 pub(crate) use ledger::{ConfiguredWitness, Ledger};
@@ -76,6 +77,14 @@ pub(crate) struct Storage {
     pub(crate) kind: String,
     pub(crate) database: String,
     pub(crate) copies: u32,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) path_style: bool,
+    pub(crate) ca_file: String,
+    pub(crate) lock_days: u32,
+    pub(crate) without: Vec<String>,
 }
 
 /// How keys are kept.
@@ -135,7 +144,19 @@ impl Default for Server {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { kind: "folder".into(), database: String::new(), copies: 1 }
+        Self {
+            kind: "folder".into(),
+            database: String::new(),
+            copies: 1,
+            bucket: String::new(),
+            prefix: String::new(),
+            endpoint: String::new(),
+            region: String::new(),
+            path_style: false,
+            ca_file: String::new(),
+            lock_days: 7,
+            without: Vec::new(),
+        }
     }
 }
 
@@ -184,11 +205,33 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "server.metrics_token_file",
         "file with the token for /metrics; empty: answered to this machine only, and not behind a proxy",
     ),
-    ("storage.kind", "where objects rest: folder"),
+    ("storage.kind", "where objects rest: folder (in the data folder) or s3 (a bucket)"),
     ("storage.database", "empty: SQLite in the data folder; or a postgres:// URL"),
     (
         "storage.copies",
         "copies in separate failure domains, as receipts state it; a folder on one disk is 1",
+    ),
+    (
+        "storage.bucket",
+        "s3: the bucket, made with versions and Object Lock; credentials come from AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY, a profile, or the machine's role",
+    ),
+    (
+        "storage.prefix",
+        "s3: before every name, as in exhibit/, where the bucket holds other things too",
+    ),
+    ("storage.endpoint", "s3: the store's address; empty: Amazon's of the region"),
+    ("storage.region", "s3: the bucket's region, where the store has regions"),
+    (
+        "storage.path_style",
+        "s3: true for https://host/bucket/…, which most stores of one's own want",
+    ),
+    ("storage.ca_file", "s3: certificates (PEM) to trust in place of the system's"),
+    ("storage.lock_days", "s3: days for which a new original is locked at first; 0: no locks"),
+    (
+        "storage.without",
+        "s3: promises that this store is known not to keep, by the names that exhibit store probe gives; \
+         each is an entry in the ledger",
     ),
     ("keys.passphrase_file", "file with the passphrase that opens the keys; empty: see the next"),
     (
@@ -237,9 +280,7 @@ impl Config {
     /// What the types alone cannot refuse.
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, message: &str| Err(ConfigError::Meaning { key, message: message.into() });
-        if self.storage.kind != "folder" {
-            return wrong("storage.kind", "only 'folder' is known to this version");
-        }
+        self.storage.check()?;
         if self.storage.copies == 0 {
             return wrong(
                 "storage.copies",
@@ -260,6 +301,36 @@ impl Config {
             return wrong("ledger.quorum", "more than there are log witnesses");
         }
         Ok(())
+    }
+}
+
+impl Storage {
+    /// Whether objects rest in a bucket.
+    pub(crate) fn is_s3(&self) -> bool {
+        self.kind == "s3"
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, message: &str| Err(ConfigError::Meaning { key, message: message.into() });
+        match self.kind.as_str() {
+            "folder" if !self.bucket.is_empty() => {
+                return wrong("storage.bucket", "only with storage.kind = \"s3\"");
+            }
+            "folder" => {}
+            "s3" if self.bucket.is_empty() => {
+                return wrong("storage.bucket", "storage.kind is s3: name the bucket");
+            }
+            "s3" => {}
+            _ => return wrong("storage.kind", "either folder or s3"),
+        }
+        if !self.prefix.is_empty() && !self.prefix.ends_with('/') {
+            return wrong("storage.prefix", "it ends with /");
+        }
+        let known = |name: &String| Promise::ALL.iter().any(|promise| promise.name() == *name);
+        match self.without.iter().find(|name| !known(name)) {
+            Some(name) => wrong("storage.without", &format!("there is no promise '{name}'")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -63,7 +63,10 @@ impl App {
                             return StatusCode::NOT_FOUND.into_response();
                         }
                         let Parts { data, config, records, .. } = &*app.parts;
-                        let look = Look::from_inside(data, config, app.live(), records.clone());
+                        let objects = app.parts.objects.clone();
+                        let records = records.clone();
+                        let look =
+                            Look::from_inside(data, config, app.live(), records, objects).await;
                         match measure(&look).await {
                             Ok(measured) => {
                                 let kind = (header::CONTENT_TYPE, "text/plain; version=0.0.4");

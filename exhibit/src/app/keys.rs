@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use chain_of_custody::checkpoint::Origin;
 use chain_of_custody::command::Command;
+use chain_of_custody::entry::Entry;
 use chain_of_custody::event::{EventKind, field};
-use chain_of_custody::ids::LeafIndex;
+use chain_of_custody::ids::{LeafIndex, SubjectKind};
 use chain_of_custody::note::{Signer, SigningKey};
 use chain_of_custody::rotation::KeyRole;
 use storage::keys::{KeyError, Keys, Passphrase, Protection, Role};
@@ -65,7 +66,10 @@ impl App {
         let last = async |kind| -> Result<Option<LeafIndex>, Failure> {
             let entries = self.parts.records.entries_of(kind).await;
             let entries = entries.map_err(|e| super::open::failed("records", &e))?;
-            Ok(entries.last().map(|(index, _)| *index))
+            let of_a_key = |entry: &Entry| {
+                entry.subjects.iter().any(|subject| subject.id.kind() == SubjectKind::Key)
+            };
+            Ok(entries.iter().rfind(|(_, entry)| of_a_key(entry)).map(|(index, _)| *index))
         };
         let lowered = last(EventKind::ConfigurationLowered).await?;
         if lowered <= last(EventKind::ConfigurationRaised).await? {

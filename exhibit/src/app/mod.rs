@@ -8,6 +8,7 @@ pub(crate) mod escrow;
 pub(crate) mod keep;
 pub(crate) mod keys;
 mod log_witnesses;
+pub(crate) mod objects;
 pub(crate) mod open;
 mod people;
 pub(crate) mod portal;

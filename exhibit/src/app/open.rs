@@ -18,12 +18,11 @@ use ingest::receive::{self, Receiver, Site};
 use portal::bundle::Maker;
 use storage::clock::{Clock, SystemClock};
 use storage::ledger::{Ledger, LedgerOptions};
-use storage::objects::ObjectStore;
 use storage::records::Records;
 
 use super::keys::{RoleKeys, SharedSigner, keys_setting};
 use super::log_witnesses::{self, Recovery};
-use super::{App, Parts, rotation};
+use super::{App, Parts, objects, rotation};
 use crate::config::{self, Config};
 use crate::control::{DataLock, Failure};
 use crate::keeping::restored::Restored;
@@ -63,8 +62,7 @@ impl App {
                 "the keys lie unencrypted on this disk: set keys.passphrase_file or keys.passphrase_credential"
             );
         }
-        let objects = ObjectStore::open(&data.join("objects"), keys.kek.clone())
-            .map_err(|e| failed("storage", &e))?;
+        let (objects, without) = objects::open(data, &config.storage, keys.kek.clone()).await?;
         let rotations = rotation::kept(&key_folder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let options = LedgerOptions {
@@ -79,6 +77,7 @@ impl App {
             .map_err(|e| log_witnesses::not_opened(&e))?;
         rotation::enter_missing(&ledger, &rotations, &keys).await?;
         publish_keys(&ledger, &keys).await?;
+        objects::record(&ledger, &without).await?;
         storage::failpoint::hit("rotation.published");
         let quorum = config.ledger.quorum as usize;
         let policy = Policy::of_force(&keys.log.vkey(), &witness_keys, quorum)

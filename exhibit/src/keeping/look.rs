@@ -6,9 +6,11 @@ use std::time::Duration;
 use chain_of_custody::checkpoint::{Origin, SignedCheckpoint};
 use serde::{Deserialize, Serialize};
 use storage::clock::{Clock, SystemClock};
+use storage::objects::ObjectStore;
 use storage::records::Records;
 
 use super::restored::Restored;
+use crate::app;
 use crate::config::Config;
 use crate::control::{self, Failure, Request};
 
@@ -47,6 +49,8 @@ pub(crate) struct Look {
     pub(crate) server: Server,
     /// The database, or why it cannot be read; none where it is not there.
     pub(crate) records: Option<Result<Records, String>>,
+    /// The object store, to look at: without the key that opens what is in it. Or why it cannot be reached.
+    pub(crate) objects: Result<ObjectStore, String>,
     /// The checkpoint in the object store.
     pub(crate) published: Option<SignedCheckpoint>,
     pub(crate) restored: Option<Restored>,
@@ -58,30 +62,38 @@ impl Look {
     pub(crate) async fn from_outside(data: &Path, config: &Config) -> Self {
         let server = ask_server(data).await;
         let records = open_records(data, config).await;
-        Self::with(data, config, server, records)
+        let objects = app::objects::look_at(data, &config.storage).await;
+        Self::with(data, config, server, records, objects.map_err(|e| e.to_string())).await
     }
 
     /// Looks from the server itself.
-    pub(crate) fn from_inside(data: &Path, config: &Config, live: Live, records: Records) -> Self {
-        Self::with(data, config, Server::Up(live), Some(Ok(records)))
+    pub(crate) async fn from_inside(
+        data: &Path,
+        config: &Config,
+        live: Live,
+        records: Records,
+        objects: ObjectStore,
+    ) -> Self {
+        Self::with(data, config, Server::Up(live), Some(Ok(records)), Ok(objects)).await
     }
 
-    fn with(
+    async fn with(
         data: &Path,
         config: &Config,
         server: Server,
         records: Option<Result<Records, String>>,
+        objects: Result<ObjectStore, String>,
     ) -> Self {
-        let origin = config.force.ledger.parse::<Origin>().ok();
-        let published = origin.and_then(|origin| {
-            let path = data.join("objects/ledger").join(origin.as_str()).join("checkpoint");
-            SignedCheckpoint::parse(&std::fs::read(path).ok()?).ok()
-        });
+        let published = match &objects {
+            Ok(objects) => published_in(objects, &config.force.ledger).await,
+            Err(_) => None,
+        };
         Self {
             data: data.to_owned(),
             config: config.clone(),
             server,
             records,
+            objects,
             published,
             restored: Restored::read(data).ok().flatten(),
             now_ms: SystemClock.now().unix_millis(),
@@ -101,11 +113,20 @@ impl Look {
         }
     }
 
-    /// Free bytes on the disk of the objects, for ordinary users.
+    /// Free bytes on the disk of the objects, for ordinary users. None of a store that is not a disk.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
+        if self.config.storage.is_s3() {
+            return None;
+        }
         let stat = rustix::fs::statvfs(&self.data).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+async fn published_in(objects: &ObjectStore, origin: &str) -> Option<SignedCheckpoint> {
+    let origin = origin.parse::<Origin>().ok()?;
+    let bytes = objects.get(&format!("ledger/{origin}/checkpoint")).await.ok()?;
+    SignedCheckpoint::parse(&bytes).ok()
 }
 
 async fn open_records(data: &Path, config: &Config) -> Option<Result<Records, String>> {

@@ -17,7 +17,7 @@ pub struct ObjectWriter {
     usable: bool,
 }
 
-/// By where it writes to.
+/// By where it writes to. What a bucket does is many layers deep, and boxed for the compiler.
 #[derive(Debug)]
 enum Medium {
     Folder(Box<FolderWriter>),
@@ -62,7 +62,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match &mut self.medium {
             Medium::Folder(writer) => writer.write(&bytes).await?,
-            Medium::Bucket(writer) => writer.write(&bytes).await?,
+            Medium::Bucket(writer) => Box::pin(writer.write(&bytes)).await?,
         }
         self.end_step()
     }
@@ -77,7 +77,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match &mut self.medium {
             Medium::Folder(writer) => writer.append_groups(values).await?,
-            Medium::Bucket(writer) => writer.append_groups(values).await?,
+            Medium::Bucket(writer) => Box::pin(writer.append_groups(values)).await?,
         }
         self.end_step()
     }
@@ -99,7 +99,7 @@ impl ObjectWriter {
         self.begin_step()?;
         let state = match &mut self.medium {
             Medium::Folder(writer) => writer.persist(hash_state).await?.into(),
-            Medium::Bucket(writer) => writer.persist(hash_state).await?.into(),
+            Medium::Bucket(writer) => Box::pin(writer.persist(hash_state)).await?.into(),
         };
         self.end_step()?;
         Ok(state)
@@ -113,7 +113,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match self.medium {
             Medium::Folder(writer) => writer.seal().await,
-            Medium::Bucket(writer) => writer.seal().await,
+            Medium::Bucket(writer) => Box::pin(writer.seal()).await,
         }
     }
 
@@ -126,7 +126,7 @@ impl ObjectWriter {
         self.begin_step()?;
         match self.medium {
             Medium::Folder(writer) => writer.seal_behind(head).await,
-            Medium::Bucket(writer) => writer.seal_behind(head).await,
+            Medium::Bucket(writer) => Box::pin(writer.seal_behind(head)).await,
         }
     }
 
@@ -137,7 +137,7 @@ impl ObjectWriter {
     pub async fn discard(self) -> Result<(), StoreError> {
         match self.medium {
             Medium::Folder(writer) => writer.discard().await,
-            Medium::Bucket(writer) => writer.discard().await,
+            Medium::Bucket(writer) => Box::pin(writer.discard()).await,
         }
     }
 

@@ -1,12 +1,13 @@
 //! The database, the ledger's files, the objects, and what status remembers.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use chain_of_custody::ids::{TreeSize, UploadId};
-use chain_of_custody::tile::{TileEdge, new_bundles, new_tiles};
+use chain_of_custody::ids::TreeSize;
+use chain_of_custody::tile::{TileEdge, TilePath, new_bundles, new_tiles};
 use storage::backup::{BackupFolder, MANIFEST};
-use storage::objects::{Kek, ObjectStore};
+use storage::objects::{ObjectStore, StoreError};
 use storage::records::Records;
 
 use super::Fault;
@@ -123,22 +124,32 @@ pub(super) async fn head(look: &Look) -> Vec<Fault> {
 }
 
 /// Every tile and bundle under the published checkpoint is there, and the hashes give its root.
-pub(super) fn tiles(look: &Look) -> Vec<Fault> {
-    let Some(shown) = look.published.as_ref().map(|c| c.unverified()) else { return Vec::new() };
-    let folder = look.data.join("objects/ledger").join(shown.origin.as_str());
+pub(super) async fn tiles(look: &Look) -> Vec<Fault> {
+    let Some(shown) = look.published.as_ref().map(|c| c.unverified().clone()) else {
+        return Vec::new();
+    };
+    let Ok(store) = look.objects.clone() else { return Vec::new() };
+    let folder = format!("ledger/{}", shown.origin);
+    let there = match Tiles::list(&store, &folder).await {
+        Ok(there) => there,
+        Err(error) => return vec![Fault::critical("objects-unreadable", error, RUN_SCRUB)],
+    };
     let paths =
         new_tiles(TreeSize(0), shown.size).into_iter().chain(new_bundles(TreeSize(0), shown.size));
     let missing: Vec<String> =
-        paths.map(|path| path.to_string()).filter(|path| !stands(&folder, path)).collect();
+        paths.map(|path| path.to_string()).filter(|path| !there.stands(path)).collect();
     if let Some(first) = missing.first() {
         let what =
             format!("{} files of the ledger are missing, the first is {first}", missing.len());
         return vec![Fault::critical("tile-missing", what, RUN_SCRUB)];
     }
     // The edge of the tree; the scrub and the audit recompute all of it.
-    let edge =
-        TileEdge::restore(shown.size, |path| read_tile(&folder, &path.to_string(), path.width()));
-    if edge.is_ok_and(|edge| edge.root() == shown.root) {
+    let runtime = tokio::runtime::Handle::current();
+    let edge = tokio::task::spawn_blocking(move || {
+        let read = |path: &TilePath| runtime.block_on(read_tile(&store, &folder, path));
+        TileEdge::restore(shown.size, read).is_ok_and(|edge| edge.root() == shown.root)
+    });
+    if edge.await.unwrap_or(false) {
         return Vec::new();
     }
     let what = "the stored hash tiles do not give the published root";
@@ -149,28 +160,52 @@ pub(super) fn tiles(look: &Look) -> Vec<Fault> {
     )]
 }
 
-/// A partial tile may have given way to its full one.
-fn stands(folder: &Path, path: &str) -> bool {
-    let full = path.split(".p/").next().unwrap_or(path);
-    let partials = folder.join(format!("{full}.p"));
-    folder.join(path).exists()
-        || folder.join(full).exists()
-        || fs::read_dir(partials).is_ok_and(|mut entries| full != path && entries.next().is_some())
+/// Which files of a ledger are there.
+struct Tiles {
+    files: HashSet<String>,
+    /// Full names of which some width is there.
+    partial: HashSet<String>,
 }
 
-fn read_tile(folder: &Path, path: &str, width: u16) -> std::io::Result<Vec<u8>> {
-    let full = path.split(".p/").next().unwrap_or(path);
-    let bytes = fs::read(folder.join(path)).or_else(|_| fs::read(folder.join(full)))?;
-    Ok(bytes.into_iter().take(usize::from(width) * 32).collect())
+impl Tiles {
+    async fn list(store: &ObjectStore, folder: &str) -> Result<Self, String> {
+        let found = store.scan(&format!("{folder}/tile")).await.map_err(|e| e.to_string())?;
+        let below = format!("{folder}/");
+        let files = found.iter().filter_map(|found| found.name.as_str().strip_prefix(&below));
+        let files: HashSet<String> = files.map(str::to_owned).collect();
+        let partial = files.iter().filter_map(|file| Some(file.split_once(".p/")?.0.to_owned()));
+        Ok(Self { partial: partial.collect(), files })
+    }
+
+    /// A partial tile may have given way to a wider one.
+    fn stands(&self, path: &str) -> bool {
+        let partial = path.split_once(".p/");
+        self.files.contains(path)
+            || partial
+                .is_some_and(|(full, _)| self.files.contains(full) || self.partial.contains(full))
+    }
+}
+
+async fn read_tile(
+    store: &ObjectStore,
+    folder: &str,
+    path: &TilePath,
+) -> Result<Vec<u8>, StoreError> {
+    let name = format!("{folder}/{path}");
+    let full = name.split(".p/").next().unwrap_or(&name);
+    let bytes = match store.get(&name).await {
+        Err(StoreError::NotFound { .. }) => store.get(full).await?,
+        other => other?,
+    };
+    Ok(bytes.into_iter().take(usize::from(path.width()) * 32).collect())
 }
 
 /// All objects that the records name are there with the length they should have, and no others.
 pub(super) async fn objects(look: &Look) -> Vec<Fault> {
     let Some(records) = look.records() else { return Vec::new() };
-    // Looking at names and lengths needs no key.
-    let store = ObjectStore::read_only(&look.data.join("objects"), Kek::new([0; 32].into()));
+    let Ok(store) = &look.objects else { return Vec::new() };
     let mut faults = Vec::new();
-    match storage::scrub::absent(&store, records).await {
+    match storage::scrub::absent(store, records).await {
         Ok(findings) => {
             for finding in findings.iter().take(MAX_NAMED) {
                 let code = match finding.code.as_str() {
@@ -185,7 +220,7 @@ pub(super) async fn objects(look: &Look) -> Vec<Fault> {
             faults.push(Fault::critical("objects-unreadable", error.to_string(), RUN_SCRUB))
         }
     }
-    if let Ok(orphans) = storage::scrub::orphans(&store, records).await
+    if let Ok(orphans) = storage::scrub::orphans(store, records).await
         && let Some(first) = orphans.first()
         && look.live().is_none()
     {
@@ -199,25 +234,24 @@ pub(super) async fn objects(look: &Look) -> Vec<Fault> {
     faults
 }
 
-/// Folders of uploads that no row knows.
+/// What uploads have left that no row knows.
 pub(super) async fn uploads(look: &Look) -> Vec<Fault> {
-    let Some(records) = look.records() else { return Vec::new() };
+    let (Some(records), Ok(store)) = (look.records(), &look.objects) else { return Vec::new() };
     let mut unknown = Vec::new();
-    for path in folders(&look.data.join("objects/uploads")) {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let Ok(upload) = name.parse::<UploadId>() else { continue };
+    for upload in store.uploads().await.unwrap_or_default() {
         let known = records.upload_is_known(upload).await.unwrap_or(true);
-        let modified = fs::metadata(&path).and_then(|found| found.modified()).ok();
-        let old = modified
-            .and_then(|at| at.elapsed().ok())
-            .is_some_and(|age| age.as_secs() > UPLOAD_AGE_S);
+        // In a bucket nothing tells its age: only when no server is at work here.
+        let folder = look.data.join("objects/uploads").join(upload.to_string());
+        let modified = fs::metadata(&folder).and_then(|found| found.modified()).ok();
+        let age = modified.and_then(|at| at.elapsed().ok());
+        let old = age.map_or(look.live().is_none(), |age| age.as_secs() > UPLOAD_AGE_S);
         if !known && old {
-            unknown.push(name);
+            unknown.push(upload);
         }
     }
     let Some(first) = unknown.first() else { return Vec::new() };
     let what = format!(
-        "{} folders of uploads belong to no upload, the first is uploads/{first}",
+        "{} leftovers of uploads belong to no upload, the first is uploads/{first}",
         unknown.len()
     );
     vec![Fault::warning(
@@ -280,9 +314,4 @@ pub(super) async fn backups(look: &Look) -> Vec<Fault> {
         )];
     }
     Vec::new()
-}
-
-fn folders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }

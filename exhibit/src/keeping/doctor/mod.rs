@@ -2,6 +2,7 @@
 //!
 //! The one invariant to keep: it changes nothing, and says nothing about a healthy system.
 
+mod bucket;
 mod files;
 mod ledger;
 mod system;
@@ -66,7 +67,8 @@ pub(crate) async fn examine(look: &Look, measured: &[Measured]) -> Vec<Fault> {
     let mut faults: Vec<Fault> = OF_FILES.iter().flat_map(|check| check(look)).collect();
     faults.extend(ledger::database(look).await);
     faults.extend(ledger::head(look).await);
-    faults.extend(ledger::tiles(look));
+    faults.extend(bucket::keeps_its_promises(look).await);
+    faults.extend(ledger::tiles(look).await);
     faults.extend(ledger::objects(look).await);
     faults.extend(ledger::uploads(look).await);
     faults.extend(ledger::devices(look).await);

@@ -56,6 +56,16 @@ pub enum Outcome {
     CannotTell(String),
 }
 
+impl Outcome {
+    /// What was seen, where it does not hold.
+    pub fn what(&self) -> Option<&str> {
+        match self {
+            Self::Holds => None,
+            Self::NotOffered(what) | Self::Ignored(what) | Self::CannotTell(what) => Some(what),
+        }
+    }
+}
+
 /// One promise and what came of trying it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -80,6 +90,29 @@ pub struct Report {
 }
 
 impl Promise {
+    /// Every promise.
+    pub const ALL: [Self; 13] = [
+        Self::ReadBack,
+        Self::Versions,
+        Self::LockAgainstDelete,
+        Self::LockAgainstShortening,
+        Self::LockExtends,
+        Self::LegalHold,
+        Self::CreateOnly,
+        Self::CreateOnlyParts,
+        Self::ReplaceOnlyWhatWasSeen,
+        Self::ChecksumOfPut,
+        Self::ChecksumOfPart,
+        Self::ChecksumOfWhole,
+        Self::Clock,
+    ];
+
+    /// As in a report, and in a configuration.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_owned()
+    }
+
     fn says(self) -> &'static str {
         match self {
             Self::ReadBack => "what was written is read back, also a range of it",

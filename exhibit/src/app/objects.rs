@@ -1,0 +1,120 @@
+//! Where objects rest, as configured: a folder, or a bucket whose promises were tried.
+
+use std::path::Path;
+
+use chain_of_custody::command::Command;
+use chain_of_custody::event::{EventKind, field};
+use storage::ledger::Ledger;
+use storage::objects::{BucketOptions, Kek, ObjectStore};
+use storage::s3::probe::{Report, probe};
+use storage::s3::{Bucket, Place, S3Error};
+
+use super::open::{failed, new_event, random_salt};
+use crate::config;
+use crate::control::Failure;
+
+/// The setting that names what a store is known not to keep.
+const WITHOUT: &str = "storage.without";
+/// Seconds of a day.
+const DAY_S: i64 = 24 * 3600;
+
+/// The store, and the required promises that it does not keep and that are named in the configuration.
+pub(super) async fn open(
+    data: &Path,
+    config: &config::Storage,
+    kek: Kek,
+) -> Result<(ObjectStore, Vec<String>), Failure> {
+    if !config.is_s3() {
+        let store = ObjectStore::open(&data.join("objects"), kek);
+        return Ok((store.map_err(|e| failed("storage", &e))?, Vec::new()));
+    }
+    let bucket = connect(config).await.map_err(|e| failed("storage", &e))?;
+    let report = probe(&bucket, |_| ()).await.map_err(|e| failed("storage", &e))?;
+    let without = shortfalls(&report, config)?;
+    let lock_s = (config.lock_days > 0).then(|| i64::from(config.lock_days) * DAY_S);
+    let options = BucketOptions { prefix: config.prefix.clone(), lock_s };
+    Ok((ObjectStore::in_bucket(bucket, options, kek), without))
+}
+
+/// The same store to look at names and lengths, for which no key is needed; nothing is made, cleared away or tried.
+pub(crate) async fn look_at(data: &Path, config: &config::Storage) -> Result<ObjectStore, S3Error> {
+    let no_key = Kek::new([0; 32].into());
+    if !config.is_s3() {
+        return Ok(ObjectStore::read_only(&data.join("objects"), no_key));
+    }
+    let options = BucketOptions { prefix: config.prefix.clone(), lock_s: None };
+    Ok(ObjectStore::in_bucket(connect(config).await?, options, no_key))
+}
+
+/// The configured bucket.
+pub(crate) async fn connect(config: &config::Storage) -> Result<Bucket, S3Error> {
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let place = Place {
+        bucket: config.bucket.clone(),
+        endpoint: some(&config.endpoint),
+        region: some(&config.region),
+        path_style: config.path_style,
+        ca_file: some(&config.ca_file).map(Into::into),
+        credentials: None,
+    };
+    Bucket::connect(&place).await
+}
+
+/// The promises that do not hold, each of which the configuration must name if evidence rests on it.
+fn shortfalls(report: &Report, config: &config::Storage) -> Result<Vec<String>, Failure> {
+    let broken = report.findings.iter().filter(|f| f.required && !f.outcome.holds());
+    let (named, unnamed): (Vec<_>, Vec<_>) =
+        broken.partition(|finding| config.without.contains(&finding.promise.name()));
+    if unnamed.is_empty() {
+        return Ok(named.into_iter().map(|finding| finding.promise.name()).collect());
+    }
+    let says = unnamed.iter().map(|f| format!("{} ({})", f.says, f.outcome.what().unwrap_or("-")));
+    let names: Vec<_> = unnamed.iter().map(|f| format!("\"{}\"", f.promise.name())).collect();
+    let message = format!(
+        "the bucket {} does not do what evidence rests on: {}",
+        report.bucket,
+        says.collect::<Vec<_>>().join("; ")
+    );
+    Err(Failure::new("storage", message).advice(format!(
+        "use a bucket made with versions and Object Lock; or take this one as it is, which becomes an entry in the ledger: \
+         {WITHOUT} = [{}]",
+        names.join(", ")
+    )))
+}
+
+/// Records what the store is known not to keep, where the ledger's last word is another.
+pub(super) async fn record(ledger: &Ledger, without: &[String]) -> Result<(), Failure> {
+    let without = without.join(" ");
+    if last_recorded(ledger).await? == without {
+        return Ok(());
+    }
+    let kind = if without.is_empty() {
+        EventKind::ConfigurationRaised
+    } else {
+        tracing::warn!("the store does not keep: {without}");
+        EventKind::ConfigurationLowered
+    };
+    let changed = Command::new(kind, new_event())
+        .field(field::SETTING, WITHOUT, random_salt())
+        .field(field::REASON_CODE, &without, random_salt())
+        .field(field::BY, "exhibit", random_salt());
+    ledger.submit(changed).await.map(drop).map_err(|e| failed("ledger", &e))
+}
+
+async fn last_recorded(ledger: &Ledger) -> Result<String, Failure> {
+    let records = ledger.records();
+    let broken = |e| failed("records", &e);
+    let mut indices = Vec::new();
+    for kind in [EventKind::ConfigurationLowered, EventKind::ConfigurationRaised] {
+        let entries = records.entries_of(kind).await.map_err(broken)?;
+        indices.extend(entries.into_iter().map(|(index, _)| index));
+    }
+    indices.sort_unstable();
+    for index in indices.into_iter().rev() {
+        let event = records.event_at(index).await.map_err(broken)?;
+        if let Some(event) = event.filter(|event| event.opened(field::SETTING) == Some(WITHOUT)) {
+            return Ok(event.opened(field::REASON_CODE).unwrap_or_default().to_owned());
+        }
+    }
+    Ok(String::new())
+}
