@@ -31,7 +31,17 @@ pub const SECRET_KEY: &str = "testsecret0123456789";
 pub struct Store {
     folder: TempDir,
     server: Child,
+    launch: Launch,
     endpoint: String,
+}
+
+/// How a server is started, and started again.
+#[derive(Debug)]
+struct Launch {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    port: u16,
 }
 
 impl Store {
@@ -63,43 +73,62 @@ impl Store {
         fs::write(&settings, identities)?;
         fs::create_dir(&data)?;
         let ports = free_ports::<8>()?;
-        let mut weed = bound::command(tool("weed")?, "KILL", None);
-        weed.current_dir(folder.path()).env("WEED_S3_SSE_KEK", "7".repeat(64));
-        weed.arg("server").args([
+        let fixed = [
+            "server",
             "-ip=127.0.0.1",
             "-ip.bind=127.0.0.1",
             "-s3",
             "-master.telemetry=false",
-        ]);
-        weed.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-filer.disableHttp=true"]);
-        weed.args(["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.preStopSeconds=0"]);
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-filer.disableHttp=true",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=100",
+            "-volume.preStopSeconds=0",
+        ];
+        let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
         let named = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"];
         let named =
             named.into_iter().chain(["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]);
         for (name, port) in named.zip(ports) {
-            weed.arg(format!("-{name}={port}"));
+            arguments.push(format!("-{name}={port}"));
         }
-        weed.arg(format!("-dir={}", data.display()));
-        weed.arg(format!("-s3.config={}", settings.display()));
-        Self::start(folder, weed, ports[6])
+        arguments.push(format!("-dir={}", data.display()));
+        arguments.push(format!("-s3.config={}", settings.display()));
+        let environment = vec![("WEED_S3_SSE_KEK", "7".repeat(64))];
+        let program = tool("weed")?;
+        Self::start(folder, Launch { program, arguments, environment, port: ports[6] })
     }
 
     /// moto's server.
     pub fn moto() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("exhibit-s3-").tempdir()?;
         let [port] = free_ports::<1>()?;
-        let mut moto = bound::command(tool("moto_server")?, "KILL", None);
-        moto.args(["-H", "127.0.0.1", "-p", &port.to_string()]).current_dir(folder.path());
-        Self::start(folder, moto, port)
+        let arguments = ["-H", "127.0.0.1", "-p"].map(str::to_owned).into_iter();
+        let arguments = arguments.chain([port.to_string()]).collect();
+        let program = tool("moto_server")?;
+        Self::start(folder, Launch { program, arguments, environment: Vec::new(), port })
     }
 
-    fn start(folder: TempDir, mut command: Command, port: u16) -> Result<Self> {
-        let log = File::create(folder.path().join("log"))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let server = bound::spawn(command)?;
-        let mut store = Self { folder, server, endpoint: format!("http://127.0.0.1:{port}") };
-        store.wait_until_ready(port).with_context(|| store.log())?;
+    fn start(folder: TempDir, launch: Launch) -> Result<Self> {
+        let server = launch.spawn(folder.path())?;
+        let endpoint = format!("http://127.0.0.1:{}", launch.port);
+        let mut store = Self { folder, server, launch, endpoint };
+        store.wait_until_ready().with_context(|| store.log())?;
         Ok(store)
+    }
+
+    /// kill -9: what it acknowledged is on its disk.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.kill()?;
+        self.server.wait()?;
+        Ok(())
+    }
+
+    /// Starts a server that was killed again, on the same data and port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.server = self.launch.spawn(self.folder.path())?;
+        self.wait_until_ready().with_context(|| self.log())
     }
 
     /// `http://host:port`.
@@ -128,7 +157,8 @@ impl Store {
     }
 
     /// Until a bucket can be listed: its parts come up one after the other.
-    fn wait_until_ready(&mut self, port: u16) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let port = self.launch.port;
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.server.try_wait()? {
@@ -144,6 +174,16 @@ impl Store {
             }
             thread::sleep(POLL_INTERVAL);
         }
+    }
+}
+
+impl Launch {
+    fn spawn(&self, folder: &Path) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(folder.join("log"))?;
+        let mut command = bound::command(&self.program, "KILL", None);
+        command.args(&self.arguments).envs(self.environment.iter().cloned()).current_dir(folder);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(bound::spawn(command)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store as a whole: what was written is what is read, through crashes, faults and tampering.
 
+mod bucket;
 mod everywhere;
 mod faults;
 mod reading;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use chain_of_custody::digest::{Blake3, ContentHasher, Digests};
 use chain_of_custody::ids::UploadId;
 use tempfile::TempDir;
+use test_machine::line::Line;
 use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 use zeroize::Zeroizing;
 
@@ -51,9 +53,29 @@ impl Room {
     /// In a bucket with versions and locks.
     pub(crate) async fn in_bucket() -> Self {
         let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let endpoint = server.endpoint().to_owned();
+        Self::at(server, endpoint, None).await
+    }
+
+    /// The same, where originals are locked for so long.
+    pub(crate) async fn with_lock(lock_s: i64) -> Self {
+        let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let endpoint = server.endpoint().to_owned();
+        Self::at(server, endpoint, Some(lock_s)).await
+    }
+
+    /// The same, at the other end of a line.
+    pub(crate) async fn behind_a_line() -> (Self, Line) {
+        let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let line = Line::to(server.endpoint().trim_start_matches("http://")).unwrap();
+        let endpoint = format!("http://{}", line.address());
+        (Self::at(server, endpoint, None).await, line)
+    }
+
+    async fn at(server: Arc<Store>, endpoint: String, lock_s: Option<i64>) -> Self {
         let place = s3::Place {
             bucket: Store::SHARED_BUCKET.to_owned(),
-            endpoint: Some(server.endpoint().to_owned()),
+            endpoint: Some(endpoint),
             path_style: true,
             credentials: Some(s3::Secret {
                 access_key: ACCESS_KEY.to_owned(),
@@ -63,9 +85,17 @@ impl Room {
         };
         let bucket = Bucket::connect(&place).await.unwrap();
         let prefix = format!("{}/", uuid::Uuid::now_v7());
-        let options = BucketOptions { prefix, lock_s: None };
+        let options = BucketOptions { prefix, lock_s };
         let store = ObjectStore::in_bucket(bucket.clone(), options.clone(), kek());
         Self { store, place: Place::Bucket { bucket, options, _server: server } }
+    }
+
+    /// The bucket, and the key in it of a file.
+    pub(crate) fn behind(&self, name: &str) -> (&Bucket, String) {
+        match &self.place {
+            Place::Folder(_) => panic!("a folder has no bucket"),
+            Place::Bucket { bucket, options, .. } => (bucket, format!("{}{name}", options.prefix)),
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
