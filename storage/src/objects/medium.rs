@@ -17,6 +17,7 @@ use super::error::StoreError;
 use super::kek::{Kek, ObjectKey};
 use super::name::ObjectName;
 use super::read::Source;
+use super::scan::FoundVersion;
 use super::tail::Tail;
 use super::upload::{Reread, SealedPart, SealedUpload, StoredObject, StoredPart, WriterState};
 use super::writer::ObjectWriter;
@@ -73,6 +74,9 @@ pub(crate) trait Medium: Debug + Send + Sync {
     /// Small files whole, each create-only.
     fn create(&self, files: &[NewFile]) -> Result<(), StoreError>;
     fn get(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError>;
+    /// Everything that was ever written under this name and is still there, the earliest first: where nothing can be
+    /// written over, nothing.
+    fn versions(&self, name: &ObjectName) -> Result<Vec<Vec<u8>>, StoreError>;
     /// In one step, in place of `seen`, or of whatever stands there.
     fn replace(&self, name: &ObjectName, bytes: &[u8], seen: Seen<'_>) -> Result<(), StoreError>;
     /// The key of a small encrypted file, made and durable if there was none.
@@ -84,6 +88,8 @@ pub(crate) trait Medium: Debug + Send + Sync {
     fn forget_in(&self, folders: &[ObjectName]) -> Result<(), StoreError>;
     /// Moves files to `aside/<name>`, with a copy of their keys.
     fn set_aside(&self, names: &[ObjectName]) -> Result<(), StoreError>;
+    /// The versions of all files below `folder`, of each file the newest first.
+    fn scan_versions(&self, folder: &ObjectName) -> Result<Vec<FoundVersion>, StoreError>;
     /// All files below `folder`.
     fn scan(&self, folder: &ObjectName) -> Result<Vec<Found>, StoreError>;
 }

@@ -38,7 +38,7 @@ pub use kek::Kek;
 pub(crate) use medium::NewFile;
 pub use name::ObjectName;
 pub use read::{READ_MAX_BYTES, VerifiedObject};
-pub use scan::Found;
+pub use scan::{Found, FoundVersion};
 pub use store::ObjectStore;
 pub use upload::{SealedPart, SealedUpload, StoredObject, StoredPart, WriterState};
 pub use writer::ObjectWriter;

@@ -12,7 +12,25 @@ pub struct Found {
     pub file_bytes: u64,
 }
 
+/// A version of a file; a folder has one of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundVersion {
+    pub name: ObjectName,
+    pub version: Option<String>,
+    /// It says that the file was deleted, and the versions before it are there.
+    pub is_marker: bool,
+}
+
 impl ObjectStore {
+    /// The versions of all files below `folder`, of each file the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    pub async fn scan_versions(&self, folder: &str) -> Result<Vec<FoundVersion>, StoreError> {
+        let folder = folder.parse()?;
+        self.run(move |medium| medium.scan_versions(&folder)).await
+    }
+
     /// All files below `folder` (as in `originals`), by name. Files whose names the store does not write are left out.
     ///
     /// # Errors

@@ -103,9 +103,15 @@ impl Bucket {
     }
 
     /// All of an object, or of a version of it; at most `most_bytes`.
-    pub(crate) async fn get(&self, key: &str, most_bytes: u64) -> Result<Got, S3Error> {
+    pub(crate) async fn get(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        most_bytes: u64,
+    ) -> Result<Got, S3Error> {
         let get = || async {
             let asked = self.client.get_object().bucket(&self.name).key(key);
+            let asked = asked.set_version_id(version.map(str::to_owned));
             let got = asked.send().await.map_err(|e| S3Error::of(&e, "reading an object"))?;
             let size_bytes = got.content_length().unwrap_or(0).max(0).cast_unsigned();
             if size_bytes > most_bytes {

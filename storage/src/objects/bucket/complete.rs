@@ -243,8 +243,7 @@ async fn lock(
         lock_version(store, file.as_str(), version.as_deref(), until_s).await?;
     }
     let outboard = name.outboard()?;
-    let head = store.bucket.head(&store.key_of(outboard.as_str()), None).await;
-    let version = head.map_err(|e| store.failed(outboard.as_str(), e))?.version;
+    let version = store.first_version(outboard.as_str()).await?.id;
     lock_version(store, outboard.as_str(), version.as_deref(), until_s).await
 }
 
@@ -315,27 +314,27 @@ pub(super) async fn dispose(store: &BucketStore, object: &StoredObject) -> Resul
 pub(super) async fn glance(store: &BucketStore, object: &StoredObject) -> Result<(), StoreError> {
     for part in &object.parts {
         let key = store.wrapped(part.file.as_str());
-        match store.bucket.head(&store.key_of(&key), None).await {
-            Err(S3Error::NotFound) => {
-                return Err(StoreError::KeyGone { path: store.path_of(&key) });
+        store.first_version(&key).await.map_err(|error| match error {
+            StoreError::NotFound { path } => StoreError::KeyGone { path },
+            other => other,
+        })?;
+        let (file, expected) = (part.file.as_str(), part.layout().ciphertext_bytes());
+        let found = match &part.version {
+            Some(version) => {
+                let head = store.bucket.head(&store.key_of(file), Some(version)).await;
+                head.map_err(|e| store.failed(file, e))?.size_bytes
             }
-            other => other.map_err(|e| store.failed(&key, e))?,
+            None => store.first_version(file).await?.size_bytes,
         };
-        let (file, length) = (part.file.as_str(), part.layout().ciphertext_bytes());
-        length_is(store, file, part.version.as_deref(), length).await?;
+        length_is(store, file, found, expected)?;
     }
-    let length = Layout::of_outboard(object.size_bytes).ciphertext_bytes();
-    length_is(store, object.name.outboard()?.as_str(), None, length).await
+    let outboard = object.name.outboard()?;
+    let found = store.first_version(outboard.as_str()).await?.size_bytes;
+    let expected = Layout::of_outboard(object.size_bytes).ciphertext_bytes();
+    length_is(store, outboard.as_str(), found, expected)
 }
 
-async fn length_is(
-    store: &BucketStore,
-    file: &str,
-    version: Option<&str>,
-    expected: u64,
-) -> Result<(), StoreError> {
-    let head = store.bucket.head(&store.key_of(file), version).await;
-    let found = head.map_err(|e| store.failed(file, e))?.size_bytes;
+fn length_is(store: &BucketStore, file: &str, found: u64, expected: u64) -> Result<(), StoreError> {
     let wrong = || store.damaged(file, Damage::Length { found, expected });
     (found == expected).then_some(()).ok_or_else(wrong)
 }

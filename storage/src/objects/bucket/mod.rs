@@ -31,14 +31,14 @@ use super::kek::{Kek, KnownKeys, ObjectKey};
 use super::medium::{Medium, NewFile, Seen, StoredFile};
 use super::name::ObjectName;
 use super::read::Source;
-use super::scan::Found;
+use super::scan::{Found, FoundVersion};
 use super::store::SMALL_MAX_BYTES;
 use super::tail::Tail;
 use super::upload::{
     Reread, SealedPart, SealedUpload, State, StoredObject, StoredPart, WriterState,
 };
 use super::writer::ObjectWriter;
-use crate::s3::{Bucket, Precondition, S3Error};
+use crate::s3::{Bucket, Precondition, S3Error, Version};
 
 /// How objects lie in a bucket.
 #[derive(Debug, Clone, Default)]
@@ -128,8 +128,30 @@ impl BucketStore {
     }
 
     async fn read(&self, name: &str) -> Result<Bytes, StoreError> {
-        let got = self.bucket.get(&self.key_of(name), SMALL_MAX_BYTES).await;
-        Ok(got.map_err(|e| self.failed(name, e))?.bytes)
+        let got = self.bucket.get(&self.key_of(name), None, SMALL_MAX_BYTES).await;
+        match got {
+            Ok(got) => Ok(got.bytes),
+            // What we remove goes with all its versions: if one is there, somebody else has deleted it.
+            Err(S3Error::NotFound) => {
+                let versions = self.read_versions(name).await?;
+                let first = versions.into_iter().next();
+                first.ok_or_else(|| StoreError::NotFound { path: self.path_of(name) })
+            }
+            Err(error) => Err(self.failed(name, error)),
+        }
+    }
+
+    /// All versions of a small file, the earliest first.
+    async fn read_versions(&self, name: &str) -> Result<Vec<Bytes>, StoreError> {
+        let (key, failed) = (self.key_of(name), |e| self.failed(name, e));
+        let mut found = Vec::new();
+        for version in self.bucket.versions_of(&key).await.map_err(failed)?.into_iter().rev() {
+            if !version.is_marker {
+                let got = self.bucket.get(&key, version.id.as_deref(), SMALL_MAX_BYTES).await;
+                found.push(got.map_err(failed)?.bytes);
+            }
+        }
+        Ok(found)
     }
 
     /// Removes every version of the file `name`.
@@ -156,7 +178,7 @@ impl BucketStore {
         }
     }
 
-    async fn remove_versions(&self, versions: Vec<crate::s3::Version>) -> Result<(), StoreError> {
+    async fn remove_versions(&self, versions: Vec<Version>) -> Result<(), StoreError> {
         for version in versions {
             let removed = self.bucket.delete_version(&version.key, version.id.as_deref()).await;
             let name = version.key.strip_prefix(&self.options.prefix).unwrap_or(&version.key);
@@ -165,15 +187,28 @@ impl BucketStore {
         Ok(())
     }
 
+    /// The version of a create-only file that was written first: what came over it is not ours.
+    async fn first_version(&self, name: &str) -> Result<Version, StoreError> {
+        let versions = self.bucket.versions_of(&self.key_of(name)).await;
+        let versions = versions.map_err(|e| self.failed(name, e))?;
+        let first = versions.into_iter().rfind(|version| !version.is_marker);
+        first.ok_or_else(|| StoreError::NotFound { path: self.path_of(name) })
+    }
+
     /// The key that lies at `name`, opened.
     async fn open_key(&self, name: &str) -> Result<ObjectKey, StoreError> {
-        let path = || self.path_of(name);
         let text = self.read(name).await.map_err(|error| match error {
             StoreError::NotFound { path } => StoreError::KeyGone { path },
             other => other,
         })?;
-        let key = std::str::from_utf8(&text).ok().and_then(|text| self.kek.unwrap(text));
-        key.ok_or_else(|| StoreError::WrongKey { path: path(), kek: self.kek.id().to_owned() })
+        let unwrap = |text: &[u8]| self.kek.unwrap(std::str::from_utf8(text).ok()?);
+        if let Some(key) = unwrap(&text) {
+            return Ok(key);
+        }
+        // Somebody may have put something else over it.
+        let key = self.read_versions(name).await?.iter().find_map(|text| unwrap(text));
+        let (path, kek) = (self.path_of(name), self.kek.id().to_owned());
+        key.ok_or(StoreError::WrongKey { path, kek })
     }
 
     fn beside(upload: UploadId, name: &str) -> String {
@@ -463,6 +498,21 @@ impl Medium for BucketStore {
 
     fn get(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
         self.wait(self.read(name.as_str())).map(Vec::from)
+    }
+
+    fn versions(&self, name: &ObjectName) -> Result<Vec<Vec<u8>>, StoreError> {
+        let found = self.wait(self.read_versions(name.as_str()))?;
+        Ok(found.into_iter().map(Vec::from).collect())
+    }
+
+    fn scan_versions(&self, folder: &ObjectName) -> Result<Vec<FoundVersion>, StoreError> {
+        let listed = self.wait(self.bucket.versions(&self.key_of(&format!("{folder}/"))));
+        let listed = listed.map_err(|e| self.failed(folder.as_str(), e))?;
+        let named = |version: Version| {
+            let name = version.key.strip_prefix(&self.options.prefix)?.parse().ok()?;
+            Some(FoundVersion { name, version: version.id, is_marker: version.is_marker })
+        };
+        Ok(listed.into_iter().filter_map(named).collect())
     }
 
     fn replace(&self, name: &ObjectName, bytes: &[u8], seen: Seen<'_>) -> Result<(), StoreError> {

@@ -110,7 +110,7 @@ pub(super) async fn replace(
         Seen::Anything => store.bucket.put(&key, bytes.clone(), Precondition::Anything).await,
         Seen::Exactly(None) => store.bucket.put(&key, bytes.clone(), Precondition::Nothing).await,
         Seen::Exactly(Some(seen)) => {
-            let there = match store.bucket.get(&key, SMALL_MAX_BYTES).await {
+            let there = match store.bucket.get(&key, None, SMALL_MAX_BYTES).await {
                 Err(S3Error::NotFound) => return Err(taken()),
                 other => other.map_err(failed)?,
             };
@@ -124,7 +124,7 @@ pub(super) async fn replace(
         Ok(_) => {}
         // Perhaps by our own request, whose answer was lost.
         Err(S3Error::Taken) => {
-            let there = store.bucket.get(&key, SMALL_MAX_BYTES).await.map_err(failed)?;
+            let there = store.bucket.get(&key, None, SMALL_MAX_BYTES).await.map_err(failed)?;
             (there.bytes == bytes).then_some(()).ok_or_else(taken)?;
         }
         Err(error) => return Err(failed(error)),

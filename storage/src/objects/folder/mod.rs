@@ -38,7 +38,7 @@ use super::kek::{Kek, KnownKeys, ObjectKey};
 use super::medium::{Medium, NewFile, Seen, StoredFile};
 use super::name::ObjectName;
 use super::read::Source;
-use super::scan::Found;
+use super::scan::{Found, FoundVersion};
 use super::tail::Tail;
 use super::upload::{
     GroupsRef, Reread, SealedPart, SealedUpload, Slot, State, StoredObject, StoredPart, WriterState,
@@ -230,6 +230,16 @@ impl Medium for FolderStore {
 
     fn get(&self, name: &ObjectName) -> Result<Vec<u8>, StoreError> {
         plain::read_small(&self.file(name.as_str()))
+    }
+
+    fn versions(&self, _name: &ObjectName) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn scan_versions(&self, folder: &ObjectName) -> Result<Vec<FoundVersion>, StoreError> {
+        let alone =
+            |found: Found| FoundVersion { name: found.name, version: None, is_marker: false };
+        Ok(scan::below(self, folder)?.into_iter().map(alone).collect())
     }
 
     fn replace(&self, name: &ObjectName, bytes: &[u8], seen: Seen<'_>) -> Result<(), StoreError> {

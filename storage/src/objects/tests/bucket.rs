@@ -26,13 +26,19 @@ async fn a_locked_original_outlives_whoever_has_the_credentials() {
     assert!(bucket.head(&key, None).await.is_err(), "a delete marker is the newest version");
     room.put_raw(NAME, sample(9_000_000)).await;
     room.put_raw(NAME, b"something else".to_vec()).await;
+    let (outboard, of_key) = (format!("{NAME}.obao"), format!("keys/{NAME}"));
+    room.put_raw(&outboard, b"no outboard".to_vec()).await;
+    room.put_raw(&of_key, b"no key".to_vec()).await;
+    room.store.read_through(&object).await.unwrap();
+    room.remove_raw(&outboard).await;
+    room.remove_raw(&of_key).await;
 
     let open = room.again().open_object(&object).await.unwrap();
     assert_eq!(read_all(&open).await.unwrap(), bytes);
     room.store.glance(&object).await.unwrap();
-    let (bucket, key) = room.behind(&format!("{NAME}.obao"));
-    let outboard = bucket.versions_of(&key).await.unwrap();
-    let held = bucket.delete_version(&key, outboard[0].id.as_deref()).await;
+    let (bucket, key) = room.behind(&outboard);
+    let outboard = bucket.versions_of(&key).await.unwrap().pop().expect("the first");
+    let held = bucket.delete_version(&key, outboard.id.as_deref()).await;
     assert!(matches!(held, Err(S3Error::Forbidden { .. })), "{held:?}");
 }
 

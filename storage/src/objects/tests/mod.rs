@@ -134,7 +134,7 @@ impl Room {
             Place::Folder(_) => fs::read(self.path(name)).unwrap(),
             Place::Bucket { bucket, options, .. } => {
                 let key = format!("{}{name}", options.prefix);
-                bucket.get(&key, u64::MAX).await.unwrap().bytes.to_vec()
+                bucket.get(&key, None, u64::MAX).await.unwrap().bytes.to_vec()
             }
         }
     }
