@@ -161,7 +161,7 @@ impl Bucket {
         self.patiently(head).await
     }
 
-    /// All versions whose keys begin with `prefix`, delete markers included: by key, the newest first.
+    /// All versions whose keys begin with `prefix`: by key, the newest first; on each page delete markers come after them.
     pub(crate) async fn versions(&self, prefix: &str) -> Result<Vec<Version>, S3Error> {
         let (mut found, mut after) = (Vec::new(), (None, None));
         loop {
