@@ -85,7 +85,16 @@ impl Answer {
 
 /// `exhibit ARGUMENTS --data DATA --json`.
 pub fn exhibit<S: AsRef<OsStr>>(data: &Path, arguments: &[S]) -> Answer {
-    Answer::of(
-        Command::new(program("exhibit")).args(arguments).arg("--data").arg(data).arg("--json"),
-    )
+    exhibit_in(data, arguments, &[])
+}
+
+/// The same, with this in its environment besides.
+pub fn exhibit_in<S: AsRef<OsStr>>(
+    data: &Path,
+    arguments: &[S],
+    environment: &[(String, String)],
+) -> Answer {
+    let mut command = Command::new(program("exhibit"));
+    command.args(arguments).arg("--data").arg(data).arg("--json");
+    Answer::of(command.envs(environment.iter().cloned()))
 }

@@ -127,6 +127,7 @@ fn spawn(workspace: &Workspace, environment: &[(&str, &str)], log: &PathBuf) -> 
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(workspace.data())
+        .envs(workspace.environment.iter().cloned())
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 
 use crate::programs::{self, Answer};
 
 #[derive(Debug)]
 pub struct Workspace {
     folder: TempDir,
+    /// What every program of this story finds in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A device that may send footage.
@@ -27,7 +30,28 @@ impl Workspace {
         // For every client that a story makes.
         ingest::agent::choose_tls();
         let folder = tempfile::Builder::new().prefix("exhibit-story-").tempdir();
-        Workspace { folder: folder.expect("a temporary folder") }
+        Workspace { folder: folder.expect("a temporary folder"), environment: Vec::new() }
+    }
+
+    /// The same, where objects rest in a bucket of this store.
+    pub fn in_bucket(store: &Store, bucket: &str) -> Self {
+        let mut workspace = Self::new();
+        let settings = [
+            ("EXHIBIT__STORAGE__KIND", "s3"),
+            ("EXHIBIT__STORAGE__BUCKET", bucket),
+            ("EXHIBIT__STORAGE__ENDPOINT", store.endpoint()),
+            ("EXHIBIT__STORAGE__PATH_STYLE", "true"),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        workspace.environment = settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        workspace
+    }
+
+    /// Another setting for every program of this story.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// The data folder; the programs make it.
@@ -57,7 +81,7 @@ impl Workspace {
 
     /// `exhibit ARGUMENTS --data … --json`, through the running server's socket if there is one.
     pub fn exhibit<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Answer {
-        programs::exhibit(&self.data(), arguments)
+        programs::exhibit_in(&self.data(), arguments, &self.environment)
     }
 
     pub fn enrol(&self, name: &str) -> Device {

@@ -179,6 +179,7 @@ impl App {
         }
         state.findings.extend(walk.finish().await.map_err(|e| failed("ledger", &e))?);
         let orphans = self.orphans().await?;
+        let findings = self.with_cases(&state.findings).await?;
         let ended = ScrubRow {
             started_at_ms: None,
             next_leaf: 0,
@@ -193,9 +194,26 @@ impl App {
             "entries": size.0,
             "resumed_at": resumed_at,
             "objects": objects,
-            "findings": ended.ended_findings,
+            "findings": findings,
             "orphans": orphans,
         }))
+    }
+
+    /// Findings, each with the cases that its item is linked to: whom it concerns.
+    async fn with_cases(&self, findings: &[Finding]) -> Result<Vec<Value>, Failure> {
+        let mut answers = Vec::with_capacity(findings.len());
+        for finding in findings {
+            let cases = match finding.item {
+                Some(item) => self.parts.records.cases_of_item(item).await,
+                None => Ok(Vec::new()),
+            };
+            let cases = cases.map_err(|e| failed("records", &e))?;
+            let references: Vec<_> = cases.into_iter().map(|case| case.reference).collect();
+            let mut answer = serde_json::to_value(finding).expect("a finding is plain data");
+            answer["cases"] = references.into();
+            answers.push(answer);
+        }
+        Ok(answers)
     }
 
     /// Reads one object whole. What is wrong with an original becomes an entry, once; what was wrong and is not any

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{self, Cli, Command};
 use crate::config::{self, Config, Override};
-use crate::control::{self, Failure, Request};
+use crate::control::{self, Failure, Holder, Request};
 use crate::terminal;
 
 /// Runs the command that was typed.
@@ -184,10 +184,11 @@ async fn ingest(
 ) -> Result<ExitCode, Failure> {
     let mut taken = Vec::new();
     let mut failed = Vec::new();
+    let holder = Holder::find(data, config).await?;
     for path in &args.paths {
         for found in tree::files(path).unwrap_or_else(|failure| vec![Err(failure)]) {
             let path = found.as_ref().map_or(path.clone(), |found| found.path.clone());
-            match ingest_one(found, args.restricted, data, config, as_json).await {
+            match ingest_one(found, args.restricted, &holder, as_json).await {
                 Ok(answer) => {
                     if !as_json {
                         answers::print_ingested(&path, &answer);
@@ -201,6 +202,7 @@ async fn ingest(
             }
         }
     }
+    holder.close().await;
     if as_json {
         // One path is the usual case, and its answer stands alone.
         let one_file = args.paths.len() == 1 && !args.paths[0].is_dir();
@@ -215,12 +217,13 @@ async fn ingest(
 async fn ingest_one(
     found: Result<tree::Found, Failure>,
     restricted: bool,
-    data: &Path,
-    config: &Config,
+    holder: &Holder,
     quiet: bool,
 ) -> Result<Value, Failure> {
     let tree::Found { path, name } = found?;
-    one(data, config, Request::Ingest { path: absolute(&path)?, name, restricted }, quiet).await
+    let request = Request::Ingest { path: absolute(&path)?, name, restricted };
+    let bar = terminal::Bar::new(quiet);
+    holder.perform(request, &mut |step| bar.show(&step)).await
 }
 
 fn request(command: &Command) -> Result<Request, Failure> {

@@ -8,7 +8,7 @@ mod lock;
 mod protocol;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -50,23 +50,52 @@ pub(crate) async fn perform(
     request: Request,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Value, Failure> {
-    match DataLock::take(data)? {
-        Some(lock) => {
-            let app = App::open(data, config, lock).await?;
-            let (sender, mut receiver) = protocol::progress_channel();
-            let answer = {
-                let work = app.handle(request, Actor::at_this_console(), sender);
-                tokio::pin!(work);
-                loop {
-                    tokio::select! {
-                        Some(step) = receiver.recv() => progress(step),
-                        answer = &mut work => break answer,
-                    }
-                }
-            };
-            app.close().await;
-            answer
+    let holder = Holder::find(data, config).await?;
+    let answer = holder.perform(request, progress).await;
+    holder.close().await;
+    answer
+}
+
+/// Who carries out requests about a folder, for as many as there are.
+pub(crate) enum Holder {
+    /// This process, which has opened it.
+    Here(Box<App>),
+    /// The process that listens at this socket.
+    Elsewhere(PathBuf),
+}
+
+impl Holder {
+    /// The process that holds the folder; this one when nobody does.
+    pub(crate) async fn find(data: &Path, config: &Config) -> Result<Self, Failure> {
+        Ok(match DataLock::take(data)? {
+            Some(lock) => Self::Here(Box::new(App::open(data, config, lock).await?)),
+            None => Self::Elsewhere(data.join(SOCKET_NAME)),
+        })
+    }
+
+    pub(crate) async fn perform(
+        &self,
+        request: Request,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Value, Failure> {
+        let app = match self {
+            Self::Here(app) => app,
+            Self::Elsewhere(socket) => return client::ask(socket, request, progress).await,
+        };
+        let (sender, mut receiver) = protocol::progress_channel();
+        let work = app.handle(request, Actor::at_this_console(), sender);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                Some(step) = receiver.recv() => progress(step),
+                answer = &mut work => return answer,
+            }
         }
-        None => client::ask(&data.join(SOCKET_NAME), request, progress).await,
+    }
+
+    pub(crate) async fn close(self) {
+        if let Self::Here(app) = self {
+            app.close().await;
+        }
     }
 }

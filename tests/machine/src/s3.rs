@@ -26,6 +26,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const ACCESS_KEY: &str = "testkey";
 pub const SECRET_KEY: &str = "testsecret0123456789";
 
+/// Makes a bucket, now or at an earlier start, and puts something into it.
+const WRITES: &str = "
+import contextlib
+with contextlib.suppress(s3.exceptions.BucketAlreadyExists, s3.exceptions.BucketAlreadyOwnedByYou):
+    s3.create_bucket(Bucket=sys.argv[2])
+s3.put_object(Bucket=sys.argv[2], Key='ready', Body=b'ready')
+";
+
 /// A store that runs.
 #[derive(Debug)]
 pub struct Store {
@@ -138,17 +146,25 @@ impl Store {
 
     /// Makes a bucket, with versions and Object Lock or with neither, as boto3 does it.
     pub fn make_bucket(&self, name: &str, with_lock: bool) -> Result<()> {
-        let script = "import boto3, sys\n\
-            s3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1')\n\
-            s3.create_bucket(Bucket=sys.argv[2], ObjectLockEnabledForBucket=sys.argv[3] == 'lock')\n";
-        let lock = if with_lock { "lock" } else { "none" };
-        let made = Command::new(tool("python")?)
-            .args(["-c", script, &self.endpoint, name, lock])
+        let script = "s3.create_bucket(Bucket=sys.argv[2], ObjectLockEnabledForBucket=sys.argv[3] == 'lock')";
+        self.boto3(script, &[name, if with_lock { "lock" } else { "none" }]).map(drop)
+    }
+
+    /// Runs `script` with boto3's client as `s3` and the arguments from `sys.argv[2]` on; gives what it prints. A client
+    /// that is not ours, with all the rights there are.
+    pub fn boto3(&self, script: &str, arguments: &[&str]) -> Result<String> {
+        let script = format!(
+            "import boto3, json, sys\n\
+             s3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1')\n{script}\n"
+        );
+        let ran = Command::new(tool("python")?)
+            .args(["-c", &script, &self.endpoint])
+            .args(arguments)
             .envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)])
             .env("AWS_MAX_ATTEMPTS", "1")
             .output()?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Ok(())
+        ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 
     /// What the server has said.
@@ -165,7 +181,7 @@ impl Store {
                 bail!("the S3 server ended at its start: {status}");
             }
             if TcpStream::connect(("127.0.0.1", port)).is_ok()
-                && self.make_bucket("until-ready", false).is_ok()
+                && self.boto3(WRITES, &["until-ready"]).is_ok()
             {
                 return Ok(());
             }

@@ -57,7 +57,10 @@ pub(super) fn print_scrub(answer: &Value, as_json: bool) -> ExitCode {
 pub(super) fn print_findings(findings: &[Value]) {
     for finding in findings {
         let item = finding["item"].as_str().map(|id| format!("item {id}: ")).unwrap_or_default();
-        line(&format!("{:<12} {item}{}", text(finding, "code"), text(finding, "message")));
+        let cases: Vec<_> = list(finding, "cases").iter().filter_map(Value::as_str).collect();
+        let cases =
+            if cases.is_empty() { String::new() } else { format!(" ({})", cases.join(", ")) };
+        line(&format!("{:<12} {item}{}{cases}", text(finding, "code"), text(finding, "message")));
     }
 }
 

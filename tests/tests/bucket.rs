@@ -1,0 +1,212 @@
+//! The whole job with its objects in a bucket of a real S3 store: nothing of footage on the server's disk, root's deletes
+//! under a lock, exact lists of what is gone, and a store that must not be trusted.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+use test_machine::s3::Store;
+use tests::tus::Tus;
+use tests::{Server, Workspace, audit, footage};
+
+/// Derivatives of short clips take seconds; a busy machine takes longer.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What somebody does who has the bucket's own credentials and wants footage gone.
+const ROOT: &str = "
+bucket, refused = sys.argv[2], 0
+for page in s3.get_paginator('list_object_versions').paginate(Bucket=bucket, Prefix='originals/'):
+    for v in page.get('Versions', []):
+        try:
+            s3.delete_object(Bucket=bucket, Key=v['Key'], VersionId=v['VersionId'], BypassGovernanceRetention=True)
+        except Exception:
+            refused += 1
+        s3.delete_object(Bucket=bucket, Key=v['Key'])
+        s3.put_object(Bucket=bucket, Key=v['Key'], Body=b'nothing to see here')
+print(refused)
+";
+
+/// Every version below these keys, gone for good.
+const DELETE: &str = "
+bucket = sys.argv[2]
+for key in sys.argv[3:]:
+    for v in s3.list_object_versions(Bucket=bucket, Prefix=key).get('Versions', []):
+        if v['Key'] == key:
+            s3.delete_object(Bucket=bucket, Key=key, VersionId=v['VersionId'])
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn footage_rests_in_a_bucket_and_outlives_whoever_has_its_credentials() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let workspace = Workspace::in_bucket(&store, "evidence");
+    let server = Server::start(&workspace);
+    let device = workspace.enrol("a dock");
+    let clip = Bytes::from(std::fs::read(footage::prepared("shift.mp4")).expect("a clip"));
+    let tus = Tus::new(server.url(), &device.token);
+    let upload = tus.create(clip.len() as u64, "shift.mp4").await.expect("begun");
+    let half = clip.len() as u64 / 2;
+    tus.append(&upload, 0, clip.slice(..half as usize)).await.expect("half of it");
+    let standing = tus.append(&upload, half, clip.slice(half as usize..)).await.expect("the rest");
+    let item = standing.finished.expect("a receipt").item;
+    audit::is_stored_once(&workspace, &clip);
+    let shown = derived(&workspace, &item);
+    assert!(shown["derivatives"].to_string().contains("proxy"), "{shown}");
+
+    // Nothing of it is on the server's disk.
+    assert!(!workspace.in_data("objects").exists());
+    audit::bytes_read_back(&workspace, &[(&item, &clip)]);
+    let healthy = workspace.exhibit(&["doctor"]).json();
+    let faults = healthy["faults"].to_string();
+    assert!(!faults.contains("store-") && !faults.contains("object"), "{faults}");
+
+    let refused = store.boto3(ROOT, &["evidence"]).expect("boto3 runs");
+    assert_eq!(refused.trim(), "2", "original and outboard are locked");
+    let scrub = workspace.exhibit(&["scrub", "--full-speed"]).ok().json();
+    assert_eq!(scrub["findings"].as_array().map(Vec::len), Some(0), "{scrub}");
+    let orphans = scrub["orphans"].to_string();
+    assert_eq!(orphans.matches("a delete marker").count(), 2, "{orphans}");
+    assert_eq!(orphans.matches("another version").count(), 2, "{orphans}");
+    let again = workspace.exhibit(&["show", &item]).ok().json();
+    assert_eq!(again["item"], item.as_str());
+    assert!(server.stop().success());
+    std::fs::remove_dir_all(workspace.path(&format!("bundle-{item}"))).expect("the first bundle");
+    audit::bytes_read_back(&workspace, &[(&item, &clip)]);
+    audit::ledger_is_clean(&workspace);
+}
+
+#[test]
+fn a_scrub_lists_exactly_the_hundred_that_are_gone_with_their_cases() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("unlocked", true).expect("a bucket");
+    let mut workspace = Workspace::in_bucket(&store, "unlocked");
+    workspace.set("EXHIBIT__STORAGE__LOCK_DAYS", "0");
+    let folder = workspace.path("export");
+    std::fs::create_dir(&folder).expect("a folder");
+    for at in 0..120 {
+        std::fs::write(folder.join(format!("{at:03}.bin")), format!("camera {at}").repeat(500))
+            .expect("a file");
+    }
+    workspace.exhibit(&["ingest", &folder.display().to_string()]).ok();
+    let items: Vec<String> =
+        workspace.items().iter().map(|item| item["item"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(items.len(), 120);
+    let (gone, kept) = items.split_at(100);
+    workspace
+        .exhibit(&[
+            "user",
+            "add",
+            "--number",
+            "1234",
+            "--name",
+            "PC Smith",
+            "--role",
+            "investigator",
+        ])
+        .ok();
+    workspace
+        .exhibit(&["case", "new", "--reference", "01AB/1", "--title", "Harlow", "--member", "1234"])
+        .ok();
+    workspace.exhibit(&["case", "add", "01AB/1", "--item", &gone[7], "--item", &kept[3]]).ok();
+
+    let keys: Vec<String> = gone.iter().map(|item| format!("originals/{item}")).collect();
+    let arguments: Vec<&str> =
+        std::iter::once("unlocked").chain(keys.iter().map(String::as_str)).collect();
+    store.boto3(DELETE, &arguments).expect("boto3 runs");
+
+    let scrub = workspace.exhibit(&["scrub", "--full-speed"]);
+    assert_eq!(scrub.code, Some(1), "{}", scrub.stderr);
+    let scrub = scrub.json();
+    let findings = scrub["findings"].as_array().expect("findings");
+    let mut listed: Vec<&str> = findings.iter().map(|f| f["item"].as_str().unwrap()).collect();
+    let mut expected: Vec<&str> = gone.iter().map(String::as_str).collect();
+    listed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+    assert!(findings.iter().all(|f| f["code"] == "missing"), "{scrub}");
+    let with_case: Vec<_> = findings.iter().filter(|f| f["cases"][0] == "01AB/1").collect();
+    assert_eq!(with_case.len(), 1, "{scrub}");
+    assert_eq!(with_case[0]["item"], gone[7].as_str());
+}
+
+#[test]
+fn a_store_that_must_not_be_trusted_is_refused_until_its_shortfall_is_named() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("plain", false).expect("a bucket");
+    let mut workspace = Workspace::in_bucket(&store, "plain");
+    let clip = workspace.write("a.bin", b"footage").display().to_string();
+    let refused = workspace.exhibit(&["ingest", &clip]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("storage.without = [\"versions\""), "{}", refused.stderr);
+
+    let without = "versions,lock-against-delete,lock-against-shortening,lock-extends,legal-hold";
+    workspace.set("EXHIBIT__STORAGE__WITHOUT", without);
+    let no_locks = workspace.exhibit(&["ingest", &clip]);
+    assert!(no_locks.stderr.contains("storage.lock_days"), "{}", no_locks.stderr);
+    workspace.set("EXHIBIT__STORAGE__LOCK_DAYS", "0");
+    let taken = workspace.exhibit(&["ingest", &clip]).ok().json();
+    assert_eq!(taken["state"], "stored");
+    let lowered = |workspace: &Workspace| {
+        let folder = workspace.path("export");
+        let _gone = std::fs::remove_dir_all(&folder);
+        workspace.exhibit(&["ledger", "export", "--output", &folder.display().to_string()]).ok();
+        entries_below(&folder).matches("configuration.lowered").count()
+    };
+    // The keys in plain text, and the store.
+    assert_eq!(lowered(&workspace), 2);
+    workspace.exhibit(&["search"]).ok();
+    assert_eq!(lowered(&workspace), 2, "said once, not at each start");
+    let doctor = workspace.exhibit(&["doctor"]).json();
+    assert_eq!(doctor.to_string().matches("store-promise-given-up").count(), 5, "{doctor}");
+    let unknown = workspace.exhibit(&["config", "check"]);
+    assert_eq!(unknown.code, Some(0), "{}", unknown.stderr);
+    workspace.set("EXHIBIT__STORAGE__WITHOUT", "looks");
+    let unknown = workspace.exhibit(&["search"]);
+    assert!(unknown.stderr.contains("there is no promise 'looks'"), "{}", unknown.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_a_bucket_names_the_setting() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    for (name, value, says) in [
+        ("AWS_SECRET_ACCESS_KEY", "wrong", "AWS_SECRET_ACCESS_KEY"),
+        ("EXHIBIT__STORAGE__BUCKET", "nowhere", "no such bucket"),
+        ("EXHIBIT__STORAGE__ENDPOINT", "http://127.0.0.1:9", "endpoint"),
+        ("EXHIBIT__STORAGE__CA_FILE", "/nowhere.pem", "/nowhere.pem"),
+        ("EXHIBIT__STORAGE__BUCKET", "", "storage.bucket"),
+        ("EXHIBIT__STORAGE__PREFIX", "no-slash", "storage.prefix"),
+    ] {
+        let mut workspace = Workspace::in_bucket(&store, "evidence");
+        workspace.set(name, value);
+        let clip = workspace.write("a.bin", b"footage").display().to_string();
+        let refused = workspace.exhibit(&["ingest", &clip]);
+        assert_eq!(refused.code, Some(1), "{name}");
+        assert!(refused.stderr.contains(says), "{name}: {}", refused.stderr);
+    }
+}
+
+fn derived(workspace: &Workspace, item: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let shown = workspace.show(item).ok().json();
+        if shown["derivatives"].as_array().is_some_and(|all| all.len() >= 3) {
+            return shown;
+        }
+        assert!(began.elapsed() < PATIENCE, "no derivatives: {shown}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn entries_below(folder: &std::path::Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text += &entries_below(&path);
+        } else {
+            text += &String::from_utf8_lossy(&std::fs::read(&path).expect("a file"));
+        }
+    }
+    text
+}
