@@ -7,6 +7,7 @@
 //! The one invariant to keep: whoever gets a [`Placed`] gets it after its entry, tiles and openings are durable and
 //! its checkpoint is published (I1, I2). A [`Recorded`] is durable in the database, and proves nothing to others yet.
 
+mod answers;
 mod audit;
 mod copy;
 mod cosign;
@@ -16,7 +17,9 @@ mod follow;
 mod jump;
 mod open;
 mod rebuild;
+mod servers;
 mod stamps;
+mod steps;
 mod task;
 
 use std::sync::Arc;
@@ -48,8 +51,9 @@ pub use stamps::{KeptStamp, STAMP_SIZE, STAMP_TSR_SHA256};
 
 use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
-use crate::records::{Records, RecordsError};
+use crate::records::{Dialect, Records, RecordsError};
 pub(crate) use files::LedgerFiles;
+use open::{Outside, Parts};
 use task::{Hurry, Reply, Request};
 
 /// What a ledger needs to be opened.
@@ -167,8 +171,7 @@ pub struct Ledger {
     requests: mpsc::Sender<Request>,
     reader: Reader,
     stopped: watch::Receiver<Option<String>>,
-    cosigning: Option<Arc<cosign::Shared>>,
-    known_outside: Option<TreeSize>,
+    outside: watch::Receiver<Outside>,
 }
 
 /// What reading needs: shared by the ledger, its task and its followers.
@@ -184,7 +187,8 @@ impl Ledger {
     /// Opens the ledger: takes it over from any earlier holder, finishes what a crash left unfinished, and on the first
     /// time writes `ledger.opened` and the log key's `key.published`.
     ///
-    /// On one machine the caller holds the lock on the data folder.
+    /// With SQLite the caller holds the lock on the data folder. With PostgreSQL it is one server of several: it takes the
+    /// ledger over when no other one writes it, now or later, and hands its commands to the one that does until then.
     ///
     /// # Errors
     /// [`LedgerError`]; [`LedgerError::CannotRecover`] says what a person has to do.
@@ -193,7 +197,7 @@ impl Ledger {
         objects: ObjectStore,
         options: LedgerOptions,
     ) -> Result<Self, LedgerError> {
-        open::open(records, objects, options, LogWitnesses::default()).await
+        Self::open_witnessed(records, objects, options, LogWitnesses::default()).await
     }
 
     /// The same with log witnesses: none of them may know more than is published here, and each is asked to cosign what
@@ -207,18 +211,24 @@ impl Ledger {
         options: LedgerOptions,
         witnesses: LogWitnesses,
     ) -> Result<Self, LedgerError> {
-        open::open(records, objects, options, witnesses).await
+        let files = LedgerFiles::new(objects, options.origin.clone());
+        let parts = Parts { records, files, options, witnesses };
+        match parts.records.dialect() {
+            Dialect::Sqlite => open::open(parts).await,
+            Dialect::Postgres => servers::open(parts).await,
+        }
     }
 
     /// The largest size of another history of this ledger that a log witness named when it was opened, and that a person
     /// has confirmed.
     pub fn known_outside(&self) -> Option<TreeSize> {
-        self.known_outside
+        self.outside.borrow().known
     }
 
-    /// How it stands with each configured log witness.
+    /// How it stands with each configured log witness; among several servers, at the one that writes.
     pub fn log_witnesses(&self) -> Vec<LogWitnessState> {
-        self.cosigning.as_ref().map_or_else(Vec::new, |cosigning| cosigning.states())
+        let cosigning = self.outside.borrow().cosigning.clone();
+        cosigning.map_or_else(Vec::new, |cosigning| cosigning.states())
     }
 
     /// Asks for an act; returns once its entry is under a published checkpoint.

@@ -99,6 +99,34 @@ pub(crate) async fn execute(
     Ok(sqlx::query_with(text, arguments).execute(connection).await?.rows_affected())
 }
 
+/// Runs `before (…), (…) after` with the values of `fixed` as `$1`, `$2` … and `rows` as the rows of a VALUES list.
+pub(crate) async fn execute_with_rows(
+    connection: &mut AnyConnection,
+    (before, after): (&str, &str),
+    fixed: &[Value],
+    rows: Vec<Vec<Value>>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = rows.into_iter().peekable();
+    while let Some(first) = rows.peek() {
+        let (width, left) = (first.len(), rows.len());
+        let count = INSERT_SIZES.into_iter().find(|size| *size <= left).unwrap_or(1);
+        let mut arguments = AnyArguments::default();
+        let values = rows.by_ref().take(count).flatten();
+        for value in fixed.iter().cloned().chain(values) {
+            bind_value(&mut arguments, value)?;
+        }
+        let places = |row: usize| {
+            let first = fixed.len() + 1 + row * width;
+            let places: Vec<String> = (first..first + width).map(|n| format!("${n}")).collect();
+            format!("({})", places.join(", "))
+        };
+        let list: Vec<String> = (0..count).map(places).collect();
+        let text = format!("{before}{}{after}", list.join(", "));
+        sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Asks one question with `values` as `$1`, `$2` …
 pub(crate) async fn fetch(
     pool: &AnyPool,
