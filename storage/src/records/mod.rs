@@ -68,8 +68,10 @@ const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FU
     PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF";
 
 /// What every PostgreSQL connection begins with, whatever is set for the role, the database or the server: a commit is on
-/// the device before it returns.
-const POSTGRES_SETTINGS: &str = "SET synchronous_commit = on";
+/// the device before it returns. And a statement is planned each time: a plan that was made while a ledger was small reads all of
+/// a table that has grown since, until the table is analysed.
+const POSTGRES_SETTINGS: &str =
+    "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan";
 
 /// What went wrong with the records, by what a caller can do.
 #[derive(Debug, thiserror::Error)]

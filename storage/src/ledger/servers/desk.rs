@@ -11,19 +11,22 @@ use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::sequencer::{Decision, MAX_WAITING};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::bells::Bells;
 use super::show_newer;
 use crate::ledger::open::Parts;
 use crate::ledger::task::{Hurry, Reply, Request, Unanswered};
 use crate::ledger::{Placed, QUEUE, Reader, Recorded, SubmitError};
-use crate::records::{CommandOutcome, RecordsError};
+use crate::records::{CommandOutcome, Records, RecordsError};
 
 /// How often it looks though nothing rang.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a client waits while no server writes. Its command stands in the table, and is carried out when one does.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long those are waited for who were answered together: else they would share no batch again.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// The way to this server's task, while it writes.
 pub(super) type Direct = Arc<Mutex<Option<mpsc::Sender<Request>>>>;
@@ -54,6 +57,8 @@ pub(super) struct Desk {
 pub(super) struct Asked {
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
+    /// How many were answered the last time, and are about to ask again.
+    expected: usize,
     /// What stood in the way the last time.
     trouble: Option<String>,
 }
@@ -86,6 +91,14 @@ impl Desk {
                         return self.writing.abort();
                     }
                     look = false;
+                    let deadline = Instant::now() + LINGER;
+                    let expected = std::mem::take(&mut self.asked.expected);
+                    while incoming.len() < expected {
+                        let more = requests.recv_many(&mut incoming, QUEUE);
+                        if !matches!(timeout_at(deadline, more).await, Ok(1..)) {
+                            break;
+                        }
+                    }
                 }
                 Some(left) = self.back.recv() => self.queue(left),
                 () = self.bells.answered.notified() => {}
@@ -200,10 +213,12 @@ impl Desk {
         if !due.is_empty() {
             tokio::spawn(answer_together(self.reader.clone(), due));
         }
-        match answered.is_empty() {
-            true => Ok(()),
-            false => self.parts.records.forget_commands(&self.server, &answered).await,
+        self.asked.expected = answered.len();
+        if !answered.is_empty() {
+            let (records, server) = (self.parts.records.clone(), self.server.clone());
+            tokio::spawn(async move { forget(&records, &server, &answered).await });
         }
+        Ok(())
     }
 
     /// While another server writes, what it has published is what is shown here; its signature is checked, and nothing older
@@ -287,13 +302,22 @@ impl Asked {
     }
 }
 
+/// Rows that stay are swept away by whoever writes.
+async fn forget(records: &Records, server: &str, answered: &[u64]) {
+    if let Err(error) = records.forget_commands(server, answered).await {
+        tracing::debug!("answered commands stay in the table for a while: {error}");
+    }
+}
+
 /// Beside what is asked next.
 async fn answer_together(reader: Reader, due: Vec<Due>) {
-    for (leaf_index, repeated, reply) in due {
-        let placed = reader.placed(leaf_index).await;
-        let stopped =
-            |e: crate::ledger::LedgerError| SubmitError::Stopped { reason: e.to_string() };
+    let indexes: Vec<_> = due.iter().map(|(leaf_index, _, _)| *leaf_index).collect();
+    // Two commands with one event id have one place: the same entry answers both.
+    let placed = reader.placed_together(indexes, &reader.latest()).await;
+    let placed = placed.map_err(|e| SubmitError::Stopped { reason: e.to_string() });
+    for (at, (_, repeated, reply)) in due.into_iter().enumerate() {
+        let answer = placed.as_ref().map(|placed| Placed { repeated, ..placed[at].clone() });
         // Whoever asked may have left.
-        let _ = reply.send(placed.map(|placed| Placed { repeated, ..placed }).map_err(stopped));
+        let _ = reply.send(answer.map_err(Clone::clone));
     }
 }
