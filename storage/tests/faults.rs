@@ -27,6 +27,7 @@ use support::{Home, ORIGIN, act, assert_clean, assert_proved, log_key, options};
 use test_machine::disk::SmallDisk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 on_both_databases!(
     a_clock_that_jumps_ten_years_reorders_nothing_and_is_an_entry,
@@ -234,9 +235,11 @@ async fn a_server_that_slept_costs_a_second_and_asks_when_it_wakes() {
         assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{moment}: {:?}", begun.elapsed());
         let (head, before) = (other.latest(), acknowledged(home.path()).len());
         sleeper.signal(Signal::CONT);
-        eventually(|| acknowledged(home.path()).len() >= before + 3).await;
-        let published = published(&home);
-        assert!(published >= head.unverified().size, "{moment}: an older checkpoint");
+        eventually(|| {
+            assert!(published(&home) >= head.unverified().size, "{moment}: an older checkpoint");
+            acknowledged(home.path()).len() >= before + 3
+        })
+        .await;
         drop(sleeper);
         let answered = acknowledged(home.path());
         for (n, index) in &answered {
@@ -583,6 +586,34 @@ async fn a_commit_whose_outcome_is_unknown_is_found_out_and_gives_no_second_entr
     }
 }
 
+/// The line of the server that writes goes silent: nothing is refused, nothing comes back. Another one writes, its clients are
+/// told, and it is one of those who ask once the line is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_line_goes_silent_costs_a_second_and_asks_when_it_is_back() {
+    let home = Home::postgres();
+    let line = Line::to(&home.database_url()).await;
+    let records = Records::connect(&line.url, ORIGIN).await.unwrap();
+    let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
+    ledger.submit(act(0)).await.unwrap();
+    let other = home.open().await;
+    line.silent.send_replace(true);
+    let begun = std::time::Instant::now();
+    let left = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.submit(act(1)).await }
+    });
+    assert_eq!(other.submit(act(2)).await.unwrap().leaf_index, LeafIndex(3));
+    assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{:?}", begun.elapsed());
+    let told = tokio::time::timeout(PATIENCE / 2, left).await.unwrap().unwrap();
+    assert!(told.unwrap_err().to_string().contains("the database does not answer"));
+    line.silent.send_replace(false);
+    let placed = ledger.submit(act(1)).await.unwrap();
+    assert_eq!(placed.leaf_index, LeafIndex(4));
+    assert_proved(&placed);
+    assert_eq!(ledger.stop_reason(), None);
+    assert_clean(&other).await;
+}
+
 async fn epoch(ledger: &Ledger) -> i64 {
     let epoch = sqlx::query_scalar("SELECT epoch FROM sequencer");
     epoch.fetch_one(ledger.records().pool()).await.unwrap()
@@ -615,10 +646,11 @@ enum Cut {
 /// Where to cut, and at which COMMIT from now on.
 type Order = std::sync::Mutex<Option<(Cut, usize)>>;
 
-/// A socket in front of the server's, which passes everything on until it is told to cut.
+/// A socket in front of the server's, which passes everything on until it is told to cut, or to say nothing.
 struct Line {
     url: String,
     order: Arc<Order>,
+    silent: watch::Sender<bool>,
     _folder: tempfile::TempDir,
 }
 
@@ -630,24 +662,32 @@ impl Line {
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
         let order = Arc::new(Order::default());
         let orders = order.clone();
+        let silent = watch::Sender::new(false);
+        let hears = silent.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, orders.clone()));
+                tokio::spawn(pass(client, server, orders.clone(), hears.clone()));
             }
         });
         let ours = folder.path().display().to_string().replace('/', "%2F");
-        Self { url: format!("{before}?host={ours}"), order, _folder: folder }
+        Self { url: format!("{before}?host={ours}"), order, silent, _folder: folder }
     }
 }
 
 /// Passes on, until the COMMIT comes by that the order to cut is for.
-async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>) -> io::Result<()> {
+async fn pass(
+    mut client: UnixStream,
+    mut server: UnixStream,
+    order: Arc<Order>,
+    mut silent: watch::Receiver<bool>,
+) -> io::Result<()> {
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
                 let asked = &asked[..read?];
+                let _ = silent.wait_for(|silent| !silent).await;
                 let commits = asked.windows(6).any(|word| word == b"COMMIT");
                 let cut = if commits { next_cut(&order) } else { None };
                 if asked.is_empty() || cut == Some(Cut::BeforeTheCommit) {
@@ -662,6 +702,7 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>)
             }
             read = server.read(&mut answered) => {
                 let answered = &answered[..read?];
+                let _ = silent.wait_for(|silent| !silent).await;
                 if answered.is_empty() {
                     return Ok(());
                 }

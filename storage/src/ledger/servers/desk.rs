@@ -11,10 +11,10 @@ use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::sequencer::{Decision, MAX_WAITING};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::bells::Bells;
-use super::show_newer;
+use super::{ANSWERS_WITHIN, show_newer};
 use crate::ledger::open::Parts;
 use crate::ledger::task::{Hurry, Reply, Request, Unanswered};
 use crate::ledger::{Placed, QUEUE, Reader, Recorded, SubmitError};
@@ -141,9 +141,14 @@ impl Desk {
         if let Some(reason) = stopped {
             return self.asked.refuse_all(&reason);
         }
-        let put = self.put().await;
-        let looked = if look { self.look().await } else { Ok(()) };
-        self.asked.trouble = put.and(looked).err().map(|error| error.to_string());
+        let served = timeout(ANSWERS_WITHIN, async {
+            self.put().await?;
+            if look { self.look().await } else { Ok(()) }
+        });
+        self.asked.trouble = match served.await {
+            Ok(served) => served.err().map(|error: RecordsError| error.to_string()),
+            Err(_) => Some("the database does not answer".to_owned()),
+        };
         if let Some(trouble) = &self.asked.trouble {
             tracing::warn!("commands are not handed to the server that writes: {trouble}");
         }

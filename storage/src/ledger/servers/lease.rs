@@ -11,6 +11,7 @@ use sqlx::pool::PoolConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::ANSWERS_WITHIN;
 use crate::records::{LEASE, Records, RecordsError};
 
 /// How long after it was renewed last it is renewed again. What is committed renews it too.
@@ -70,7 +71,7 @@ impl Lease {
     }
 }
 
-/// Sees a step of the database through, unless the lease is lost first: then nobody knows what became of it. Without a lease
+/// Sees a step of the database through, unless the lease is lost first or it takes too long: then nobody knows what became of it. Without a lease
 /// there is nothing to lose.
 pub(in crate::ledger) async fn held_through<T, E>(
     lease: Option<&Lease>,
@@ -87,6 +88,7 @@ pub(in crate::ledger) async fn held_through<T, E>(
             Ok(done)
         }
         lost = lease.lost() => Err(lost),
+        () = sleep(ANSWERS_WITHIN) => Err("the database does not answer".to_owned()),
     }
 }
 

@@ -33,6 +33,8 @@ use crate::records::{Held, LEASE, LedgerState, Ring};
 
 /// Between two looks at somebody else's lease while opening.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How long the database may take to answer: a line that is cut without a word is not waited for.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Before the lease is asked for again after a failure: others go first.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -197,7 +199,13 @@ impl Server {
     async fn wait_for_its_turn(&mut self) -> Option<Box<Task>> {
         while !*self.closing.borrow() {
             let since = Instant::now();
-            match self.parts.records.take_lease(&self.name).await {
+            let Ok(taken) =
+                timeout(ANSWERS_WITHIN, self.parts.records.take_lease(&self.name)).await
+            else {
+                tracing::warn!("nobody knows who writes the ledger: the database does not answer");
+                continue;
+            };
+            match taken {
                 Ok(Ok(state)) => match self.take_over(state, since).await {
                     Ok(task) => return Some(Box::new(task)),
                     Err(error) if is_for_a_person(&error) => {
