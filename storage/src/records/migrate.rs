@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "find_quickly", include_str!("../../migrations/0007_find_quickly.sql")),
     (8, "refused_attempts", include_str!("../../migrations/0008_refused_attempts.sql")),
     (9, "commands", include_str!("../../migrations/0009_commands.sql")),
+    (10, "turns", include_str!("../../migrations/0010_turns.sql")),
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

@@ -44,7 +44,7 @@ pub use items::{
     DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, Handling, ItemRecord,
     ItemView, MAX_SEARCH_LIMIT, MadeOf, Search,
 };
-pub use jobs::{JobAttempt, JobRow, NewJob};
+pub use jobs::{JOB_CLAIM, JobAttempt, JobRow, NewJob};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub(crate) use lease::{Held, LEASE};
 pub use made_bundles::MadeBundle;

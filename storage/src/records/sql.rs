@@ -94,12 +94,15 @@ pub(crate) async fn insert(
 /// Runs one statement with `values` as `$1`, `$2` …; returns how many rows it changed.
 pub(crate) async fn execute(
     connection: &mut AnyConnection,
-    text: &'static str,
+    text: impl Into<String>,
     values: Vec<Value>,
 ) -> Result<u64, sqlx::Error> {
     let mut arguments = AnyArguments::default();
     values.into_iter().try_for_each(|value| bind_value(&mut arguments, value))?;
-    Ok(sqlx::query_with(text, arguments).execute(connection).await?.rows_affected())
+    Ok(sqlx::query_with(AssertSqlSafe(text.into()), arguments)
+        .execute(connection)
+        .await?
+        .rows_affected())
 }
 
 /// Runs `before (…), (…) after` with the values of `fixed` as `$1`, `$2` … and `rows` as the rows of a VALUES list. The last
