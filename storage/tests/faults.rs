@@ -596,12 +596,13 @@ async fn a_server_whose_line_goes_silent_costs_a_second_and_asks_when_it_is_back
     let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
     ledger.submit(act(0)).await.unwrap();
     let other = home.open().await;
-    line.silent.send_replace(true);
-    let begun = std::time::Instant::now();
+    line.order.lock().unwrap().replace((Cut::Silence, 1));
     let left = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.submit(act(1)).await }
     });
+    line.silent.subscribe().wait_for(|silent| *silent).await.unwrap();
+    let begun = std::time::Instant::now();
     assert_eq!(other.submit(act(2)).await.unwrap().leaf_index, LeafIndex(3));
     assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{:?}", begun.elapsed());
     let told = tokio::time::timeout(PATIENCE / 2, left).await.unwrap().unwrap();
@@ -641,6 +642,8 @@ async fn a_step_that_fails_while_nobody_waits_stops_the_writer_too() {
 enum Cut {
     BeforeTheCommit,
     BeforeItsAnswer,
+    /// Nothing is cut: every connection goes silent, the COMMIT on its way.
+    Silence,
 }
 
 /// Where to cut, and at which COMMIT from now on.
@@ -663,11 +666,11 @@ impl Line {
         let order = Arc::new(Order::default());
         let orders = order.clone();
         let silent = watch::Sender::new(false);
-        let hears = silent.subscribe();
+        let silence = silent.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, orders.clone(), hears.clone()));
+                tokio::spawn(pass(client, server, orders.clone(), silence.clone()));
             }
         });
         let ours = folder.path().display().to_string().replace('/', "%2F");
@@ -680,16 +683,20 @@ async fn pass(
     mut client: UnixStream,
     mut server: UnixStream,
     order: Arc<Order>,
-    mut silent: watch::Receiver<bool>,
+    silence: watch::Sender<bool>,
 ) -> io::Result<()> {
+    let mut silent = silence.subscribe();
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
                 let asked = &asked[..read?];
-                let _ = silent.wait_for(|silent| !silent).await;
                 let commits = asked.windows(6).any(|word| word == b"COMMIT");
                 let cut = if commits { next_cut(&order) } else { None };
+                if cut == Some(Cut::Silence) {
+                    silence.send_replace(true);
+                }
+                let _ = silent.wait_for(|silent| !silent).await;
                 if asked.is_empty() || cut == Some(Cut::BeforeTheCommit) {
                     return Ok(());
                 }

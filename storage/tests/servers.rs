@@ -273,11 +273,28 @@ async fn a_server_that_is_asked_nothing_notices_that_others_write() {
     let home = Home::postgres();
     let (idle, other) = (home.open().await, home.open().await);
     let mut follower = idle.follow(LeafIndex(2));
-    somebody_else_takes(&idle, Duration::from_millis(1)).await;
+    // Nothing is left to do for it, not even to record what it has published.
+    eventually(async || recorded(&idle).await == 2).await;
+    somebody_else_takes(&idle, Duration::ZERO).await;
+    let (pool, taken) = (idle.records().pool(), epoch(&idle).await);
+    let freed = "SELECT CAST(1 AS BIGINT) FROM pg_notify('exhibit_ledger', 'freed ' || $1)";
+    sqlx::query(freed).bind(ORIGIN).execute(pool).await.unwrap();
+    // The other hears of it before this one notices anything.
+    eventually(async || epoch(&idle).await > taken).await;
     let placed = other.submit(act(1)).await.unwrap();
     let seen = timeout(TAKEN_OVER_WITHIN, follower.next()).await.unwrap().unwrap();
     assert_eq!(seen.index, placed.leaf_index);
     assert!(idle.latest().unverified().size >= placed.checkpoint.unverified().size);
+}
+
+async fn recorded(ledger: &Ledger) -> i64 {
+    let recorded = sqlx::query_scalar("SELECT published_size FROM sequencer");
+    recorded.fetch_one(ledger.records().pool()).await.unwrap()
+}
+
+async fn epoch(ledger: &Ledger) -> i64 {
+    let epoch = sqlx::query_scalar("SELECT epoch FROM sequencer");
+    epoch.fetch_one(ledger.records().pool()).await.unwrap()
 }
 
 async fn somebody_else_takes(ledger: &Ledger, lease: Duration) {
