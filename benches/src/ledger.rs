@@ -23,7 +23,7 @@ use storage::records::Records;
 
 use crate::usage::median;
 
-const ORIGIN: &str = "ledger.bench";
+pub(crate) const ORIGIN: &str = "ledger.bench";
 const WRITERS: usize = 64;
 /// Appends of each writer in one round.
 const APPENDS: usize = 20;
@@ -96,19 +96,23 @@ impl Figures {
 
 async fn open(folder: &Path) -> Result<Ledger> {
     fs::create_dir_all(folder)?;
+    let records = Records::sqlite(&folder.join("records.sqlite"), ORIGIN).await?;
+    open_with(records, &folder.join("objects")).await
+}
+
+pub(crate) async fn open_with(records: Records, objects: &Path) -> Result<Ledger> {
     let options = LedgerOptions {
         rotations: Vec::new(),
         origin: ORIGIN.parse()?,
         signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32])?),
         clock: Arc::new(SystemClock),
     };
-    let objects = ObjectStore::open(&folder.join("objects"), Kek::new([1; 32].into()))?;
-    let records = Records::sqlite(&folder.join("records.sqlite"), ORIGIN).await?;
+    let objects = ObjectStore::open(objects, Kek::new([1; 32].into()))?;
     Ok(Ledger::open(records, objects, options).await?)
 }
 
 /// An act upon an item, as the portal makes them.
-fn act() -> Command {
+pub(crate) fn act() -> Command {
     let salt = || {
         let mut salt = [0; 32];
         rand::rng().fill_bytes(&mut salt);

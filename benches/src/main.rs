@@ -11,6 +11,7 @@ mod ledger;
 mod log_witness;
 mod portal;
 mod servers;
+mod several;
 mod usage;
 mod verify;
 
@@ -52,6 +53,12 @@ enum Bench {
         #[arg(long, default_value_t = GROWN_ENTRIES)]
         entries: usize,
     },
+    /// Entries through several servers on one PostgreSQL, and a takeover.
+    Several {
+        /// The URL of an empty database.
+        #[arg(long)]
+        database: String,
+    },
     /// Lists, searches and items over the API with many items: server time.
     Portal {
         /// How many items there are.
@@ -88,6 +95,7 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
+        Some(Bench::Several { database }) => several::run(&place.scratch, &database),
         Some(Bench::Portal { items }) => portal::run(&place.scratch, items),
         Some(Bench::Witness) => log_witness::run(&place),
         Some(Bench::Idle) => keeping::idle(&place),

@@ -55,6 +55,9 @@ pub enum BadEntry {
     TooMany { what: &'static str, count: usize, max: usize },
     #[error("subject '{0}' appears twice")]
     SubjectTwice(SubjectId),
+    /// Another server found it, and this is what it said.
+    #[error("{0}")]
+    AsTold(String),
 }
 
 /// The name of a committed field: `[a-z0-9-]{1,64}`.
@@ -337,22 +340,22 @@ fn parse_public((name, value): (&String, &Value)) -> Result<(String, String), Ba
     Ok((name.clone(), value.as_str().ok_or(BadEntry::Key("public"))?.to_owned()))
 }
 
-type Map = serde_json::Map<String, Value>;
+pub(crate) type Map = serde_json::Map<String, Value>;
 
-fn only_keys(map: &Map, known: &[&str]) -> Result<(), BadEntry> {
+pub(crate) fn only_keys(map: &Map, known: &[&str]) -> Result<(), BadEntry> {
     let stranger = map.keys().find(|key| !known.contains(&key.as_str()));
     stranger.map_or(Ok(()), |key| Err(BadEntry::UnknownKey(key.chars().take(80).collect())))
 }
 
-fn text<'a>(map: &'a Map, key: &'static str) -> Result<&'a str, BadEntry> {
+pub(crate) fn text<'a>(map: &'a Map, key: &'static str) -> Result<&'a str, BadEntry> {
     map.get(key).and_then(Value::as_str).ok_or(BadEntry::Key(key))
 }
 
-fn array<'a>(map: &'a Map, key: &'static str) -> Result<&'a Vec<Value>, BadEntry> {
+pub(crate) fn array<'a>(map: &'a Map, key: &'static str) -> Result<&'a Vec<Value>, BadEntry> {
     map.get(key).and_then(Value::as_array).ok_or(BadEntry::Key(key))
 }
 
-fn object<'a>(map: &'a Map, key: &'static str) -> Result<&'a Map, BadEntry> {
+pub(crate) fn object<'a>(map: &'a Map, key: &'static str) -> Result<&'a Map, BadEntry> {
     map.get(key).and_then(Value::as_object).ok_or(BadEntry::Key(key))
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::note::{SIGNATURE_BYTES, Signer, SignerUnavailable, VerifierKey};
@@ -26,18 +27,20 @@ use support::{Home, ORIGIN, act, assert_clean, assert_proved, log_key, options};
 use test_machine::disk::SmallDisk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
 on_both_databases!(
     a_clock_that_jumps_ten_years_reorders_nothing_and_is_an_entry,
     a_key_that_cannot_sign_keeps_everybody_waiting,
     a_key_that_cannot_sign_for_long_stops_the_ledger,
-    a_writer_that_slept_is_fenced_when_it_wakes,
 );
 
 const FOLDER: &str = "EXHIBIT_TEST_FOLDER";
 const DATABASE: &str = "EXHIBIT_TEST_DATABASE";
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);
+/// A server that stands still costs the others no more than this.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(1_200);
 const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
 
 async fn open_as(home: &Home, options: LedgerOptions) -> Ledger {
@@ -176,11 +179,12 @@ async fn a_key_that_cannot_sign_for_long_stops_the_ledger(home: Home) {
 // --- The process sleeps --------------------------------------------------------------------------------------------
 
 /// At each named moment of a batch the writer is stopped, another takes the ledger over and writes, and it wakes.
-async fn a_writer_that_slept_is_fenced_when_it_wakes(home: Home) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_slept_is_fenced_when_it_wakes() {
     let moments =
         ["entries-committed", "tiles-written", "checkpoint-stored", "published", "recorded"];
     for (place, moment) in moments.into_iter().enumerate() {
-        let home = home.another();
+        let home = Home::sqlite();
         let sleeper = Writer::start(&home, &[("EXHIBIT_FAIL", &format!("{moment}:2:stop"))]);
         sleeper.wait_until(|status| status == 'T').await;
         let newer = home.open().await;
@@ -206,6 +210,91 @@ async fn a_writer_that_slept_is_fenced_when_it_wakes(home: Home) {
         assert_eq!((first.repeated, first.leaf_index), (true, LeafIndex(2)), "{moment}, {place}");
         assert_clean(&newer).await;
     }
+}
+
+/// The same among several servers: another one writes within a second, also when the sleeper holds a lock in the database;
+/// and when it wakes it is one of those who ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_slept_costs_a_second_and_asks_when_it_wakes() {
+    let moments = [
+        "entries-written",
+        "entries-committed",
+        "tiles-written",
+        "checkpoint-stored",
+        "published",
+        "recorded",
+    ];
+    for moment in moments {
+        let home = Home::postgres();
+        let sleeper = Writer::start(&home, &[("EXHIBIT_FAIL", &format!("{moment}:3:stop"))]);
+        eventually(|| home.path().join("acknowledged").exists()).await;
+        let other = home.open().await;
+        sleeper.wait_until(|status| status == 'T').await;
+        let begun = std::time::Instant::now();
+        let taken = other.submit(act(1_000)).await.unwrap();
+        assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{moment}: {:?}", begun.elapsed());
+        let (head, before) = (other.latest(), acknowledged(home.path()).len());
+        sleeper.signal(Signal::CONT);
+        eventually(|| {
+            assert!(published(&home) >= head.unverified().size, "{moment}: an older checkpoint");
+            acknowledged(home.path()).len() >= before + 3
+        })
+        .await;
+        drop(sleeper);
+        let answered = acknowledged(home.path());
+        for (n, index) in &answered {
+            assert!(*index != taken.leaf_index, "{moment}: one place for two");
+            let placed = other.submit(act(*n)).await.unwrap();
+            assert_eq!((placed.repeated, placed.leaf_index), (true, *index), "{moment}: act {n}");
+        }
+        let rest = other.submit(act(answered.len() as u64)).await.unwrap();
+        let size = 2 + 1 + answered.len() as u64 + 1;
+        assert_eq!(rest.checkpoint.unverified().size, TreeSize(size), "{moment}: each once");
+        assert_clean(&other).await;
+    }
+}
+
+/// Servers that are killed or stopped at any time, one after the other: the one that stays goes on within a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_are_killed_or_stopped_cost_a_second() {
+    let home = Home::postgres();
+    let mut killed = None;
+    let mut answered_before = 0;
+    let mut other: Option<Ledger> = None;
+    for (round, signal) in
+        [Signal::STOP, Signal::KILL, Signal::STOP, Signal::KILL].into_iter().enumerate()
+    {
+        // The one that is open gives way in order, so that the child writes.
+        let writer = Writer::start(&home, &[("EXHIBIT_TEST_FIRST", &format!("{round}0000"))]);
+        eventually(|| acknowledged(home.path()).len() > answered_before + 2).await;
+        if let Some(other) = other.take() {
+            other.close().await;
+        }
+        let follower = home.open().await;
+        let before = acknowledged(home.path()).len();
+        eventually(|| acknowledged(home.path()).len() > before + 10).await;
+        writer.signal(signal);
+        let begun = std::time::Instant::now();
+        assert_proved(&follower.submit(act(1_000_000 + round as u64)).await.unwrap());
+        assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{signal:?}: {:?}", begun.elapsed());
+        killed = Some(writer);
+        answered_before = acknowledged(home.path()).len();
+        other = Some(follower);
+    }
+    drop(killed);
+    let other = other.unwrap();
+    for (n, index) in acknowledged(home.path()) {
+        let placed = other.submit(act(n)).await.unwrap();
+        assert_eq!((placed.repeated, placed.leaf_index), (true, index), "act {n}");
+    }
+    assert_clean(&other).await;
+}
+
+/// How far the checkpoint in the object store is.
+fn published(home: &Home) -> TreeSize {
+    let path = home.objects_path().join(format!("ledger/{ORIGIN}/checkpoint"));
+    let text = fs::read_to_string(path).unwrap();
+    text.parse::<SignedCheckpoint>().unwrap().unverified().size
 }
 
 /// This test program again, as a writer of acts 0, 1, 2 …
@@ -282,7 +371,8 @@ async fn writer() {
     let noted = folder.join("acknowledged");
     let mut log = fs::OpenOptions::new().create(true).append(true).open(noted).unwrap();
     let mut tries_left = 4;
-    for n in 0.. {
+    let first = std::env::var("EXHIBIT_TEST_FIRST").map_or(0, |first| first.parse().unwrap());
+    for n in first.. {
         support::let_it_rest().await;
         match ledger.submit(act(n)).await {
             Ok(Placed { leaf_index, .. }) => {
@@ -432,7 +522,7 @@ async fn a_postgres_killed_under_the_writer_stops_it_and_nothing_is_lost_or_doub
         support::open_with(records, folder.path()).await.unwrap()
     };
     let mut answered: Vec<(u64, LeafIndex)> = Vec::new();
-    for round in 0..4_u64 {
+    for round in 0..2_u64 {
         let ledger = open().await;
         let so_far = Arc::new(AtomicUsize::new(0));
         let writing = tokio::spawn({
@@ -468,9 +558,9 @@ async fn a_postgres_killed_under_the_writer_stops_it_and_nothing_is_lost_or_doub
 }
 
 /// The line to the server is cut at a COMMIT, of the entries or of their checkpoint: before it got there, or before its
-/// answer came back.
+/// answer came back. Nobody tries again what it cannot know: whoever writes next finds out, under an epoch of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_outcome_is_unknown_stops_the_writer_and_gives_no_second_entry() {
+async fn a_commit_whose_outcome_is_unknown_is_found_out_and_gives_no_second_entry() {
     for (cut, nth) in [
         (Cut::BeforeTheCommit, 1),
         (Cut::BeforeItsAnswer, 1),
@@ -482,26 +572,52 @@ async fn a_commit_whose_outcome_is_unknown_stops_the_writer_and_gives_no_second_
         let records = Records::connect(&line.url, ORIGIN).await.unwrap();
         let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
         ledger.submit(act(0)).await.unwrap();
-        let shown = ledger.latest();
+        let before = epoch(&ledger).await;
         line.order.lock().unwrap().replace((cut, nth));
-        let refused = ledger.submit(act(1)).await.unwrap_err();
-        let unknown =
-            matches!(&refused, SubmitError::Stopped { reason } if reason.contains("unknown"));
-        assert!(unknown, "{cut:?} {nth}: {refused}");
-        assert!(ledger.stop_reason().is_some(), "{cut:?} {nth}: it must not go on");
-        // The line is whole again; the writer does not try what it cannot know, and shows nothing of it.
-        assert!(ledger.submit(act(2)).await.is_err(), "{cut:?} {nth}");
-        let published =
-            fs::read_to_string(home.objects_path().join(format!("ledger/{ORIGIN}/checkpoint")));
-        assert_eq!(published.unwrap(), shown.to_string(), "{cut:?} {nth}");
-        let ledger = home.open().await;
-        assert_clean(&ledger).await;
-        let written = nth == 2 || cut == Cut::BeforeItsAnswer;
         let placed = ledger.submit(act(1)).await.unwrap();
+        assert!(line.order.lock().unwrap().is_none(), "{cut:?} {nth}: it was cut");
+        assert!(epoch(&ledger).await > before, "{cut:?} {nth}: tried again by whoever cannot know");
+        let written = nth == 2 || cut == Cut::BeforeItsAnswer;
         assert_eq!((placed.repeated, placed.leaf_index), (written, LeafIndex(3)), "{cut:?} {nth}");
+        assert_proved(&placed);
+        assert_eq!(ledger.stop_reason(), None, "{cut:?} {nth}");
         assert_eq!(ledger.submit(act(2)).await.unwrap().leaf_index, LeafIndex(4));
         assert_clean(&ledger).await;
     }
+}
+
+/// The line of the server that writes goes silent: nothing is refused, nothing comes back. Another one writes, its clients are
+/// told, and it is one of those who ask once the line is whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_line_goes_silent_costs_a_second_and_asks_when_it_is_back() {
+    let home = Home::postgres();
+    let line = Line::to(&home.database_url()).await;
+    let records = Records::connect(&line.url, ORIGIN).await.unwrap();
+    let ledger = support::open_with(records, &home.objects_path()).await.unwrap();
+    ledger.submit(act(0)).await.unwrap();
+    let other = home.open().await;
+    line.order.lock().unwrap().replace((Cut::Silence, 1));
+    let left = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.submit(act(1)).await }
+    });
+    line.silent.subscribe().wait_for(|silent| *silent).await.unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(other.submit(act(2)).await.unwrap().leaf_index, LeafIndex(3));
+    assert!(begun.elapsed() < TAKEN_OVER_WITHIN, "{:?}", begun.elapsed());
+    let told = tokio::time::timeout(PATIENCE / 2, left).await.unwrap().unwrap();
+    assert!(told.unwrap_err().to_string().contains("the database does not answer"));
+    line.silent.send_replace(false);
+    let placed = ledger.submit(act(1)).await.unwrap();
+    assert_eq!(placed.leaf_index, LeafIndex(4));
+    assert_proved(&placed);
+    assert_eq!(ledger.stop_reason(), None);
+    assert_clean(&other).await;
+}
+
+async fn epoch(ledger: &Ledger) -> i64 {
+    let epoch = sqlx::query_scalar("SELECT epoch FROM sequencer");
+    epoch.fetch_one(ledger.records().pool()).await.unwrap()
 }
 
 /// What is published is recorded as such while nobody waits: when that fails, nobody hears of it but by the stop.
@@ -526,15 +642,18 @@ async fn a_step_that_fails_while_nobody_waits_stops_the_writer_too() {
 enum Cut {
     BeforeTheCommit,
     BeforeItsAnswer,
+    /// Nothing is cut: every connection goes silent, the COMMIT on its way.
+    Silence,
 }
 
 /// Where to cut, and at which COMMIT from now on.
 type Order = std::sync::Mutex<Option<(Cut, usize)>>;
 
-/// A socket in front of the server's, which passes everything on until it is told to cut.
+/// A socket in front of the server's, which passes everything on until it is told to cut, or to say nothing.
 struct Line {
     url: String,
     order: Arc<Order>,
+    silent: watch::Sender<bool>,
     _folder: tempfile::TempDir,
 }
 
@@ -546,19 +665,27 @@ impl Line {
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
         let order = Arc::new(Order::default());
         let orders = order.clone();
+        let silent = watch::Sender::new(false);
+        let silence = silent.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = UnixStream::connect(&server).await.unwrap();
-                tokio::spawn(pass(client, server, orders.clone()));
+                tokio::spawn(pass(client, server, orders.clone(), silence.clone()));
             }
         });
         let ours = folder.path().display().to_string().replace('/', "%2F");
-        Self { url: format!("{before}?host={ours}"), order, _folder: folder }
+        Self { url: format!("{before}?host={ours}"), order, silent, _folder: folder }
     }
 }
 
 /// Passes on, until the COMMIT comes by that the order to cut is for.
-async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>) -> io::Result<()> {
+async fn pass(
+    mut client: UnixStream,
+    mut server: UnixStream,
+    order: Arc<Order>,
+    silence: watch::Sender<bool>,
+) -> io::Result<()> {
+    let mut silent = silence.subscribe();
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
@@ -566,6 +693,10 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>)
                 let asked = &asked[..read?];
                 let commits = asked.windows(6).any(|word| word == b"COMMIT");
                 let cut = if commits { next_cut(&order) } else { None };
+                if cut == Some(Cut::Silence) {
+                    silence.send_replace(true);
+                }
+                let _ = silent.wait_for(|silent| !silent).await;
                 if asked.is_empty() || cut == Some(Cut::BeforeTheCommit) {
                     return Ok(());
                 }
@@ -578,6 +709,7 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, order: Arc<Order>)
             }
             read = server.read(&mut answered) => {
                 let answered = &answered[..read?];
+                let _ = silent.wait_for(|silent| !silent).await;
                 if answered.is_empty() {
                     return Ok(());
                 }

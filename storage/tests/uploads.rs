@@ -74,8 +74,8 @@ async fn an_upload_from_its_beginning_to_its_answer(home: Home) {
     assert_eq!(first.metadata, new.metadata);
     assert_eq!(records.open_uploads(Some(device(1))).await.unwrap(), (1, 1));
     assert_eq!(records.open_uploads(Some(device(2))).await.unwrap(), (0, 1));
-    assert_eq!(records.set_upload_length(new.upload, 90).await.unwrap(), Moved::Yes);
-    assert_eq!(records.set_upload_manifest(new.upload, "note").await.unwrap(), Moved::Yes);
+    assert_eq!(records.set_upload_length(&first, 90).await.unwrap(), Moved::Yes);
+    assert_eq!(records.set_upload_manifest(&first, "note").await.unwrap(), Moved::Yes);
     assert_eq!(records.advance_upload(&first, 40, "{}", at(2000)).await.unwrap(), Moved::Yes);
     assert_eq!(account(&records).await.in_flight, 40);
     let second = row(&records, &new).await;
@@ -99,6 +99,33 @@ async fn an_upload_from_its_beginning_to_its_answer(home: Home) {
     assert!(records.upload(new.upload).await.unwrap().is_none());
 }
 
+/// Two servers: the client of the first has gone on at the second.
+#[tokio::test]
+async fn a_server_that_lost_the_turn_changes_nothing() {
+    let home = Home::postgres();
+    let (one, two) = (home.records().await, home.records().await);
+    let new = new(1, UploadShape::Whole, vec![]);
+    begun(&one, &new).await;
+    let stale = one.take_upload(new.upload).await.unwrap().unwrap();
+    let taken = two.take_upload(new.upload).await.unwrap().unwrap();
+    let (digests, late) = (Digests::of(b"all"), Moved::SomebodyWasFaster);
+    assert_eq!(one.advance_upload(&stale, 10, "a", at(1)).await.unwrap(), late);
+    assert_eq!(one.set_upload_length(&stale, 10).await.unwrap(), late);
+    assert_eq!(one.set_upload_manifest(&stale, "note").await.unwrap(), late);
+    assert_eq!(one.seal_upload(&stale, 10, "s", &digests, at(2)).await.unwrap(), late);
+    assert_eq!(one.end_upload(&stale, at(3)).await.unwrap(), late);
+    assert_eq!(account(&one).await.begun, 0);
+    assert_eq!(two.advance_upload(&taken, 20, "b", at(4)).await.unwrap(), Moved::Yes);
+    let now = row(&two, &new).await;
+    assert_eq!((now.offset_bytes, now.writer.as_deref()), (20, Some("b")));
+    assert_eq!(two.seal_upload(&now, 30, "s", &digests, at(5)).await.unwrap(), Moved::Yes);
+    let (sealed, answer) = (row(&two, &new).await, ending(Outcome::Stored));
+    let stale = UploadRow { turn: stale.turn, ..sealed.clone() };
+    assert_eq!(one.finish_upload(&stale, Some(&answer), at(6)).await.unwrap(), late);
+    assert_eq!(two.finish_upload(&sealed, Some(&answer), at(7)).await.unwrap(), Moved::Yes);
+    assert_eq!(account(&two).await.stored, 30);
+}
+
 async fn whoever_is_late_changes_nothing(home: Home) {
     let records = home.records().await;
     let new = new(1, UploadShape::Whole, vec![]);
@@ -114,8 +141,8 @@ async fn whoever_is_late_changes_nothing(home: Home) {
     let finished =
         records.finish_upload(&stale, Some(&ending(Outcome::Stored)), at(4)).await.unwrap();
     assert_eq!(finished, Moved::SomebodyWasFaster);
-    assert_eq!(records.set_upload_length(new.upload, 10).await.unwrap(), Moved::Yes);
-    assert_eq!(records.set_upload_length(new.upload, 11).await.unwrap(), Moved::SomebodyWasFaster);
+    assert_eq!(records.set_upload_length(&stale, 10).await.unwrap(), Moved::Yes);
+    assert_eq!(records.set_upload_length(&stale, 11).await.unwrap(), Moved::SomebodyWasFaster);
     records.forget_upload(new.upload).await.unwrap();
     let now = row(&records, &new).await;
     assert_eq!(

@@ -83,8 +83,8 @@ pub enum Done {
 pub enum Effect {
     /// Step 1, in one transaction: nothing unless this epoch still holds and the size is `from`; then decide, write. A
     /// batch begins only when all before it is published, so whatever grows the ledger records `from` as published: step
-    /// 5 of the batch before.
-    Commit { epoch: Epoch, from: TreeSize, commands: Vec<Command> },
+    /// 5 of the batch before. `tickets` says who asked for each command, for a driver that keeps decisions with the entries.
+    Commit { epoch: Epoch, from: TreeSize, tickets: Vec<Ticket>, commands: Vec<Command> },
     /// Step 2: all of `grown.files`, create-only; a file that is there with the same bytes is done.
     WriteFiles { grown: Arc<Grown> },
     /// Step 3: sign `checkpoint` and keep it, guarded by epoch and size, unless this size has one already.
@@ -269,8 +269,8 @@ impl Sequencer {
             tickets.push(ticket);
             commands.push(command);
         }
-        self.phase = Phase::Committing { tickets };
-        vec![Effect::Commit { epoch: self.epoch, from: self.growth.size(), commands }]
+        self.phase = Phase::Committing { tickets: tickets.clone() };
+        vec![Effect::Commit { epoch: self.epoch, from: self.growth.size(), tickets, commands }]
     }
 
     fn rest(&mut self) -> Vec<Effect> {

@@ -90,7 +90,7 @@ impl World {
     /// Does a durable effect. None when a guard refuses it.
     fn execute(&mut self, effect: &Effect) -> Option<Done> {
         match effect {
-            Effect::Commit { epoch, from, commands } => {
+            Effect::Commit { epoch, from, commands, .. } => {
                 self.guard(*epoch, *from)?;
                 self.clock -= 1;
                 let at = Timestamp::from_unix_millis(self.clock).unwrap();

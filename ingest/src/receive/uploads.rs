@@ -195,7 +195,10 @@ impl Receiver {
         upload: UploadId,
     ) -> Result<(UploadRow, Held), ReceiveError> {
         let held = self.shared.turns.take(upload).await;
-        Ok((self.find(source, upload).await?, held))
+        self.find(source, upload).await?;
+        // Nor does another server write of it from here on.
+        let row = self.records().take_upload(upload).await?.ok_or(ReceiveError::NotFound)?;
+        Ok((row, held))
     }
 
     /// Runs `work` to its end even when the request that asked for it is dropped.
@@ -417,7 +420,7 @@ impl Receiver {
         if length < row.offset_bytes {
             return Err(malformed("less than the bytes that are here"));
         }
-        match self.records().set_upload_length(row.upload, length).await? {
+        match self.records().set_upload_length(row, length).await? {
             Moved::Yes => row.length_bytes = Some(length),
             Moved::SomebodyWasFaster => return Err(ReceiveError::Ended),
         }
@@ -440,7 +443,7 @@ impl Receiver {
 
     async fn keep_manifest(&self, row: &UploadRow, note: Option<&str>) -> Result<(), ReceiveError> {
         let Some(note) = note else { return Ok(()) };
-        match self.records().set_upload_manifest(row.upload, note).await? {
+        match self.records().set_upload_manifest(row, note).await? {
             Moved::Yes => Ok(()),
             Moved::SomebodyWasFaster => Err(ReceiveError::Ended),
         }

@@ -7,6 +7,7 @@
 //! The one invariant to keep: whoever gets a [`Placed`] gets it after its entry, tiles and openings are durable and
 //! its checkpoint is published (I1, I2). A [`Recorded`] is durable in the database, and proves nothing to others yet.
 
+mod answers;
 mod audit;
 mod copy;
 mod cosign;
@@ -15,8 +16,11 @@ mod files;
 mod follow;
 mod jump;
 mod open;
+mod reader;
 mod rebuild;
+mod servers;
 mod stamps;
+mod steps;
 mod task;
 
 use std::sync::Arc;
@@ -27,13 +31,13 @@ use chain_of_custody::command::{Command, Refusal};
 use chain_of_custody::entry::Opening;
 use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::malformed::Malformed;
-use chain_of_custody::merkle::{ConsistencyProof, InclusionProof, leaf_hash};
-use chain_of_custody::note::{Signer, VerifierKey};
+use chain_of_custody::merkle::InclusionProof;
+use chain_of_custody::note::Signer;
 use chain_of_custody::policy::Policy;
 use chain_of_custody::receipt::{Receipt, ReceiptError};
 use chain_of_custody::rotation::Rotation;
 use chain_of_custody::sequencer::{CannotRecover, MAX_WAITING};
-use chain_of_custody::tile::{TileHashes, TilePath};
+use chain_of_custody::tile::TilePath;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
@@ -48,8 +52,10 @@ pub use stamps::{KeptStamp, STAMP_SIZE, STAMP_TSR_SHA256};
 
 use crate::clock::Clock;
 use crate::objects::{ObjectStore, StoreError};
-use crate::records::{Records, RecordsError};
+use crate::records::{Dialect, Records, RecordsError};
 pub(crate) use files::LedgerFiles;
+use open::{Outside, Parts};
+use reader::Reader;
 use task::{Hurry, Reply, Request};
 
 /// What a ledger needs to be opened.
@@ -167,24 +173,15 @@ pub struct Ledger {
     requests: mpsc::Sender<Request>,
     reader: Reader,
     stopped: watch::Receiver<Option<String>>,
-    cosigning: Option<Arc<cosign::Shared>>,
-    known_outside: Option<TreeSize>,
-}
-
-/// What reading needs: shared by the ledger, its task and its followers.
-#[derive(Debug, Clone)]
-pub(crate) struct Reader {
-    records: Records,
-    files: LedgerFiles,
-    published: watch::Receiver<SignedCheckpoint>,
-    log_key: VerifierKey,
+    outside: watch::Receiver<Outside>,
 }
 
 impl Ledger {
     /// Opens the ledger: takes it over from any earlier holder, finishes what a crash left unfinished, and on the first
     /// time writes `ledger.opened` and the log key's `key.published`.
     ///
-    /// On one machine the caller holds the lock on the data folder.
+    /// With SQLite the caller holds the lock on the data folder. With PostgreSQL it is one server of several: it takes the
+    /// ledger over when no other one writes it, now or later, and hands its commands to the one that does until then.
     ///
     /// # Errors
     /// [`LedgerError`]; [`LedgerError::CannotRecover`] says what a person has to do.
@@ -193,7 +190,7 @@ impl Ledger {
         objects: ObjectStore,
         options: LedgerOptions,
     ) -> Result<Self, LedgerError> {
-        open::open(records, objects, options, LogWitnesses::default()).await
+        Self::open_witnessed(records, objects, options, LogWitnesses::default()).await
     }
 
     /// The same with log witnesses: none of them may know more than is published here, and each is asked to cosign what
@@ -207,18 +204,24 @@ impl Ledger {
         options: LedgerOptions,
         witnesses: LogWitnesses,
     ) -> Result<Self, LedgerError> {
-        open::open(records, objects, options, witnesses).await
+        let files = LedgerFiles::new(objects, options.origin.clone());
+        let parts = Parts { records, files, options, witnesses };
+        match parts.records.dialect() {
+            Dialect::Sqlite => open::open(parts).await,
+            Dialect::Postgres => servers::open(parts).await,
+        }
     }
 
     /// The largest size of another history of this ledger that a log witness named when it was opened, and that a person
     /// has confirmed.
     pub fn known_outside(&self) -> Option<TreeSize> {
-        self.known_outside
+        self.outside.borrow().known
     }
 
-    /// How it stands with each configured log witness.
+    /// How it stands with each configured log witness; among several servers, at the one that writes.
     pub fn log_witnesses(&self) -> Vec<LogWitnessState> {
-        self.cosigning.as_ref().map_or_else(Vec::new, |cosigning| cosigning.states())
+        let cosigning = self.outside.borrow().cosigning.clone();
+        cosigning.map_or_else(Vec::new, |cosigning| cosigning.states())
     }
 
     /// Asks for an act; returns once its entry is under a published checkpoint.
@@ -382,83 +385,6 @@ const CLOSED: &str = "the ledger was closed";
 fn closed() -> SubmitError {
     SubmitError::Stopped { reason: CLOSED.to_owned() }
 }
-
-impl Reader {
-    fn latest(&self) -> SignedCheckpoint {
-        self.published.borrow().clone()
-    }
-
-    async fn placed(&self, index: LeafIndex) -> Result<Placed, LedgerError> {
-        self.placed_under(index, &self.latest()).await
-    }
-
-    async fn placed_under(
-        &self,
-        index: LeafIndex,
-        checkpoint: &SignedCheckpoint,
-    ) -> Result<Placed, LedgerError> {
-        let (size, root) = (checkpoint.unverified().size, checkpoint.unverified().root);
-        if !size.covers(index) {
-            return Err(LedgerError::NoSuchEntry(index));
-        }
-        let next = TreeSize(index.0 + 1);
-        let stored = self.records.entries(TreeSize(index.0), next).await?;
-        let stored = stored.into_iter().next().ok_or(LedgerError::Damaged(index))?;
-        let proof = self.prove(index, size).await?;
-        proof.verify(&leaf_hash(&stored.bytes), &root).map_err(|_| LedgerError::Damaged(index))?;
-        let mut openings = stored.evidential;
-        openings.extend(stored.personal);
-        Ok(Placed {
-            leaf_index: index,
-            entry: stored.bytes,
-            openings,
-            proof,
-            checkpoint: checkpoint.clone(),
-            repeated: true,
-        })
-    }
-
-    async fn prove(&self, index: LeafIndex, size: TreeSize) -> Result<InclusionProof, LedgerError> {
-        self.prove_from_tiles(size, index, move |hashes| {
-            InclusionProof::generate(index, size, hashes).map_err(|e| e.to_string())
-        })
-        .await
-    }
-
-    /// That the tree of `new` entries begins with that of `old`.
-    async fn prove_growth(
-        &self,
-        old: TreeSize,
-        new: TreeSize,
-    ) -> Result<ConsistencyProof, LedgerError> {
-        self.prove_from_tiles(new, LeafIndex(old.0), move |hashes| {
-            ConsistencyProof::generate(old, new, hashes).map_err(|e| e.to_string())
-        })
-        .await
-    }
-
-    /// Tiles are asked for one after the other, on a thread where waiting is allowed.
-    async fn prove_from_tiles<P: Send + 'static>(
-        &self,
-        size: TreeSize,
-        about: LeafIndex,
-        generate: impl FnOnce(&mut TileHashes<FetchTile>) -> Result<P, String> + Send + 'static,
-    ) -> Result<P, LedgerError> {
-        let (files, runtime) = (self.files.clone(), tokio::runtime::Handle::current());
-        let work = move || {
-            let fetch: FetchTile = Box::new(move |path| runtime.block_on(files.hash_tile(path)));
-            generate(&mut TileHashes::new(size, fetch))
-        };
-        let proof = tokio::task::spawn_blocking(work).await;
-        proof.map_err(|_| LedgerError::Closed)?.map_err(|error| {
-            tracing::error!(entry = about.0, "a proof cannot be made: {error}");
-            LedgerError::Damaged(about)
-        })
-    }
-}
-
-/// Reads one stored tile of hashes.
-type FetchTile = Box<dyn FnMut(&TilePath) -> Result<Vec<u8>, LedgerError> + Send>;
 
 fn malformed(path: &str, error: Malformed) -> LedgerError {
     LedgerError::Malformed { path: path.to_owned(), reason: error.to_string() }

@@ -17,62 +17,91 @@ use tokio::sync::{mpsc, watch};
 use super::cosign::{self, Cosigning};
 use super::files::LedgerFiles;
 use super::jump::ClockWatch;
-use super::task::{Showing, Task};
+use super::servers::Lease;
+use super::task::{Ended, Showing, Task};
 use super::{Ledger, LedgerError, LedgerOptions, LogWitnesses, QUEUE, Reader, SubmitError};
-use crate::objects::{ObjectStore, StoreError};
+use crate::objects::StoreError;
 use crate::records::{LedgerState, Records, RecordsError, StoredEntry};
 
-pub(super) async fn open(
-    records: Records,
-    objects: ObjectStore,
-    options: LedgerOptions,
-    witnesses: LogWitnesses,
-) -> Result<Ledger, LedgerError> {
-    let files = LedgerFiles::new(objects, options.origin.clone());
-    let (machine, effects) = recover(&records, &files, &options).await?;
-    let known_outside =
-        cosign::confirm_head(&witnesses, machine.published(), &records, &options).await?;
+/// What a ledger is opened with.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) records: Records,
+    pub(super) files: LedgerFiles,
+    pub(super) options: LedgerOptions,
+    pub(super) witnesses: LogWitnesses,
+}
+
+/// What others see of the world outside while a ledger is written here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outside {
+    pub(super) cosigning: Option<Arc<cosign::Shared>>,
+    /// The largest size of another history that a log witness named, and that a person has confirmed.
+    pub(super) known: Option<TreeSize>,
+}
+
+pub(super) async fn open(parts: Parts) -> Result<Ledger, LedgerError> {
+    let holder = format!("process {}", std::process::id());
+    let state = parts.records.take_over(&holder).await?;
+    let (mut task, known) = make_ready(&parts, state, None, true).await?;
+    let latest = task.published()?;
+    let stopped = task.stopped();
+    let (requests, mut waiting) = mpsc::channel(QUEUE);
+    let (publisher, reader) = parts.reader(latest.clone());
+    let cosigning = task.show(&parts, latest, &publisher, &reader);
+    let (_, outside) = watch::channel(Outside { cosigning, known });
+    tokio::spawn(async move {
+        let ended = task.run(&mut waiting).await;
+        // What others see ends before whoever asked for the end hears of it.
+        drop((task, waiting, publisher));
+        if let Ended::Closed(done) = ended {
+            // It may have left.
+            let _ = done.send(());
+        }
+    });
+    Ok(Ledger { requests, reader, stopped, outside })
+}
+
+/// Finishes what a crash left unfinished, looks whether somebody outside knows more, and on the first time writes the first
+/// entries: then the ledger can be written.
+pub(super) async fn make_ready(
+    parts: &Parts,
+    state: LedgerState,
+    lease: Option<Arc<Lease>>,
+    ask_outside: bool,
+) -> Result<(Task, Option<TreeSize>), LedgerError> {
+    let Parts { records, files, options, witnesses } = parts;
+    let (machine, effects) = recover(records, files, options, state).await?;
+    let known = match ask_outside {
+        true => cosign::confirm_head(witnesses, machine.published(), records, options).await?,
+        false => None,
+    };
     let first_time = machine.published().is_none();
     let clock = ClockWatch::after(records.newest_time().await?);
-    let mut task = Task::new(machine, records.clone(), files.clone(), options.clone(), clock);
+    let (records, files, options) = (records.clone(), files.clone(), options.clone());
+    let first = first_commands(&options);
+    let mut task = Task::new(machine, records, files, options, lease, clock);
     task.settle(VecDeque::from(effects)).await;
-    let stopped = task.stopped();
-    if let Some(reason) = stopped.borrow().clone() {
+    if let Some(reason) = task.stopped().borrow().clone() {
         return Err(LedgerError::Stopped(reason));
     }
     if first_time && task.machine.published().is_none() {
-        task.settle_first(first_commands(&options)).await?;
+        task.settle_first(first).await?;
     }
-    let latest = task.machine.published().cloned();
-    let latest = latest.ok_or_else(|| LedgerError::Stopped("nothing is published".to_owned()))?;
-    let (requests, waiting) = mpsc::channel(QUEUE);
-    let (publisher, published) = watch::channel(latest.clone());
-    let publisher = Arc::new(publisher);
-    let log_key = options.signer.vkey();
-    let reader = Reader { records, files, published, log_key };
-    let cosigning = Cosigning::begin(&witnesses, latest, &publisher, reader.clone(), options);
-    let shared = cosigning.as_ref().map(Cosigning::shared);
-    let showing = Showing { publisher, reader: reader.clone(), cosigning };
-    tokio::spawn(task.run(waiting, showing));
-    Ok(Ledger { requests, reader, stopped, cosigning: shared, known_outside })
+    Ok((task, known))
 }
 
-/// Takes the ledger over and finds out at which step it stands.
+/// Finds out at which step a ledger stands that was taken over.
 async fn recover(
     records: &Records,
     files: &LedgerFiles,
     options: &LedgerOptions,
+    state: LedgerState,
 ) -> Result<(Sequencer, Vec<chain_of_custody::sequencer::Effect>), LedgerError> {
-    let holder = format!("process {}", std::process::id());
-    let state = records.take_over(&holder).await?;
     let shown = files.checkpoint().await?;
     let signed = parse_signed(&state)?;
     for checkpoint in [&shown, &signed].into_iter().flatten() {
-        let ours = is_by_our_keys(checkpoint, records, options).await?;
-        let named = checkpoint.unverified().origin == options.origin;
-        (ours && named)
-            .then_some(())
-            .ok_or_else(|| LedgerError::OtherKey { origin: options.origin.to_string() })?;
+        check_ours(checkpoint, records, options).await?;
     }
     let at = signed.as_ref().map_or(TreeSize(0), |c| c.unverified().size);
     // An older database holds too few entries to go on with; say so before looking for its tiles.
@@ -90,6 +119,19 @@ async fn recover(
         recorded: state.recorded,
     };
     Ok(Sequencer::recover(found)?)
+}
+
+/// That a checkpoint is of this ledger, by one of its keys.
+pub(super) async fn check_ours(
+    checkpoint: &SignedCheckpoint,
+    records: &Records,
+    options: &LedgerOptions,
+) -> Result<(), LedgerError> {
+    let ours = is_by_our_keys(checkpoint, records, options).await?;
+    let named = checkpoint.unverified().origin == options.origin;
+    (ours && named)
+        .then_some(())
+        .ok_or_else(|| LedgerError::OtherKey { origin: options.origin.to_string() })
 }
 
 /// Whether the key in use signed a checkpoint, or one that it has replaced: right after a rotation, or after an older copy
@@ -167,7 +209,42 @@ fn random_salt() -> Salt {
     Salt(salt)
 }
 
+impl Parts {
+    /// Where what is published is shown, and what reads it.
+    pub(super) fn reader(
+        &self,
+        latest: SignedCheckpoint,
+    ) -> (Arc<watch::Sender<SignedCheckpoint>>, Reader) {
+        let (publisher, published) = watch::channel(latest);
+        let (records, files) = (self.records.clone(), self.files.clone());
+        let log_key = self.options.signer.vkey();
+        (Arc::new(publisher), Reader { records, files, published, log_key })
+    }
+}
+
 impl Task {
+    /// What is published; a ledger that is ready has something.
+    pub(super) fn published(&self) -> Result<SignedCheckpoint, LedgerError> {
+        let latest = self.machine.published().cloned();
+        latest.ok_or_else(|| LedgerError::Stopped("nothing is published".to_owned()))
+    }
+
+    /// Shows from now on what is published, and asks for cosignatures of it.
+    pub(super) fn show(
+        &mut self,
+        parts: &Parts,
+        latest: SignedCheckpoint,
+        publisher: &Arc<watch::Sender<SignedCheckpoint>>,
+        reader: &Reader,
+    ) -> Option<Arc<cosign::Shared>> {
+        let (reader, options) = (reader.clone(), parts.options.clone());
+        let cosigning =
+            Cosigning::begin(&parts.witnesses, latest, publisher, reader.clone(), options);
+        let shared = cosigning.as_ref().map(Cosigning::shared);
+        self.show_in(Showing { publisher: Arc::clone(publisher), reader, cosigning });
+        shared
+    }
+
     /// Places the first entries before anybody else can ask.
     async fn settle_first(&mut self, commands: Vec<Command>) -> Result<(), LedgerError> {
         let answers: Vec<_> = commands.into_iter().map(|command| self.ask(command)).collect();

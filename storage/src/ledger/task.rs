@@ -4,13 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain_of_custody::checkpoint::{Checkpoint, SignedCheckpoint};
+use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::Command;
-use chain_of_custody::ids::{LeafIndex, TreeSize};
-use chain_of_custody::note::NoteError;
-use chain_of_custody::sequencer::{
-    Decision, Done, Effect, Epoch, Grown, Input, MAX_BATCH_COMMANDS, Sequencer, Ticket,
-};
+use chain_of_custody::sequencer::{Effect, Grown, Input, MAX_BATCH_COMMANDS, Sequencer, Ticket};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -18,17 +14,13 @@ use tokio::time::{Instant, timeout_at};
 use super::cosign::Cosigning;
 use super::files::LedgerFiles;
 use super::jump::{self, ClockWatch};
+use super::servers::Lease;
 use super::{LedgerOptions, Placed, Reader, Recorded, SubmitError};
-use crate::failpoint;
-use crate::records::{CommitError, Records};
+use crate::records::{CommandRow, Records};
 
 /// How long a batch waits for those who were answered a moment ago and are about to ask again. Without it they would
 /// split into two groups that take turns, each waiting for both.
 const LINGER: Duration = Duration::from_millis(1);
-
-/// How long those who wait for a signature are kept waiting while the key cannot be used, and how often it is tried.
-const SIGNING_PATIENCE: Duration = Duration::from_secs(5);
-const SIGNING_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long an act that nobody waits for waits for a batch that somebody does wait for. Each batch costs the device a
 /// dozen syncs, and holds up whoever comes while it is under way.
@@ -52,43 +44,87 @@ pub(super) enum Reply {
     Placed(oneshot::Sender<Result<Placed, SubmitError>>),
     /// For the entry in the database.
     Recorded(oneshot::Sender<Result<Recorded, SubmitError>>),
+    /// Nobody here: the command came from the table of commands, where its outcome is written with its entry.
+    Row(CommandRow),
 }
 
 impl Reply {
     /// Whoever asked may have left; what was done stands all the same.
-    fn refuse(self, error: SubmitError) {
+    pub(super) fn refuse(self, error: SubmitError) {
         match self {
             Self::Placed(reply) => drop(reply.send(Err(error))),
             Self::Recorded(reply) => drop(reply.send(Err(error))),
+            Self::Row(_) => {}
         }
     }
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) reply: Reply,
+    /// Among several servers: what to ask another one if this one may not go on.
+    pub(super) again: Option<Box<Command>>,
+}
+
+/// A command without an answer, to be asked of whoever writes next.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) command: Box<Command>,
+    pub(super) reply: Reply,
+    pub(super) hurry: Hurry,
+}
+
+/// Why a task serves no more requests.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was closed, and whoever asked for that waits here.
+    Closed(oneshot::Sender<()>),
+    /// Nobody can ask any more.
+    Abandoned,
+    /// The machine stands still, and another server goes on.
+    Stopped,
 }
 
 /// What others want of the task.
 #[derive(Debug)]
 pub(super) enum Request {
-    Submit { command: Box<Command>, reply: Reply, hurry: Hurry },
-    Close { done: oneshot::Sender<()> },
+    Submit {
+        command: Box<Command>,
+        reply: Reply,
+        hurry: Hurry,
+    },
+    Close {
+        done: oneshot::Sender<()>,
+    },
+    /// Among several servers: the lease is lost.
+    GiveWay {
+        reason: String,
+    },
 }
 
 /// The machine with its hands.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) machine: Sequencer,
-    records: Records,
-    files: LedgerFiles,
-    options: LedgerOptions,
-    waiters: HashMap<Ticket, Reply>,
+    pub(super) records: Records,
+    pub(super) files: LedgerFiles,
+    pub(super) options: LedgerOptions,
+    /// Among several servers: what it writes under.
+    pub(super) lease: Option<Arc<Lease>>,
+    /// A failure that this process cannot get over, whoever writes: its key, its store.
+    pub(super) failed_for_good: bool,
+    pub(super) waiters: HashMap<Ticket, Waiter>,
     next_ticket: u64,
     /// Why the machine stands still, once it does.
-    stopped: watch::Sender<Option<String>>,
+    pub(super) stopped: watch::Sender<Option<String>>,
     /// Once others can read.
-    showing: Option<Showing>,
+    pub(super) showing: Option<Showing>,
     /// When what waits has waited long enough.
     begin_by: Option<Instant>,
     /// How many are about to ask, or wait already, when a batch has been answered: those it answered and those who came
     /// while it was under way.
-    expected: usize,
+    pub(super) expected: usize,
     clock: ClockWatch,
     /// Clearing away what the last batch made superfluous.
     clearing: Option<JoinHandle<()>>,
@@ -128,6 +164,7 @@ impl Task {
         records: Records,
         files: LedgerFiles,
         options: LedgerOptions,
+        lease: Option<Arc<Lease>>,
         clock: ClockWatch,
     ) -> Self {
         Self {
@@ -135,6 +172,8 @@ impl Task {
             records,
             files,
             options,
+            lease,
+            failed_for_good: false,
             waiters: HashMap::new(),
             next_ticket: 0,
             stopped: watch::Sender::new(None),
@@ -151,19 +190,39 @@ impl Task {
         self.stopped.subscribe()
     }
 
-    /// Serves requests until it is closed or nobody can ask any more.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, showing: Showing) {
+    /// From now on what is published is shown.
+    pub(super) fn show_in(&mut self, showing: Showing) {
         self.showing = Some(showing);
-        while let Some(closing) = self.wait_for_work(&mut requests).await {
+    }
+
+    /// Serves requests until it is closed or nobody can ask any more; among several servers, until it may not go on.
+    pub(super) async fn run(&mut self, requests: &mut mpsc::Receiver<Request>) -> Ended {
+        while let Some(closing) = self.wait_for_work(requests).await {
             let closing = match closing {
-                None => self.gather_more(&mut requests).await,
+                None => self.gather_more(requests).await,
                 closing => closing,
             };
             self.begin().await;
+            if self.gives_way() {
+                return Ended::Stopped;
+            }
             if let Some(done) = closing {
-                return self.end(requests, done).await;
+                self.end(requests).await;
+                return Ended::Closed(done);
             }
         }
+        if self.gives_way() { Ended::Stopped } else { Ended::Abandoned }
+    }
+
+    fn give_way(&mut self, reason: String) {
+        for effect in self.machine.step(Input::Failed(reason)) {
+            self.tell(effect);
+        }
+    }
+
+    /// Whether the machine stands still and another server goes on.
+    fn gives_way(&self) -> bool {
+        self.lease.is_some() && self.stopped.borrow().is_some()
     }
 
     /// Returns when it is time for a batch, with whoever asked for the end; nothing when nobody can ask any more.
@@ -172,6 +231,9 @@ impl Task {
         requests: &mut mpsc::Receiver<Request>,
     ) -> Option<Option<oneshot::Sender<()>>> {
         loop {
+            if self.gives_way() {
+                return None;
+            }
             let next = match self.begin_by {
                 None if self.machine.is_unrecorded() => {
                     match timeout_at(Instant::now() + REST, requests.recv()).await {
@@ -192,19 +254,28 @@ impl Task {
             match next {
                 Request::Submit { command, reply, hurry } => self.accept(*command, reply, hurry),
                 Request::Close { done } => return Some(Some(done)),
+                Request::GiveWay { reason } => self.give_way(reason),
             }
         }
     }
 
-    async fn end(mut self, mut requests: mpsc::Receiver<Request>, done: oneshot::Sender<()>) {
+    async fn end(&mut self, requests: &mut mpsc::Receiver<Request>) {
         while self.machine.waiting() > 0 {
             self.begin().await;
         }
         self.rest().await;
         requests.close();
         self.end_clearing().await;
-        // Whoever asked for the end may have left.
-        let _ = done.send(());
+    }
+
+    /// What is left without an answer when the machine stands still. What came from the table of commands is there still.
+    pub(super) fn unanswered(&mut self) -> Vec<Unanswered> {
+        let waiters = self.waiters.drain().filter_map(|(ticket, Waiter { reply, again })| {
+            Some((ticket, Unanswered { command: again?, reply, hurry: Hurry::Now }))
+        });
+        let mut unanswered: Vec<_> = waiters.collect();
+        unanswered.sort_by_key(|(ticket, _)| *ticket);
+        unanswered.into_iter().map(|(_, unanswered)| unanswered).collect()
     }
 
     /// Hands a command to the machine; the answer comes when its batch is done.
@@ -249,7 +320,9 @@ impl Task {
         self.begin_by = Some(self.begin_by.map_or(due, |earlier| earlier.min(due)));
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiters.insert(ticket, reply);
+        let from_here = self.lease.is_some() && !matches!(reply, Reply::Row(_));
+        let again = from_here.then(|| Box::new(command.clone()));
+        self.waiters.insert(ticket, Waiter { reply, again });
         for effect in self.machine.step(Input::Asked(ticket, command)) {
             self.tell(effect);
         }
@@ -272,6 +345,10 @@ impl Task {
                     self.accept(*command, reply, hurry);
                 }
                 Some(Request::Close { done }) => return Some(done),
+                Some(Request::GiveWay { reason }) => {
+                    self.give_way(reason);
+                    return None;
+                }
                 None => return None,
             }
         }
@@ -293,8 +370,9 @@ impl Task {
     /// Does one effect; a durable one gives the next input.
     async fn execute(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::Commit { epoch, from, commands } => {
-                Some(self.commit(epoch, from, &commands).await)
+            Effect::Commit { epoch, from, tickets, commands } => {
+                let rows = self.rows(&tickets);
+                Some(self.commit(epoch, from, &commands, &rows).await)
             }
             Effect::WriteFiles { grown } => Some(self.write_files(&grown).await),
             Effect::StoreCheckpoint { epoch, checkpoint } => {
@@ -312,8 +390,12 @@ impl Task {
                     Effect::Answer { grown, .. } => grown.clone(),
                     _ => None,
                 };
+                if let Effect::GiveUp { tickets, reason } = &told {
+                    self.give_up_rows(tickets, reason).await;
+                }
                 self.tell(told);
                 if let Some(grown) = grown {
+                    self.tell_other_servers();
                     self.clear_superseded(&grown).await;
                 }
                 None
@@ -335,192 +417,4 @@ impl Task {
             tracing::warn!("clearing superseded partial files ended early: {error}");
         }
     }
-
-    async fn commit(&self, epoch: Epoch, from: TreeSize, commands: &[Command]) -> Input {
-        let at = self.options.clock.now();
-        match self.records.commit_batch(epoch, from, commands, at).await {
-            Ok(decided) => {
-                failpoint::hit("entries-committed");
-                Input::Done(Done::Committed(decided))
-            }
-            Err(CommitError::NotWritten(error)) => Input::NotCommitted(error.to_string()),
-            Err(error) => Input::Failed(error.to_string()),
-        }
-    }
-
-    async fn write_files(&self, grown: &Grown) -> Input {
-        match self.files.write(&grown.files).await {
-            Ok(()) => {
-                failpoint::hit("tiles-written");
-                Input::Done(Done::FilesWritten)
-            }
-            Err(error) => Input::Failed(error.to_string()),
-        }
-    }
-
-    async fn store_checkpoint(&self, epoch: Epoch, checkpoint: &Checkpoint) -> Input {
-        let signed = match self.sign(checkpoint).await {
-            Ok(signed) => signed,
-            Err(error) => return Input::Failed(error),
-        };
-        let size = checkpoint.size;
-        match self.records.store_checkpoint(epoch, size, &signed.to_string()).await {
-            Ok(kept) => match kept.parse() {
-                Ok(kept) => {
-                    failpoint::hit("checkpoint-stored");
-                    Input::Done(Done::CheckpointStored(kept))
-                }
-                Err(error) => Input::Failed(error.to_string()),
-            },
-            Err(error) => Input::Failed(error.to_string()),
-        }
-    }
-
-    /// A key that cannot be used is known to have signed nothing: who waits goes on waiting, for a while. Then the ledger
-    /// stops; the entries stand, and a restart signs them.
-    async fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedCheckpoint, String> {
-        let give_up = Instant::now() + SIGNING_PATIENCE;
-        loop {
-            let error = match checkpoint.sign(self.options.signer.as_ref()) {
-                Ok(signed) => return Ok(signed),
-                Err(NoteError::SignerUnavailable(error)) => error,
-                Err(error) => return Err(error.to_string()),
-            };
-            let size = checkpoint.size.0;
-            tracing::error!(size, "the log key cannot sign now; nothing is acknowledged: {error}");
-            if Instant::now() >= give_up {
-                return Err(format!("the log key cannot sign: {error}"));
-            }
-            tokio::time::sleep(SIGNING_PAUSE).await;
-        }
-    }
-
-    async fn publish(&self, checkpoint: &SignedCheckpoint) -> Input {
-        match self.files.publish(checkpoint).await {
-            Ok(()) => {
-                failpoint::hit("published");
-                Input::Done(Done::Published)
-            }
-            Err(error) => Input::Failed(error.to_string()),
-        }
-    }
-
-    async fn record(&self, epoch: Epoch, size: TreeSize) -> Input {
-        match self.records.record_published(epoch, size).await {
-            Ok(()) => {
-                failpoint::hit("recorded");
-                Input::Done(Done::Recorded)
-            }
-            Err(error) => Input::Failed(error.to_string()),
-        }
-    }
-
-    /// Tells the waiters.
-    fn tell(&mut self, effect: Effect) {
-        match effect {
-            Effect::Answer { decisions, grown, checkpoint } => {
-                self.expected = decisions.len() + self.machine.waiting();
-                for (ticket, decision) in decisions {
-                    self.answer(ticket, decision, grown.as_deref(), checkpoint.as_ref());
-                }
-            }
-            Effect::Committed { decisions } => self.answer_recorded(decisions),
-            Effect::GiveUp { tickets, reason } => {
-                tracing::error!(commands = tickets.len(), "nothing was written: {reason}");
-                self.answer_all(tickets, &reason);
-            }
-            Effect::TurnAway(ticket) => self.refuse(ticket, SubmitError::Busy),
-            Effect::Stop { tickets, reason } => {
-                self.stopped.send_if_modified(|stopped| {
-                    let first = stopped.is_none();
-                    if first {
-                        tracing::error!("the ledger stopped: {reason}");
-                        *stopped = Some(reason.clone());
-                    }
-                    first
-                });
-                self.answer_all(tickets, &reason);
-            }
-            other => unreachable!("a durable effect is executed, not told: {other:?}"),
-        }
-    }
-
-    /// Those who wait for the database only.
-    fn answer_recorded(&mut self, decisions: Vec<(Ticket, Decision)>) {
-        for (ticket, decision) in decisions {
-            if matches!(self.waiters.get(&ticket), Some(Reply::Recorded(_))) {
-                self.answer(ticket, decision, None, None);
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        ticket: Ticket,
-        decision: Decision,
-        grown: Option<&Grown>,
-        checkpoint: Option<&SignedCheckpoint>,
-    ) {
-        let (index, repeated) = match decision {
-            Decision::Refused(refusal) => return self.refuse(ticket, refusal.into()),
-            Decision::Placed(leaf_index) => (leaf_index, false),
-            Decision::Repeated(leaf_index) => (leaf_index, true),
-        };
-        let Some(reply) = self.waiters.remove(&ticket) else { return };
-        let reply = match reply {
-            Reply::Placed(reply) => reply,
-            Reply::Recorded(reply) => {
-                return drop(reply.send(Ok(Recorded { leaf_index: index, repeated })));
-            }
-        };
-        match grown.zip(checkpoint).and_then(|(g, c)| placed(g, c, index, repeated)) {
-            // Whoever asked may have left; what was done stands all the same.
-            Some(placed) => drop(reply.send(Ok(placed))),
-            None => self.answer_from_store(reply, index),
-        }
-    }
-
-    /// An entry of an earlier batch: read beside the next one.
-    fn answer_from_store(
-        &self,
-        reply: oneshot::Sender<Result<Placed, SubmitError>>,
-        index: LeafIndex,
-    ) {
-        let Some(showing) = &self.showing else { return };
-        let reader = showing.reader.clone();
-        tokio::spawn(async move {
-            let stopped = |e: super::LedgerError| SubmitError::Stopped { reason: e.to_string() };
-            // Whoever asked may have left.
-            let _ = reply.send(reader.placed(index).await.map_err(stopped));
-        });
-    }
-
-    fn answer_all(&mut self, tickets: Vec<Ticket>, reason: &str) {
-        for ticket in tickets {
-            self.refuse(ticket, SubmitError::Stopped { reason: reason.to_owned() });
-        }
-    }
-
-    fn refuse(&mut self, ticket: Ticket, error: SubmitError) {
-        if let Some(reply) = self.waiters.remove(&ticket) {
-            reply.refuse(error);
-        }
-    }
-}
-
-fn placed(
-    grown: &Grown,
-    checkpoint: &SignedCheckpoint,
-    index: LeafIndex,
-    repeated: bool,
-) -> Option<Placed> {
-    let entry: &Arc<_> = grown.entry(index)?;
-    Some(Placed {
-        leaf_index: index,
-        entry: entry.bytes.clone(),
-        openings: entry.openings.clone(),
-        proof: grown.prove(index)?,
-        checkpoint: checkpoint.clone(),
-        repeated,
-    })
 }

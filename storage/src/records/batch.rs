@@ -15,10 +15,12 @@ use chain_of_custody::time::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
 
+use super::commands::{CommandRow, Outcome};
 use super::items::timestamp;
 use super::rebuild::StoredEntry;
 use super::sql::{self, Table, Value};
-use super::{Records, RecordsError, apply, from_db, to_db};
+use super::{Dialect, Records, RecordsError, apply, from_db, lease, to_db};
+use crate::failpoint;
 
 const ENTRIES: Table = Table {
     name: "entries",
@@ -104,11 +106,20 @@ impl Records {
             VALUES ($1, 1, $2, 0, 0) ON CONFLICT (force) DO UPDATE SET \
             epoch = sequencer.epoch + 1, holder = excluded.holder";
         sql::execute(&mut transaction, text, vec![(&*self.force).into(), holder.into()]).await?;
-        let text = "SELECT epoch, size, published_size FROM sequencer WHERE force = $1";
-        let row = sqlx::query(text).bind(&*self.force).fetch_one(&mut *transaction).await?;
-        let text = "SELECT size, note FROM checkpoints WHERE force = $1 ORDER BY size DESC LIMIT 1";
-        let newest = sqlx::query(text).bind(&*self.force).fetch_optional(&mut *transaction).await?;
+        let state = self.state(&mut transaction).await?;
         transaction.commit().await?;
+        Ok(state)
+    }
+
+    /// Where the ledger stands.
+    pub(super) async fn state(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<LedgerState, RecordsError> {
+        let text = "SELECT epoch, size, published_size FROM sequencer WHERE force = $1";
+        let row = sqlx::query(text).bind(&*self.force).fetch_one(&mut *connection).await?;
+        let text = "SELECT size, note FROM checkpoints WHERE force = $1 ORDER BY size DESC LIMIT 1";
+        let newest = sqlx::query(text).bind(&*self.force).fetch_optional(connection).await?;
         let signed = newest.map(|row| -> Result<_, RecordsError> {
             Ok((TreeSize(from_db(row.try_get(0)?, "checkpoints")?), row.try_get(1)?))
         });
@@ -121,12 +132,14 @@ impl Records {
     }
 
     /// Step 1: decides `commands` and writes what they make, in one transaction. If they make anything, `from` is recorded
-    /// as published in it.
+    /// as published in it. For those that came from the table of commands, `rows` says by position where they stand there:
+    /// their outcomes are written in it too.
     pub(crate) async fn commit_batch(
         &self,
         epoch: Epoch,
         from: TreeSize,
         commands: &[Command],
+        rows: &[(usize, CommandRow)],
         at: Timestamp,
     ) -> Result<Decided, CommitError> {
         let mut connection = self.pool.acquire().await?;
@@ -140,6 +153,10 @@ impl Records {
             let values = vec![(&*self.force).into(), size.into(), to_db(from.0).into()];
             sql::execute(&mut transaction, GROW, values).await?;
         }
+        let outcome = |at: usize| Outcome::Decided(decided.decisions[at].clone());
+        let outcomes: Vec<_> = rows.iter().map(|(at, row)| (row, outcome(*at))).collect();
+        self.write_outcomes(&mut transaction, &outcomes).await?;
+        failpoint::hit("entries-written");
         transaction.commit().await.map_err(CommitError::of_commit)?;
         Ok(decided)
     }
@@ -253,7 +270,11 @@ impl Records {
         size: TreeSize,
     ) -> Result<(), CommitError> {
         let values = vec![(&*self.force).into(), to_db(epoch.0).into(), to_db(size.0).into()];
-        let held = sql::execute(connection, GUARD, values).await?;
+        let guard = match self.dialect {
+            Dialect::Sqlite => GUARD,
+            Dialect::Postgres => lease::GUARD,
+        };
+        let held = sql::execute(connection, guard, values).await?;
         (held == 1).then_some(()).ok_or(CommitError::Fenced)
     }
 

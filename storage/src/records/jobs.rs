@@ -1,13 +1,46 @@
 //! Jobs and followers: working state, which may be lost. A follower then reads the ledger again from its start.
 
+use std::time::Duration;
+
 use chain_of_custody::ids::{ItemId, LeafIndex, UploadId};
 use chain_of_custody::time::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use super::{Records, RecordsError, from_db, to_db};
+use super::lease::now_ms;
+use super::sql::{self, Value};
+use super::{Dialect, Records, RecordsError, from_db, to_db};
 
-const COLUMNS: &str = "item, recipe_id, kind, recipe, crashes, troubles, upload, object";
+const COLUMNS: &str = "item, recipe_id, kind, recipe, crashes, troubles, upload, object, claims";
+
+/// How long a job is a server's after it was claimed or kept, by the database's clock; on SQLite as long as it lives.
+pub const JOB_CLAIM: Duration = Duration::from_secs(60);
+
+macro_rules! claim_end {
+    () => {
+        concat!(now_ms!(), " + 60000")
+    };
+}
+
+/// How to claim a job: on SQLite there is one server, whose claims do not lapse while it lives.
+const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims + 1 \
+    WHERE force = $1 AND (item, recipe_id) IN (SELECT item, recipe_id FROM jobs WHERE force = $1 \
+    AND state = 'waiting' AND not_before_ms <= $2 ORDER BY not_before_ms, item, recipe_id LIMIT 1)";
+/// Whoever asks at the same moment gets the next one, and what a server has left that is gone.
+const CLAIM_POSTGRES: &str = concat!(
+    "UPDATE jobs SET state = 'running', claims = claims + 1, claimed_until_ms = ",
+    claim_end!(),
+    " WHERE force = $1 AND (item, recipe_id) = (SELECT item, recipe_id FROM jobs WHERE force = $1 \
+     AND ((state = 'waiting' AND not_before_ms <= $2) OR (state = 'running' AND claimed_until_ms < ",
+    now_ms!(),
+    ")) ORDER BY not_before_ms, item, recipe_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+);
+const KEEP_SQLITE: &str = "UPDATE jobs SET claimed_until_ms = 0";
+const KEEP_POSTGRES: &str = concat!("UPDATE jobs SET claimed_until_ms = ", claim_end!());
+const LAPSED_POSTGRES: &str = concat!(" AND claimed_until_ms < ", now_ms!());
+/// What is written of a job names the claim: whoever lost it writes nothing.
+const CLAIMED: &str =
+    "WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state = 'running' AND claims = $4";
 
 /// A derivative to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +63,8 @@ pub struct JobRow {
     pub troubles: u64,
     /// Where the last attempt wrote, if one began.
     pub attempt: Option<JobAttempt>,
+    /// How often it was claimed: a later claim ends this one.
+    pub claim: u64,
 }
 
 /// Where an attempt writes.
@@ -90,18 +125,16 @@ impl Records {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes a waiting job that is due; two who ask never get the same one.
+    /// Takes a waiting job that is due; two who ask never get the same one. On PostgreSQL also one whose server is gone.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn claim_job(&self, now: Timestamp) -> Result<Option<JobRow>, RecordsError> {
-        let text = format!(
-            "UPDATE jobs SET state = 'running' WHERE force = $1 AND state = 'waiting' \
-             AND (item, recipe_id) IN (SELECT item, recipe_id FROM jobs WHERE force = $1 \
-             AND state = 'waiting' AND not_before_ms <= $2 \
-             ORDER BY not_before_ms, item, recipe_id LIMIT 1) RETURNING {COLUMNS}"
-        );
-        let row = sqlx::query(sqlx::AssertSqlSafe(text))
+        let claim = match self.dialect() {
+            Dialect::Sqlite => CLAIM_SQLITE,
+            Dialect::Postgres => CLAIM_POSTGRES,
+        };
+        let row = sqlx::query(AssertSqlSafe(format!("{claim} RETURNING {COLUMNS}")))
             .bind(self.force())
             .bind(now.unix_millis())
             .fetch_optional(self.pool())
@@ -109,41 +142,42 @@ impl Records {
         row.as_ref().map(read).transpose()
     }
 
-    /// Remembers where an attempt writes, before it writes.
+    /// Goes on with a job, before [`JOB_CLAIM`] is over. False when it is somebody else's now, or decided.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn keep_job(&self, row: &JobRow) -> Result<bool, RecordsError> {
+        let keep = match self.dialect() {
+            Dialect::Sqlite => KEEP_SQLITE,
+            Dialect::Postgres => KEEP_POSTGRES,
+        };
+        self.write_claimed(row, keep, vec![]).await
+    }
+
+    /// Remembers where an attempt writes, before it writes. False when the job is somebody else's now.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn begin_attempt(
         &self,
-        job: &NewJob,
+        row: &JobRow,
         attempt: &JobAttempt,
-    ) -> Result<(), RecordsError> {
-        let text = "UPDATE jobs SET upload = $4, object = $5 \
-            WHERE force = $1 AND item = $2 AND recipe_id = $3";
-        sqlx::query(text)
-            .bind(self.force())
-            .bind(job.item.to_string())
-            .bind(&job.recipe_id)
-            .bind(attempt.upload.to_string())
-            .bind(&attempt.object)
-            .execute(self.pool())
-            .await?;
-        Ok(())
+    ) -> Result<bool, RecordsError> {
+        let values = vec![attempt.upload.to_string().into(), (&*attempt.object).into()];
+        self.write_claimed(row, "UPDATE jobs SET upload = $5, object = $6", values).await
     }
 
-    /// The job is decided: made, failed, or not wanted any more.
+    /// The job is decided: made, failed, or not wanted any more. False when it is somebody else's now.
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn end_job(&self, job: &NewJob) -> Result<(), RecordsError> {
-        let text = "UPDATE jobs SET state = 'ended', upload = '', object = '' \
-            WHERE force = $1 AND item = $2 AND recipe_id = $3";
-        let query = sqlx::query(text).bind(self.force()).bind(job.item.to_string());
-        query.bind(&job.recipe_id).execute(self.pool()).await?;
-        Ok(())
+    pub async fn end_job(&self, row: &JobRow) -> Result<bool, RecordsError> {
+        let text = "UPDATE jobs SET state = 'ended', upload = '', object = ''";
+        self.write_claimed(row, text, vec![]).await
     }
 
-    /// The job waits again, with its counts as given, until `not_before`. Where its attempt wrote stays known.
+    /// The job waits again, with its counts as given, until `not_before`. Where its attempt wrote stays known. False when it is
+    /// somebody else's now.
     ///
     /// # Errors
     /// [`RecordsError`].
@@ -151,19 +185,30 @@ impl Records {
         &self,
         row: &JobRow,
         not_before: Timestamp,
-    ) -> Result<(), RecordsError> {
-        let text = "UPDATE jobs SET state = 'waiting', crashes = $4, troubles = $5, \
-            not_before_ms = $6 WHERE force = $1 AND item = $2 AND recipe_id = $3";
-        sqlx::query(text)
-            .bind(self.force())
-            .bind(row.job.item.to_string())
-            .bind(&row.job.recipe_id)
-            .bind(to_db(row.crashes))
-            .bind(to_db(row.troubles))
-            .bind(not_before.unix_millis())
-            .execute(self.pool())
-            .await?;
-        Ok(())
+    ) -> Result<bool, RecordsError> {
+        let text =
+            "UPDATE jobs SET state = 'waiting', crashes = $5, troubles = $6, not_before_ms = $7";
+        let (crashes, troubles) = (to_db(row.crashes), to_db(row.troubles));
+        let values = vec![crashes.into(), troubles.into(), not_before.unix_millis().into()];
+        self.write_claimed(row, text, values).await
+    }
+
+    /// Runs `change`, with `values` from `$5` on, on a job that is still claimed as `row` says.
+    async fn write_claimed(
+        &self,
+        row: &JobRow,
+        change: &str,
+        values: Vec<Value>,
+    ) -> Result<bool, RecordsError> {
+        let claim = [
+            self.force().into(),
+            row.job.item.to_string().into(),
+            (&*row.job.recipe_id).into(),
+            to_db(row.claim).into(),
+        ];
+        let values = claim.into_iter().chain(values).collect();
+        let mut connection = self.pool().acquire().await?;
+        Ok(sql::execute(&mut connection, format!("{change} {CLAIMED}"), values).await? == 1)
     }
 
     /// Decided jobs of an item wait again: what stood in their way has gone.
@@ -178,13 +223,19 @@ impl Records {
         Ok(())
     }
 
-    /// Jobs that were being worked on when this process's predecessor ended.
+    /// Jobs that were being worked on when a server ended: on SQLite this process's predecessor, on PostgreSQL any that has
+    /// not kept them.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn cut_off_jobs(&self) -> Result<Vec<JobRow>, RecordsError> {
-        let text = format!("SELECT {COLUMNS} FROM jobs WHERE force = $1 AND state = 'running'");
-        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(self.force());
+        let lapsed = match self.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => LAPSED_POSTGRES,
+        };
+        let text =
+            format!("SELECT {COLUMNS} FROM jobs WHERE force = $1 AND state = 'running'{lapsed}");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(self.force());
         query.fetch_all(self.pool()).await?.iter().map(read).collect()
     }
 
@@ -244,5 +295,6 @@ fn read(row: &AnyRow) -> Result<JobRow, RecordsError> {
         crashes: from_db(row.try_get("crashes")?, "jobs")?,
         troubles: from_db(row.try_get("troubles")?, "jobs")?,
         attempt,
+        claim: from_db(row.try_get("claims")?, "jobs")?,
     })
 }

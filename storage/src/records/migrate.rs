@@ -15,6 +15,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "keeping", include_str!("../../migrations/0006_keeping.sql")),
     (7, "find_quickly", include_str!("../../migrations/0007_find_quickly.sql")),
     (8, "refused_attempts", include_str!("../../migrations/0008_refused_attempts.sql")),
+    (9, "commands", include_str!("../../migrations/0009_commands.sql")),
+    (10, "turns", include_str!("../../migrations/0010_turns.sql")),
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \
@@ -25,11 +27,29 @@ pub(super) fn known() -> Vec<(i64, &'static str)> {
     MIGRATIONS.iter().map(|(number, name, _)| (*number, *name)).collect()
 }
 
+/// Servers that start at the same moment on one PostgreSQL take turns. SQLite has one server. The number is any; ours.
+const LOCK: &str = "SELECT CAST(1 AS BIGINT) FROM pg_advisory_lock(4996205771)";
+const UNLOCK: &str = "SELECT CAST(1 AS BIGINT) FROM pg_advisory_unlock(4996205771)";
+
 /// Brings the schema to this version.
 ///
 /// # Errors
 /// [`RecordsError::NewerSchema`] when a later version of Exhibit has been here.
 pub(super) async fn migrate(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), RecordsError> {
+    if dialect == Dialect::Sqlite {
+        return migrate_alone(connection, dialect).await;
+    }
+    sqlx::query(LOCK).fetch_one(&mut *connection).await?;
+    let migrated = migrate_alone(connection, dialect).await;
+    // A connection that ends gives it up too.
+    sqlx::query(UNLOCK).fetch_one(&mut *connection).await?;
+    migrated
+}
+
+async fn migrate_alone(
     connection: &mut AnyConnection,
     dialect: Dialect,
 ) -> Result<(), RecordsError> {

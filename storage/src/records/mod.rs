@@ -9,11 +9,14 @@
 
 mod apply;
 mod batch;
+mod bell;
 mod cases;
+mod commands;
 mod devices;
 mod items;
 mod jobs;
 mod keeping;
+mod lease;
 mod made_bundles;
 mod migrate;
 mod people;
@@ -29,17 +32,21 @@ use std::time::Duration;
 
 use chain_of_custody::ids::LeafIndex;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection as _};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AnyConnection, AnyPool, Connection as _, PgPool};
 
 pub(crate) use batch::{CommitError, LedgerState};
+pub(crate) use bell::{Ear, Ring};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
+pub(crate) use commands::{CommandRow, Outcome as CommandOutcome, WaitingCommand};
 pub use devices::{DeviceRecord, PublishedKey};
 pub use items::{
     DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, Handling, ItemRecord,
     ItemView, MAX_SEARCH_LIMIT, MadeOf, Search,
 };
-pub use jobs::{JobAttempt, JobRow, NewJob};
+pub use jobs::{JOB_CLAIM, JobAttempt, JobRow, NewJob};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
+pub(crate) use lease::{Held, LEASE};
 pub use made_bundles::MadeBundle;
 pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
@@ -61,14 +68,16 @@ const SQLITE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FU
     PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF";
 
 /// What every PostgreSQL connection begins with, whatever is set for the role, the database or the server: a commit is on
-/// the device before it returns.
-const POSTGRES_SETTINGS: &str = "SET synchronous_commit = on";
+/// the device before it returns. And a statement is planned each time: a plan that was made while a ledger was small reads all of
+/// a table that has grown since, until the table is analysed.
+const POSTGRES_SETTINGS: &str =
+    "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan";
 
 /// What went wrong with the records, by what a caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
     /// The database refused or is away. Nothing was changed by this call.
-    #[error("the database cannot be used now: {0}")]
+    #[error("the database cannot be used now: {}", said(.0))]
     Database(#[from] sqlx::Error),
     /// Use the newer program.
     #[error("the database was made by a newer version (schema {found}; this one knows {known})")]
@@ -79,6 +88,17 @@ pub enum RecordsError {
     /// Rebuild into an empty one.
     #[error("the database is not empty; rebuild into a new one")]
     NotEmpty,
+}
+
+/// A pool that waited for a connection does not say what for.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::PoolTimedOut => format!(
+            "no connection within {} s: it is away, it has none free (max_connections), or all of ours are busy",
+            WAIT.as_secs()
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// Which database it is: the one place where they differ is said where this is used.
@@ -92,6 +112,8 @@ pub enum Dialect {
 #[derive(Debug, Clone)]
 pub struct Records {
     pool: AnyPool,
+    /// For listening to other servers; on PostgreSQL only.
+    listening: Option<PgPool>,
     force: String,
     dialect: Dialect,
 }
@@ -124,11 +146,19 @@ impl Records {
             .after_release(|connection, _| Box::pin(is_at_rest(connection)))
             .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)))
             .connect(url)
-            .await?;
+            .await;
+        let pool = match pool {
+            Err(sqlx::Error::PoolTimedOut) => return Err(why_not(url).await.into()),
+            pool => pool?,
+        };
+        let listening = match dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some(PgPoolOptions::new().max_connections(1).connect_lazy(url)?),
+        };
         let mut connection = pool.acquire().await?;
         migrate::migrate(&mut connection, dialect).await?;
         drop(connection);
-        Ok(Self { pool, force: force.to_owned(), dialect })
+        Ok(Self { pool, listening, force: force.to_owned(), dialect })
     }
 
     /// The origin of the ledger, as it stands in every row.
@@ -164,7 +194,15 @@ impl Records {
     /// Ends all connections; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.pool.close().await;
+        if let Some(listening) = &self.listening {
+            listening.close().await;
+        }
     }
+}
+
+/// The pool goes on trying while a server is full or starting, and then says only that it waited: this is what it was told.
+async fn why_not(url: &str) -> sqlx::Error {
+    AnyConnection::connect(url).await.err().unwrap_or(sqlx::Error::PoolTimedOut)
 }
 
 /// Whether a connection may be used again. After a COMMIT that failed, sqlx believes that a transaction is open where

@@ -40,7 +40,7 @@ impl Records {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
         let pool = AnyPoolOptions::new().max_connections(1).acquire_timeout(WAIT).connect(url);
-        Ok(Self { pool: pool.await?, force: force.to_owned(), dialect })
+        Ok(Self { pool: pool.await?, listening: None, force: force.to_owned(), dialect })
     }
 
     /// The newest checkpoint that was signed, whether it is published or not.

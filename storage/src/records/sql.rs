@@ -12,6 +12,9 @@ const INSERT_SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 /// Keys per SELECT: the smallest that holds all of them; the last key is repeated to fill it.
 const SELECT_SIZES: [usize; 3] = [1, 8, 64];
 
+/// Rows per VALUES list: the smallest that holds all of them.
+const LIST_SIZES: [usize; 4] = [1, 8, 64, 256];
+
 /// What sqlx calls SQLite.
 const SQLITE: &str = "SQLite";
 
@@ -91,12 +94,44 @@ pub(crate) async fn insert(
 /// Runs one statement with `values` as `$1`, `$2` …; returns how many rows it changed.
 pub(crate) async fn execute(
     connection: &mut AnyConnection,
-    text: &'static str,
+    text: impl Into<String>,
     values: Vec<Value>,
 ) -> Result<u64, sqlx::Error> {
     let mut arguments = AnyArguments::default();
     values.into_iter().try_for_each(|value| bind_value(&mut arguments, value))?;
-    Ok(sqlx::query_with(text, arguments).execute(connection).await?.rows_affected())
+    Ok(sqlx::query_with(AssertSqlSafe(text.into()), arguments)
+        .execute(connection)
+        .await?
+        .rows_affected())
+}
+
+/// Runs `before (…), (…) after` with the values of `fixed` as `$1`, `$2` … and `rows` as the rows of a VALUES list. The last
+/// row is repeated to fill a size, so a repeated row must change nothing.
+pub(crate) async fn execute_with_rows(
+    connection: &mut AnyConnection,
+    (before, after): (&str, &str),
+    fixed: &[Value],
+    rows: Vec<Vec<Value>>,
+) -> Result<(), sqlx::Error> {
+    for rows in rows.chunks(LIST_SIZES[LIST_SIZES.len() - 1]) {
+        let fits = |size: &&usize| **size >= rows.len();
+        let count = *LIST_SIZES.iter().find(fits).expect("chunks are no larger than the last");
+        let last = rows.last().expect("chunks are never empty");
+        let filled = (0..count).flat_map(|at| rows.get(at).unwrap_or(last));
+        let mut arguments = AnyArguments::default();
+        for value in fixed.iter().chain(filled) {
+            bind_value(&mut arguments, value.clone())?;
+        }
+        let places = |row: usize| {
+            let first = fixed.len() + 1 + row * last.len();
+            let places: Vec<_> = (first..first + last.len()).map(|n| format!("${n}")).collect();
+            format!("({})", places.join(", "))
+        };
+        let list: Vec<String> = (0..count).map(places).collect();
+        let text = format!("{before}{}{after}", list.join(", "));
+        sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Asks one question with `values` as `$1`, `$2` …

@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-use super::{Records, RecordsError, from_db, to_db};
+use super::{Dialect, Records, RecordsError, from_db, to_db};
 
 const TABLE: &str = "uploads";
 
@@ -114,6 +114,8 @@ pub struct UploadRow {
     pub sealed: Option<(String, Digests)>,
     pub ending: Option<UploadEnding>,
     pub touched_at: Timestamp,
+    /// Whose turn it was when this was read: what is written of the upload names it.
+    pub turn: u64,
 }
 
 /// How a finished upload ended.
@@ -158,7 +160,7 @@ pub enum Moved {
 
 const COLUMNS: &str = "upload, device, by_whom, read_by, shape, state, length_bytes, offset_bytes, item, event, \
     duplicate_event, claims, metadata, parts, manifest, writer, sealed, sha256, blake3, outcome, outcome_item, \
-    outcome_leaf, reason_code, touched_at_ms";
+    outcome_leaf, reason_code, touched_at_ms, turn";
 
 /// States in which bytes are still on their way.
 const OPEN: &str = "('receiving', 'finishing')";
@@ -203,6 +205,26 @@ impl Records {
     /// [`RecordsError`].
     pub async fn upload(&self, upload: UploadId) -> Result<Option<UploadRow>, RecordsError> {
         let text = format!("SELECT {COLUMNS} FROM uploads WHERE force = $1 AND upload = $2");
+        let row = sqlx::query(AssertSqlSafe(text))
+            .bind(self.force())
+            .bind(upload.to_string())
+            .fetch_optional(self.pool())
+            .await?;
+        row.as_ref().map(read_row).transpose()
+    }
+
+    /// The same, and takes its turn: among several servers nothing more is written of it by one that had the turn before. One
+    /// server alone keeps its own turns.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn take_upload(&self, upload: UploadId) -> Result<Option<UploadRow>, RecordsError> {
+        if self.dialect() == Dialect::Sqlite {
+            return self.upload(upload).await;
+        }
+        let text = format!(
+            "UPDATE uploads SET turn = turn + 1 WHERE force = $1 AND upload = $2 RETURNING {COLUMNS}"
+        );
         let row = sqlx::query(AssertSqlSafe(text))
             .bind(self.force())
             .bind(upload.to_string())
@@ -257,16 +279,17 @@ impl Records {
     /// [`RecordsError`].
     pub async fn set_upload_length(
         &self,
-        upload: UploadId,
+        row: &UploadRow,
         length_bytes: u64,
     ) -> Result<Moved, RecordsError> {
         let done = sqlx::query(
             "UPDATE uploads SET length_bytes = $1 WHERE force = $2 AND upload = $3 AND state = 'receiving' \
-             AND length_bytes IS NULL",
+             AND length_bytes IS NULL AND turn = $4",
         )
         .bind(to_db(length_bytes))
         .bind(self.force())
-        .bind(upload.to_string())
+        .bind(row.upload.to_string())
+        .bind(to_db(row.turn))
         .execute(self.pool())
         .await?;
         Ok(moved(done.rows_affected()))
@@ -278,15 +301,16 @@ impl Records {
     /// [`RecordsError`].
     pub async fn set_upload_manifest(
         &self,
-        upload: UploadId,
+        row: &UploadRow,
         note: &str,
     ) -> Result<Moved, RecordsError> {
         let done = sqlx::query(
-            "UPDATE uploads SET manifest = $1 WHERE force = $2 AND upload = $3 AND state = 'receiving'",
+            "UPDATE uploads SET manifest = $1 WHERE force = $2 AND upload = $3 AND state = 'receiving' AND turn = $4",
         )
         .bind(note)
         .bind(self.force())
-        .bind(upload.to_string())
+        .bind(row.upload.to_string())
+        .bind(to_db(row.turn))
         .execute(self.pool())
         .await?;
         Ok(moved(done.rows_affected()))
@@ -308,7 +332,7 @@ impl Records {
         let mut transaction = connection.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET offset_bytes = $1, writer = $2, touched_at_ms = $3 WHERE force = $4 AND upload = $5 \
-             AND state = 'receiving' AND offset_bytes = $6",
+             AND state = 'receiving' AND offset_bytes = $6 AND turn = $7",
         )
         .bind(to_db(to))
         .bind(writer)
@@ -316,6 +340,7 @@ impl Records {
         .bind(self.force())
         .bind(row.upload.to_string())
         .bind(to_db(row.offset_bytes))
+        .bind(to_db(row.turn))
         .execute(&mut *transaction)
         .await?;
         if moved(done.rows_affected()) == Moved::SomebodyWasFaster {
@@ -344,7 +369,7 @@ impl Records {
         let done = sqlx::query(
             "UPDATE uploads SET state = 'finishing', offset_bytes = $1, length_bytes = $2, sealed = $3, sha256 = $4, \
              blake3 = $5, touched_at_ms = $6 WHERE force = $7 AND upload = $8 AND state = 'receiving' \
-             AND offset_bytes = $9",
+             AND offset_bytes = $9 AND turn = $10",
         )
         .bind(to_db(length_bytes))
         .bind(to_db(length_bytes))
@@ -355,13 +380,14 @@ impl Records {
         .bind(self.force())
         .bind(row.upload.to_string())
         .bind(to_db(row.offset_bytes))
+        .bind(to_db(row.turn))
         .execute(&mut *transaction)
         .await?;
         if done.rows_affected() != 1 {
             return Ok(Moved::SomebodyWasFaster);
         }
         for part in &row.parts {
-            if !self.set_state(&mut transaction, *part, "finished", "composed", now).await? {
+            if !self.compose(&mut transaction, *part, now).await? {
                 return Ok(Moved::SomebodyWasFaster);
             }
         }
@@ -387,7 +413,7 @@ impl Records {
         let mut transaction = connection.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET state = 'finished', outcome = $1, outcome_item = $2, outcome_leaf = $3, \
-             reason_code = $4, touched_at_ms = $5 WHERE force = $6 AND upload = $7 AND state = 'finishing'",
+             reason_code = $4, touched_at_ms = $5 WHERE force = $6 AND upload = $7 AND state = 'finishing' AND turn = $8",
         )
         .bind(ending.map_or("", |e| e.outcome.as_str()))
         .bind(ending.map_or_else(String::new, |e| e.item.to_string()))
@@ -396,6 +422,7 @@ impl Records {
         .bind(now.unix_millis())
         .bind(self.force())
         .bind(row.upload.to_string())
+        .bind(to_db(row.turn))
         .execute(&mut *transaction)
         .await?;
         if done.rows_affected() != 1 {
@@ -420,8 +447,18 @@ impl Records {
     pub async fn end_upload(&self, row: &UploadRow, now: Timestamp) -> Result<Moved, RecordsError> {
         let mut connection = self.pool().acquire().await?;
         let mut transaction = connection.begin().await?;
-        let from = row.state.as_str();
-        if !self.set_state(&mut transaction, row.upload, from, "ended", now).await? {
+        let done = sqlx::query(
+            "UPDATE uploads SET state = 'ended', touched_at_ms = $1 WHERE force = $2 AND upload = $3 AND state = $4 \
+             AND turn = $5",
+        )
+        .bind(now.unix_millis())
+        .bind(self.force())
+        .bind(row.upload.to_string())
+        .bind(row.state.as_str())
+        .bind(to_db(row.turn))
+        .execute(&mut *transaction)
+        .await?;
+        if done.rows_affected() != 1 {
             return Ok(Moved::SomebodyWasFaster);
         }
         let bytes = row.offset_bytes;
@@ -490,22 +527,20 @@ impl Records {
         Ok(account)
     }
 
-    async fn set_state(
+    /// A finished partial's bytes belong to a final now.
+    async fn compose(
         &self,
         connection: &mut AnyConnection,
         upload: UploadId,
-        from: &str,
-        to: &str,
         now: Timestamp,
     ) -> Result<bool, RecordsError> {
         let done = sqlx::query(
-            "UPDATE uploads SET state = $1, touched_at_ms = $2 WHERE force = $3 AND upload = $4 AND state = $5",
+            "UPDATE uploads SET state = 'composed', touched_at_ms = $1 WHERE force = $2 AND upload = $3 \
+             AND state = 'finished'",
         )
-        .bind(to)
         .bind(now.unix_millis())
         .bind(self.force())
         .bind(upload.to_string())
-        .bind(from)
         .execute(connection)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -569,6 +604,7 @@ fn read_row(row: &AnyRow) -> Result<UploadRow, RecordsError> {
         sealed: read_sealed(row)?,
         ending: read_ending(row)?,
         touched_at: touched_at.map_err(corrupt)?,
+        turn: from_db(row.try_get("turn")?, TABLE)?,
     })
 }
 

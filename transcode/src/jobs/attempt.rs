@@ -127,8 +127,8 @@ async fn begin(shared: &Shared, row: &JobRow, recipe: &Recipe) -> Result<JobAtte
         upload: UploadId::from_uuid(upload),
         object: object_name(row.job.item, recipe, upload),
     };
-    shared.records().begin_attempt(&row.job, &attempt).await?;
-    Ok(attempt)
+    let ours = shared.records().begin_attempt(row, &attempt).await?;
+    ours.then_some(attempt).ok_or(JobsError::Lost)
 }
 
 fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {

@@ -61,6 +61,9 @@ pub enum JobsError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// This server was away for too long.
+    #[error("another server works on it now")]
+    Lost,
     /// A record that our own code cannot have written.
     #[error("the record of item {item} is not readable: {what}")]
     Record { item: String, what: &'static str },

@@ -11,7 +11,7 @@ use chain_of_custody::ids::EventId;
 use chain_of_custody::time::Timestamp;
 use storage::failpoint;
 use storage::ledger::SubmitError;
-use storage::records::{ItemRecord, JobRow, NewJob};
+use storage::records::{ItemRecord, JOB_CLAIM, JobRow, NewJob};
 use uuid::Uuid;
 
 use super::attempt::{self, Made, Setback};
@@ -43,7 +43,15 @@ pub(super) async fn run_jobs(shared: Arc<Shared>) {
     while !shared.stopping.load(Ordering::Relaxed) {
         let woken = shared.wake.notified();
         match shared.records().claim_job(shared.clock.now()).await {
-            Ok(Some(row)) => run_job(&shared, row).await,
+            Ok(Some(row)) => {
+                let claimed = row.clone();
+                tokio::select! {
+                    () = run_job(&shared, row) => {}
+                    () = lost(&shared, &claimed) => {
+                        tracing::warn!(item = %claimed.job.item, "another server works on it now");
+                    }
+                }
+            }
             Ok(None) => {
                 let _ = tokio::time::timeout(LOOK_EVERY, woken).await;
             }
@@ -51,6 +59,19 @@ pub(super) async fn run_jobs(shared: Arc<Shared>) {
                 tracing::error!("no job could be taken: {error}");
                 tokio::time::sleep(TROUBLE_PAUSE).await;
             }
+        }
+    }
+}
+
+/// Keeps a job as long as it is worked on; returns when it is somebody else's.
+async fn lost(shared: &Shared, row: &JobRow) {
+    loop {
+        tokio::time::sleep(JOB_CLAIM / 4).await;
+        match shared.records().keep_job(row).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // It may be kept in time yet; and whatever is written of it names the claim.
+            Err(error) => tracing::warn!("a job could not be kept: {error}"),
         }
     }
 }
@@ -132,6 +153,10 @@ fn may_have_derivatives(record: &ItemRecord) -> bool {
 /// Enters what became of the job; then it is decided.
 async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(), JobsError> {
     let job = &row.job;
+    // What this attempt has made may have been cleared away by whoever has the job now.
+    if !shared.records().keep_job(row).await? {
+        return Err(JobsError::Lost);
+    }
     // The item may have been restricted meanwhile.
     let record = shared.records().item(job.item).await?.filter(may_have_derivatives);
     match (decision, record) {
@@ -151,7 +176,10 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
         }
         _ => {}
     }
-    Ok(shared.records().end_job(job).await?)
+    if !shared.records().end_job(row).await? {
+        tracing::warn!(item = %job.item, "another server decides about it");
+    }
+    Ok(())
 }
 
 fn derived(job: &NewJob, record: &ItemRecord, made: &Made, media: Option<&str>) -> Command {

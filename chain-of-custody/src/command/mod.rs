@@ -2,6 +2,8 @@
 //!
 //! It carries its event id, so that a repeat returns the first result, and its salts, so that nothing here is random.
 
+mod stored;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

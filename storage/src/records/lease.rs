@@ -1,0 +1,138 @@
+//! The lease on writing the ledger, among several servers on one PostgreSQL. One server on SQLite needs none.
+//!
+//! Times are those of the database's clock: servers' clocks may differ as they like. A lease only says who begins; what
+//! fences is the epoch, which every durable step names.
+
+use std::time::Duration;
+
+use chain_of_custody::sequencer::Epoch;
+use sqlx::{AnyConnection, Connection as _, Row as _};
+
+use super::batch::LedgerState;
+use super::bell::Ring;
+use super::{Records, RecordsError, from_db, sql, to_db};
+
+macro_rules! lease_ms {
+    () => {
+        600
+    };
+}
+
+/// How long a lease lasts from when it was taken, renewed, or written under.
+pub(crate) const LEASE: Duration = Duration::from_millis(lease_ms!());
+
+/// Milliseconds since 1970 by the database's clock.
+macro_rules! now_ms {
+    () => {
+        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+    };
+}
+pub(super) use now_ms;
+
+macro_rules! lease_end {
+    () => {
+        concat!(now_ms!(), " + ", lease_ms!())
+    };
+}
+
+/// Whoever is stopped in the middle of a transaction loses it, and with it the lock on the row, when the lease is over.
+macro_rules! loses_its_locks {
+    () => {
+        concat!(
+            "set_config('idle_in_transaction_session_timeout', '",
+            lease_ms!(),
+            "', true) IS NOT NULL"
+        )
+    };
+}
+
+/// What is lost with a crash of the database is the lease, which would have run out anyway: no sync for it.
+macro_rules! without_sync {
+    () => {
+        "set_config('synchronous_commit', 'off', true) IS NOT NULL"
+    };
+}
+pub(super) use without_sync;
+
+/// As the guard on SQLite, and renews the lease.
+pub(super) const GUARD: &str = concat!(
+    "UPDATE sequencer SET size = size, leased_until_ms = ",
+    lease_end!(),
+    " WHERE force = $1 AND epoch = $2 AND size = $3 AND ",
+    loses_its_locks!()
+);
+const LOOK: &str = concat!(
+    "SELECT leased_until_ms, leased_until_ms - ",
+    now_ms!(),
+    " FROM sequencer WHERE force = $1 AND ",
+    loses_its_locks!()
+);
+const TAKE: &str = concat!(
+    "INSERT INTO sequencer (force, epoch, holder, size, published_size, leased_until_ms) VALUES ($1, 1, $2, 0, 0, ",
+    lease_end!(),
+    ") ON CONFLICT (force) DO UPDATE SET epoch = sequencer.epoch + 1, holder = excluded.holder, \
+        leased_until_ms = excluded.leased_until_ms WHERE sequencer.leased_until_ms <= ",
+    now_ms!()
+);
+const RENEW: &str = concat!(
+    "UPDATE sequencer SET leased_until_ms = ",
+    lease_end!(),
+    " WHERE force = $1 AND epoch = $2 AND ",
+    without_sync!()
+);
+const GIVE_UP: &str = "UPDATE sequencer SET leased_until_ms = 0 WHERE force = $1 AND epoch = $2";
+
+/// Somebody else holds the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Until when, by the database's clock: later each time it is renewed.
+    pub(crate) until_ms: i64,
+    /// How long that is from now.
+    pub(crate) left: Duration,
+}
+
+impl Records {
+    /// Takes the ledger over if nobody holds it: raises the epoch, which fences every earlier holder, and tells where the
+    /// ledger stands. Else says how long somebody else holds it.
+    pub(crate) async fn take_lease(
+        &self,
+        holder: &str,
+    ) -> Result<Result<LedgerState, Held>, RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let look = sqlx::query(LOOK).bind(self.force());
+        if let Some(row) = look.fetch_optional(&mut *transaction).await? {
+            let (until_ms, left_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            if left_ms > 0 {
+                let left = Duration::from_millis(from_db(left_ms, "sequencer")?);
+                return Ok(Err(Held { until_ms, left }));
+            }
+        }
+        let values = vec![self.force().into(), holder.into()];
+        if sql::execute(&mut transaction, TAKE, values).await? == 0 {
+            // Somebody was faster, and its lease is as new as can be.
+            return Ok(Err(Held { until_ms: i64::MIN, left: LEASE }));
+        }
+        let state = self.state(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(Ok(state))
+    }
+
+    /// Holds on to the lease. False when the epoch is over: somebody else has taken the ledger.
+    pub(crate) async fn renew_lease(
+        &self,
+        connection: &mut AnyConnection,
+        epoch: Epoch,
+    ) -> Result<bool, RecordsError> {
+        let values = vec![self.force().into(), to_db(epoch.0).into()];
+        Ok(sql::execute(connection, RENEW, values).await? == 1)
+    }
+
+    /// Lets go of the lease, and tells those who would write.
+    pub(crate) async fn give_up_lease(&self, epoch: Epoch) -> Result<(), RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let values = vec![self.force().into(), to_db(epoch.0).into()];
+        sql::execute(&mut connection, GIVE_UP, values).await?;
+        self.ring(&mut connection, Ring::Freed).await
+    }
+}

@@ -1,0 +1,93 @@
+//! Jobs among several servers: nobody gets one that another works on, and a server that is gone keeps none.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use chain_of_custody::ids::{ItemId, UploadId};
+use chain_of_custody::time::Timestamp;
+use futures_util::future::join_all;
+use storage::records::{JobAttempt, JobRow, NewJob, Records};
+use support::Home;
+
+on_both_databases!(a_job_is_one_servers, what_a_dead_process_left_is_put_back);
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_700_000_000_000).unwrap()
+}
+
+fn job(n: u128) -> NewJob {
+    NewJob {
+        item: ItemId::from_uuid(uuid::Uuid::from_u128(n)),
+        recipe_id: "recipe".to_owned(),
+        kind: "probe".to_owned(),
+        recipe: "{}".to_owned(),
+    }
+}
+
+fn attempt() -> JobAttempt {
+    let upload = UploadId::from_uuid(uuid::Uuid::from_u128(1));
+    JobAttempt { upload, object: "derivatives/x".to_owned() }
+}
+
+async fn claim(records: &Records) -> Option<JobRow> {
+    records.claim_job(now()).await.unwrap()
+}
+
+async fn a_job_is_one_servers(home: Home) {
+    let (one, two) = (home.records().await, home.records().await);
+    one.add_jobs(&(0..20).map(job).collect::<Vec<_>>()).await.unwrap();
+    let claims = (0..24).map(|n| claim(if n % 2 == 0 { &one } else { &two }));
+    let claimed: Vec<_> = join_all(claims).await.into_iter().flatten().collect();
+    let items: BTreeSet<_> = claimed.iter().map(|row| row.job.item.to_string()).collect();
+    assert_eq!((claimed.len(), items.len()), (20, 20), "one each, as long as there are any");
+    assert_eq!(claim(&two).await, None);
+    assert!(one.keep_job(&claimed[0]).await.unwrap());
+    assert!(one.end_job(&claimed[0]).await.unwrap());
+    assert!(!one.keep_job(&claimed[0]).await.unwrap(), "it has ended");
+    assert_eq!(one.open_jobs().await.unwrap(), 19);
+}
+
+async fn what_a_dead_process_left_is_put_back(home: Home) {
+    let one = home.records().await;
+    one.add_jobs(&[job(1)]).await.unwrap();
+    let left = claim(&one).await.unwrap();
+    assert!(one.begin_attempt(&left, &attempt()).await.unwrap());
+    let two = home.records().await;
+    lapse(&two).await;
+    let cut_off = two.cut_off_jobs().await.unwrap();
+    assert_eq!(cut_off.len(), 1);
+    assert_eq!(cut_off[0].attempt, Some(attempt()), "where it wrote is known");
+    assert!(two.put_back_job(&cut_off[0], now()).await.unwrap());
+    assert_eq!(claim(&two).await.unwrap().job, left.job);
+}
+
+/// As if the time that servers said had passed.
+async fn lapse(records: &Records) {
+    let text = "UPDATE jobs SET claimed_until_ms = 1";
+    sqlx::query(text).execute(records.pool()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_keeps_no_job_and_one_that_wakes_changes_none() {
+    let home = Home::postgres();
+    let (one, two) = (home.records().await, home.records().await);
+    one.add_jobs(&[job(1)]).await.unwrap();
+    let old = claim(&one).await.unwrap();
+    assert!(two.cut_off_jobs().await.unwrap().is_empty(), "a live server works on it");
+    assert_eq!(claim(&two).await, None);
+    lapse(&two).await;
+    assert!(one.keep_job(&old).await.unwrap(), "late, and nobody has taken it");
+    assert_eq!(claim(&two).await, None, "it is kept");
+    lapse(&two).await;
+    let new = claim(&two).await.unwrap();
+    assert_eq!(new.job, old.job);
+    assert!(!one.keep_job(&old).await.unwrap());
+    assert!(!one.begin_attempt(&old, &attempt()).await.unwrap());
+    assert!(!one.put_back_job(&old, now()).await.unwrap());
+    assert!(!one.end_job(&old).await.unwrap());
+    assert!(two.keep_job(&new).await.unwrap(), "the one that wakes has changed nothing");
+    assert!(two.end_job(&new).await.unwrap());
+}
