@@ -34,6 +34,20 @@ pub(crate) enum Command {
         after_help = "Example:\n  exhibit serve --data /var/lib/exhibit --listen 127.0.0.1:8080"
     )]
     Serve(Serve),
+    /// Make derivatives for servers on other machines: one of any number of workers on one database and one bucket.
+    #[command(
+        after_help = "Needs storage.database (PostgreSQL) and storage.kind = \"s3\", the keys of the force in its data folder, and a data folder \
+            of its own. Ends in order on SIGTERM; jobs that it is at are another's a minute later.\n\n\
+            Example:\n  exhibit work --data /var/lib/exhibit-worker"
+    )]
+    Work,
+    /// Bring the schema of a PostgreSQL database to this version, while servers of the version before go on.
+    #[command(
+        after_help = "Servers of this version refuse an older schema, so that it is changed on purpose: run this once, then start them. \
+            SQLite's schema follows at every start.\n\n\
+            Example:\n  exhibit migrate --data /var/lib/exhibit"
+    )]
+    Migrate,
     /// The dock agent: send footage and keep receipts.
     #[command(subcommand)]
     Dock(Dock),

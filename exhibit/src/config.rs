@@ -107,10 +107,11 @@ pub(crate) struct Limits {
 }
 
 /// How derivatives are made.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Transcode {
     pub(crate) jobs: u32,
+    pub(crate) on_server: bool,
 }
 
 /// What is logged: ids, never names.
@@ -169,6 +170,12 @@ impl Default for Limits {
             free_bytes: 1 << 30,
             upload_days: 7,
         }
+    }
+}
+
+impl Default for Transcode {
+    fn default() -> Self {
+        Self { jobs: 0, on_server: true }
     }
 }
 
@@ -244,6 +251,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("limits.free_bytes", "disk space always kept free (507 below it)"),
     ("limits.upload_days", "days after which an untouched unfinished upload expires"),
     ("transcode.jobs", "derivation jobs at once; 0: one per core"),
+    ("transcode.on_server", "false where derivatives are left to workers (exhibit work)"),
     ("log.filter", "what is logged, e.g. info or info,ingest=debug"),
     ("log.format", "text or json"),
 ];

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -47,6 +48,22 @@ impl Workspace {
         ];
         workspace.environment = settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         workspace
+    }
+
+    /// Another machine of the same force: a data folder of its own with the same keys, and the same environment.
+    pub fn sibling(&self) -> Self {
+        let sibling = Self { environment: self.environment.clone(), ..Self::new() };
+        fs::create_dir(sibling.data()).expect("a data folder");
+        fs::create_dir(sibling.in_data("keys")).expect("a folder of keys");
+        for path in [sibling.data(), sibling.in_data("keys")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        }
+        for entry in fs::read_dir(self.in_data("keys")).expect("the keys") {
+            let path = entry.expect("a key").path();
+            let name = path.file_name().expect("a name");
+            fs::copy(&path, sibling.in_data("keys").join(name)).expect("a key is copied");
+        }
+        sibling
     }
 
     /// Another setting for every program of this story.

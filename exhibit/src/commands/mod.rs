@@ -5,6 +5,7 @@ mod demo;
 mod dock;
 pub(crate) mod keep;
 mod log_witness;
+mod migrate;
 pub(crate) mod people;
 mod recover;
 mod serve;
@@ -40,6 +41,17 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let data = data_folder(&cli)?;
             let config = configuration(&cli, &data, &flags)?;
             return block_on(serve::run(&data, config));
+        }
+        Command::Work => {
+            let data = data_folder(&cli)?;
+            let config = configuration(&cli, &data, &[])?;
+            return block_on(serve::work(&data, config));
+        }
+        Command::Migrate => {
+            quiet_logging();
+            let data = data_folder(&cli)?;
+            let config = configuration(&cli, &data, &[])?;
+            return block_on(migrate::run(&config, cli.json));
         }
         Command::Store(command) => {
             quiet_logging();
@@ -266,6 +278,8 @@ fn request(command: &Command) -> Result<Request, Failure> {
         Command::Item(command) => Request::People(command.request()),
         Command::Demo(_)
         | Command::Serve(_)
+        | Command::Work
+        | Command::Migrate
         | Command::Dock(_)
         | Command::Ledger(cli::Ledger::Witness(_) | cli::Ledger::Recover { .. })
         | Command::Ingest(_)

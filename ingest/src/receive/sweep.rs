@@ -42,6 +42,10 @@ impl Receiver {
             Swept { finished: self.finish_untouched(self.now()).await?, ..Swept::default() };
         for upload in self.objects().uploads().await? {
             let row = self.records().upload(upload).await?;
+            if row.is_none() && self.records().is_an_attempt(upload).await? {
+                // Another server is at it, or whoever takes the job next clears it away.
+                continue;
+            }
             let needed = row.is_some_and(|row| match row.state {
                 UploadState::Receiving | UploadState::Finishing => true,
                 UploadState::Finished => row.shape == UploadShape::Partial,

@@ -62,26 +62,35 @@ impl LedgerFiles {
     /// Step 4: in one step, and never by an older one.
     pub(super) async fn publish(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
         let _one_at_a_time = self.publishing.lock().await;
-        if let Some(shown) = self.checkpoint().await? {
+        let seen = self.published().await?;
+        if let Some(shown) = seen.as_deref().map(|bytes| self.parse(bytes)).transpose()? {
             let (shown, new) = (shown.unverified(), checkpoint.unverified());
             if shown.size > new.size || (shown.size == new.size && shown != new) {
                 return Err(PublishError::NotNewer(shown.size));
             }
         }
+        // Whoever has published since this look has the turn: nothing is put over theirs.
         let name = self.name(FileClass::Hashes, CHECKPOINT);
         let bytes = checkpoint.to_string().into_bytes();
-        self.objects.replace(&name, bytes).await.map_err(LedgerError::from)?;
-        Ok(())
+        let replaced = self.objects.replace_seen(&name, seen, bytes).await;
+        Ok(replaced.map_err(LedgerError::from)?)
     }
 
     /// The checkpoint that is published, if any.
     pub(crate) async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        self.published().await?.map(|bytes| self.parse(&bytes)).transpose()
+    }
+
+    async fn published(&self) -> Result<Option<Bytes>, LedgerError> {
+        match self.objects.get(&self.name(FileClass::Hashes, CHECKPOINT)).await {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
+    fn parse(&self, checkpoint: &[u8]) -> Result<SignedCheckpoint, LedgerError> {
         let name = self.name(FileClass::Hashes, CHECKPOINT);
-        let bytes = match self.objects.get(&name).await {
-            Err(StoreError::NotFound { .. }) => return Ok(None),
-            other => other?,
-        };
-        SignedCheckpoint::parse(&bytes).map(Some).map_err(|error| malformed(&name, error))
+        SignedCheckpoint::parse(checkpoint).map_err(|error| malformed(&name, error))
     }
 
     /// A tile of hashes; where only the full one is left, its beginning.

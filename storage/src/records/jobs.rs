@@ -239,6 +239,17 @@ impl Records {
         query.fetch_all(self.pool()).await?.iter().map(read).collect()
     }
 
+    /// Whether `upload` is what an attempt of a job writes, or wrote and has not cleared away yet.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn is_an_attempt(&self, upload: UploadId) -> Result<bool, RecordsError> {
+        let text = "SELECT COUNT(*) FROM jobs WHERE force = $1 AND upload = $2";
+        let query = sqlx::query(text).bind(self.force()).bind(upload.to_string());
+        let row = query.fetch_one(self.pool()).await?;
+        Ok(row.try_get::<i64, _>(0)? > 0)
+    }
+
     /// How many jobs are waiting or being worked on.
     ///
     /// # Errors

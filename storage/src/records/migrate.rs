@@ -31,19 +31,28 @@ pub(super) fn known() -> Vec<(i64, &'static str)> {
 const LOCK: &str = "SELECT CAST(1 AS BIGINT) FROM pg_advisory_lock(4996205771)";
 const UNLOCK: &str = "SELECT CAST(1 AS BIGINT) FROM pg_advisory_unlock(4996205771)";
 
-/// Brings the schema to this version.
+/// What may be done to a schema that other servers use too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Making it where there is none.
+    Making,
+    Everything,
+}
+
+/// Brings the schema to this version; gives the names of what was applied.
 ///
 /// # Errors
 /// [`RecordsError::NewerSchema`] when a later version of Exhibit has been here.
 pub(super) async fn migrate(
     connection: &mut AnyConnection,
     dialect: Dialect,
-) -> Result<(), RecordsError> {
+    allowed: Allowed,
+) -> Result<Vec<&'static str>, RecordsError> {
     if dialect == Dialect::Sqlite {
-        return migrate_alone(connection, dialect).await;
+        return migrate_alone(connection, dialect, Allowed::Everything).await;
     }
     sqlx::query(LOCK).fetch_one(&mut *connection).await?;
-    let migrated = migrate_alone(connection, dialect).await;
+    let migrated = migrate_alone(connection, dialect, allowed).await;
     // A connection that ends gives it up too.
     sqlx::query(UNLOCK).fetch_one(&mut *connection).await?;
     migrated
@@ -52,7 +61,8 @@ pub(super) async fn migrate(
 async fn migrate_alone(
     connection: &mut AnyConnection,
     dialect: Dialect,
-) -> Result<(), RecordsError> {
+    allowed: Allowed,
+) -> Result<Vec<&'static str>, RecordsError> {
     sqlx::query(CREATE_HISTORY).execute(&mut *connection).await?;
     let rows = sqlx::query("SELECT number FROM schema_history").fetch_all(&mut *connection).await?;
     let applied: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
@@ -60,10 +70,15 @@ async fn migrate_alone(
     if let Some(found) = applied.iter().copied().find(|number| *number > newest) {
         return Err(RecordsError::NewerSchema { found, known: newest });
     }
-    for (number, name, text) in MIGRATIONS.iter().filter(|(n, _, _)| !applied.contains(n)) {
+    let missing: Vec<_> = MIGRATIONS.iter().filter(|(n, _, _)| !applied.contains(n)).collect();
+    if allowed == Allowed::Making && !applied.is_empty() && !missing.is_empty() {
+        let missing = missing.iter().map(|(_, name, _)| *name).collect();
+        return Err(RecordsError::OlderSchema { missing });
+    }
+    for (number, name, text) in &missing {
         apply(connection, dialect, *number, name, text).await?;
     }
-    Ok(())
+    Ok(missing.iter().map(|(_, name, _)| *name).collect())
 }
 
 async fn apply(

@@ -48,6 +48,7 @@ pub use jobs::{JOB_CLAIM, JobAttempt, JobRow, NewJob};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub(crate) use lease::{Held, LEASE};
 pub use made_bundles::MadeBundle;
+use migrate::Allowed;
 pub use people::{LinkRow, SessionRow, UserRecord};
 pub use rebuild::{StoredEntry, Table};
 pub use recovered::{RotationEntry, WITNESSED_SIZE};
@@ -88,6 +89,9 @@ pub enum RecordsError {
     /// Rebuild into an empty one.
     #[error("the database is not empty; rebuild into a new one")]
     NotEmpty,
+    /// Several servers may be at work on it, so that it is changed on purpose only.
+    #[error("the database was made by an older version; run: exhibit migrate (it adds {})", .missing.join(", "))]
+    OlderSchema { missing: Vec<&'static str> },
 }
 
 /// A pool that waited for a connection does not say what for.
@@ -134,6 +138,26 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn connect(url: &str, force: &str) -> Result<Self, RecordsError> {
+        Ok(Self::open(url, force, Allowed::Making).await?.0)
+    }
+
+    /// The same, bringing the schema of a PostgreSQL to this version; gives the names of what was applied. SQLite's follows
+    /// at every start.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn migrate(
+        url: &str,
+        force: &str,
+    ) -> Result<(Self, Vec<&'static str>), RecordsError> {
+        Self::open(url, force, Allowed::Everything).await
+    }
+
+    async fn open(
+        url: &str,
+        force: &str,
+        allowed: Allowed,
+    ) -> Result<(Self, Vec<&'static str>), RecordsError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
         let connections = match dialect {
@@ -156,9 +180,9 @@ impl Records {
             Dialect::Postgres => Some(PgPoolOptions::new().max_connections(1).connect_lazy(url)?),
         };
         let mut connection = pool.acquire().await?;
-        migrate::migrate(&mut connection, dialect).await?;
+        let applied = migrate::migrate(&mut connection, dialect, allowed).await?;
         drop(connection);
-        Ok(Self { pool, listening, force: force.to_owned(), dialect })
+        Ok((Self { pool, listening, force: force.to_owned(), dialect }, applied))
     }
 
     /// The origin of the ledger, as it stands in every row.

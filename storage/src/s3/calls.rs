@@ -54,6 +54,7 @@ pub(crate) struct Head {
 pub(crate) struct Got {
     pub(crate) bytes: Bytes,
     pub(crate) tag: String,
+    pub(crate) version: Option<String>,
 }
 
 impl Bucket {
@@ -118,8 +119,9 @@ impl Bucket {
                 return Err(S3Error::TooLarge { size_bytes, most_bytes });
             }
             let tag = got.e_tag().unwrap_or_default().to_owned();
+            let version = got.version_id().map(str::to_owned);
             let bytes = got.body.collect().await.map_err(|e| S3Error::cut(&e))?.into_bytes();
-            Ok(Got { bytes, tag })
+            Ok(Got { bytes, tag, version })
         };
         self.patiently(get).await
     }

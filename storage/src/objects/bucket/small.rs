@@ -106,6 +106,7 @@ pub(super) async fn replace(
     let bytes = Bytes::copy_from_slice(bytes);
     let failed = |e| store.failed(name.as_str(), e);
     let taken = || StoreError::AlreadyExists { path: store.path_of(name.as_str()) };
+    let mut older = Older::Unknown;
     let put = match seen {
         Seen::Anything => store.bucket.put(&key, bytes.clone(), Precondition::Anything).await,
         Seen::Exactly(None) => store.bucket.put(&key, bytes.clone(), Precondition::Nothing).await,
@@ -117,6 +118,7 @@ pub(super) async fn replace(
             if there.bytes != seen {
                 return Err(taken());
             }
+            older = Older::Only(there.version);
             store.bucket.put(&key, bytes.clone(), Precondition::Tag(&there.tag)).await
         }
     };
@@ -129,10 +131,30 @@ pub(super) async fn replace(
         }
         Err(error) => return Err(failed(error)),
     }
-    remove_older(store, &key).await.map_err(failed)
+    match older {
+        // A bucket without versions has none.
+        Older::Only(None) => Ok(()),
+        // Nobody waits for it, and what stays is harmless.
+        Older::Only(version) => {
+            let bucket = store.bucket.clone();
+            store.runtime.spawn(async move {
+                if let Err(error) = bucket.delete_version(&key, version.as_deref()).await {
+                    tracing::warn!(key, "an older version stays: {error}");
+                }
+            });
+            Ok(())
+        }
+        Older::Unknown => remove_older(store, &key).await.map_err(failed),
+    }
 }
 
-/// What a newer version has taken the place of.
+/// What a new version takes the place of.
+enum Older {
+    /// This one, or none where the bucket keeps no versions.
+    Only(Option<String>),
+    Unknown,
+}
+
 async fn remove_older(store: &BucketStore, key: &str) -> Result<(), S3Error> {
     for version in store.bucket.versions_of(key).await?.into_iter().skip(1) {
         store.bucket.delete_version(key, version.id.as_deref()).await?;
