@@ -1,6 +1,6 @@
 //! A look at names: files that no entry names, and objects whose files are not there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chain_of_custody::ids::TreeSize;
 
@@ -31,6 +31,7 @@ pub async fn orphans(store: &ObjectStore, records: &Records) -> Result<Vec<Strin
         }
         at = next;
     }
+    known.settle(&found);
     // The earliest of each first: where no version is recorded, it is the one that was written.
     let mut surplus: Vec<String> = found.iter().rev().filter_map(|f| known.surplus(f)).collect();
     surplus.reverse();
@@ -56,6 +57,19 @@ impl Known {
             let version = part.version.clone().map_or(Expected::First, Expected::Version);
             (part.file.to_string(), version)
         }));
+    }
+
+    /// Of an object that was moved here from another place the recorded version is not there: the earliest is its.
+    fn settle(&mut self, found: &[FoundVersion]) {
+        let there: HashSet<_> =
+            found.iter().filter_map(|f| Some((f.name.as_str(), f.version.as_deref()?))).collect();
+        for (name, expected) in &mut self.0 {
+            if let Expected::Version(recorded) = expected
+                && !there.contains(&(name.as_str(), recorded.as_str()))
+            {
+                *expected = Expected::First;
+            }
+        }
     }
 
     /// What is said of a file that is not an object's.

@@ -11,16 +11,15 @@ use chain_of_custody::digest::{Blake3, Outboard};
 use futures_util::future::try_join_all;
 
 use super::BucketStore;
-use super::pieces::PIECE_BYTES;
+use super::file::FileInBucket;
 use crate::failpoint;
 use crate::objects::compose::digest;
-use crate::objects::copy::Copied;
 use crate::objects::crc::{Crc64, RunningCrc};
-use crate::objects::error::{Damage, StoreError};
+use crate::objects::error::StoreError;
 use crate::objects::kek::ObjectKey;
-use crate::objects::medium::{Medium, StoredFile};
+use crate::objects::medium::StoredFile;
 use crate::objects::name::ObjectName;
-use crate::objects::read::{self, Source};
+use crate::objects::read::Source;
 use crate::objects::tink::{self, Layout, Purpose};
 use crate::objects::upload::{
     InBucket, PieceState, SealedPart, SealedUpload, StoredObject, StoredPart,
@@ -60,7 +59,7 @@ pub(super) fn complete(
         failpoint::hit("bucket.keys-named");
         let parts = complete_parts(store, parts).await?;
         failpoint::hit("bucket.parts-complete");
-        lock(store, &name, &parts).await?;
+        lock_parts(store, &name, &parts).await?;
         for upload in parts.iter().map(|part| part.upload) {
             store.remove_below(&format!("uploads/{upload}/")).await?;
         }
@@ -230,16 +229,29 @@ async fn is_version(
 }
 
 /// Locks what makes up an original; what can be made again is not.
-async fn lock(
+async fn lock_parts(
     store: &BucketStore,
     name: &ObjectName,
     parts: &[SealedPart],
 ) -> Result<(), StoreError> {
-    let Some(term_s) = store.options.lock_s.filter(|_| name.is_original()) else { return Ok(()) };
-    let until_s = jiff::Timestamp::now().as_second() + term_s;
+    let mut files = Vec::with_capacity(parts.len());
     for part in parts {
         let InBucket { file, state } = in_bucket(store, part)?;
         let PieceState::Completed { version } = state else { return Err(StoreError::Stopped) };
+        files.push((file, version.clone()));
+    }
+    lock(store, name, files).await
+}
+
+/// Locks these versions of an original's parts, and its outboard.
+pub(super) async fn lock(
+    store: &BucketStore,
+    name: &ObjectName,
+    parts: Vec<(&ObjectName, Option<String>)>,
+) -> Result<(), StoreError> {
+    let Some(term_s) = store.options.lock_s.filter(|_| name.is_original()) else { return Ok(()) };
+    let until_s = jiff::Timestamp::now().as_second() + term_s;
+    for (file, version) in parts {
         lock_version(store, file.as_str(), version.as_deref(), until_s).await?;
     }
     let outboard = name.outboard()?;
@@ -279,7 +291,10 @@ pub(super) async fn source(
             begun => begun?.0,
         };
         let layout = Layout { size_bytes: part.size_bytes };
-        let file = store.file(file, layout.ciphertext_bytes(), part.crc64nvme, version);
+        let SealedPart { size_bytes, crc64nvme, .. } = *part;
+        let (file, version) = (file.clone(), version.clone());
+        let stored = StoredPart { file, size_bytes, crc64nvme, version };
+        let file: Box<dyn StoredFile> = Box::new(FileInBucket::new(store, stored));
         files.push((file, key, layout));
     }
     Ok(Source::new(files))
@@ -309,100 +324,4 @@ pub(super) async fn dispose(store: &BucketStore, object: &StoredObject) -> Resul
         store.remove_unlocked(part.file.as_str()).await?;
     }
     store.remove_unlocked(object.name.outboard()?.as_str()).await
-}
-
-pub(super) async fn glance(store: &BucketStore, object: &StoredObject) -> Result<(), StoreError> {
-    for part in &object.parts {
-        let key = store.wrapped(part.file.as_str());
-        store.first_version(&key).await.map_err(|error| match error {
-            StoreError::NotFound { path } => StoreError::KeyGone { path },
-            other => other,
-        })?;
-        let (file, expected) = (part.file.as_str(), part.layout().ciphertext_bytes());
-        let found = match &part.version {
-            Some(version) => {
-                let head = store.bucket.head(&store.key_of(file), Some(version)).await;
-                head.map_err(|e| store.failed(file, e))?.size_bytes
-            }
-            None => store.first_version(file).await?.size_bytes,
-        };
-        length_is(store, file, found, expected)?;
-    }
-    let outboard = object.name.outboard()?;
-    let found = store.first_version(outboard.as_str()).await?.size_bytes;
-    let expected = Layout::of_outboard(object.size_bytes).ciphertext_bytes();
-    length_is(store, outboard.as_str(), found, expected)
-}
-
-fn length_is(store: &BucketStore, file: &str, found: u64, expected: u64) -> Result<(), StoreError> {
-    let wrong = || store.damaged(file, Damage::Length { found, expected });
-    (found == expected).then_some(()).ok_or_else(wrong)
-}
-
-/// In the order of completion: keys, outboard, parts.
-pub(super) fn bring_over(
-    store: &BucketStore,
-    from: &dyn Medium,
-    object: &StoredObject,
-) -> Result<Copied, StoreError> {
-    if store.wait(glance(store, object)).is_ok() {
-        return Ok(Copied::Before);
-    }
-    // Keys unwrap, lengths are right, the outboard adds up to the recorded digest.
-    read::open(from, object)?;
-    let mut file_bytes = 0;
-    for part in &object.parts {
-        let key = from.wrapped_key(&part.file)?;
-        file_bytes += put_small(store, &store.wrapped(part.file.as_str()), key)?;
-    }
-    let outboard = object.name.outboard()?;
-    file_bytes += put_small(store, outboard.as_str(), from.get(&outboard)?)?;
-    for part in object.parts.iter().rev() {
-        file_bytes += copy_part(store, from.part(part).as_ref(), part)?;
-    }
-    Ok(Copied::Now { file_bytes })
-}
-
-fn put_small(store: &BucketStore, name: &str, bytes: Vec<u8>) -> Result<u64, StoreError> {
-    let length = bytes.len() as u64;
-    let key = store.key_of(name);
-    let put = store.bucket.put(&key, bytes.clone().into(), Precondition::Nothing);
-    match store.wait(put) {
-        Ok(_) => Ok(length),
-        Err(S3Error::Taken) if *store.wait(store.read(name))? == bytes => Ok(0),
-        Err(error) => Err(store.failed(name, error)),
-    }
-}
-
-fn copy_part(
-    store: &BucketStore,
-    source: &dyn StoredFile,
-    part: &StoredPart,
-) -> Result<u64, StoreError> {
-    let (file, length) = (&part.file, part.layout().ciphertext_bytes());
-    let (key, failed) = (store.key_of(file.as_str()), |e| store.failed(file.as_str(), e));
-    let there = find_version(&store.bucket, &key, length, part.crc64nvme);
-    if store.wait(there).is_ok() {
-        return Ok(0);
-    }
-    let id = store.wait(store.bucket.begin_parts(&key)).map_err(failed)?;
-    let (mut at, mut pieces, mut crc) = (0, Vec::new(), Crc64::default());
-    while at < length {
-        let mut piece = vec![0; (length - at).min(PIECE_BYTES as u64) as usize];
-        source.read_at(&mut piece, at)?;
-        at += piece.len() as u64;
-        let (of, size) = (Crc64::of(&piece), piece.len() as u64);
-        crc = crc.followed_by(of, size);
-        let number = pieces.len() as u32 + 1;
-        let put = store.bucket.put_part((&key, &id), number, piece.into(), of);
-        pieces.push(store.wait(put).map_err(failed)?);
-    }
-    if crc != part.crc64nvme {
-        store.wait(store.bucket.abort_parts(&key)).map_err(failed)?;
-        return Err(StoreError::damaged(source.path(), Damage::Form));
-    }
-    failpoint::hit("backup.part-written");
-    let of = (id.as_str(), pieces.as_slice());
-    store.wait(complete_part(store, file, of, length, part.crc64nvme))?;
-    Ok(length)
 }

@@ -5,14 +5,16 @@
 //! call is found out by looking.
 
 mod complete;
+mod copy;
+mod file;
 mod pieces;
 mod resume;
 mod small;
 mod writer;
 
 use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use chain_of_custody::digest::{Blake3, GroupCv, HashState};
@@ -21,10 +23,10 @@ use tokio::runtime::Handle;
 
 pub(crate) use writer::BucketWriter;
 
+use self::file::FileInBucket;
 use self::pieces::PieceMemory;
 use self::writer::{PartInBucket, groups_name};
 use super::copy::Copied;
-use super::crc::Crc64;
 use super::error::{Damage, StoreError};
 use super::groups::{self, Waiting};
 use super::kek::{Kek, KnownKeys, ObjectKey};
@@ -339,54 +341,6 @@ fn split_begun(text: &str) -> Option<(&str, ObjectName)> {
     Some((wrapped, file.parse().ok()?))
 }
 
-/// One encrypted file in the bucket.
-#[derive(Debug)]
-struct FileInBucket {
-    bucket: Bucket,
-    runtime: Handle,
-    path: PathBuf,
-    key: String,
-    length: u64,
-    crc: Crc64,
-    /// The version to read, once it is known.
-    version: OnceLock<Option<String>>,
-}
-
-impl FileInBucket {
-    fn wait<T>(&self, work: impl Future<Output = Result<T, S3Error>>) -> Result<T, StoreError> {
-        self.runtime.block_on(work).map_err(|e| StoreError::s3(&self.path, e))
-    }
-
-    /// The version that was recorded; where none was, as of an object that came from a folder, the earliest that has this
-    /// length and checksum.
-    fn version(&self) -> Result<Option<&str>, StoreError> {
-        if self.version.get().is_none() {
-            let found = complete::find_version(&self.bucket, &self.key, self.length, self.crc);
-            let _somebody_was_faster = self.version.set(self.wait(found)?);
-        }
-        Ok(self.version.get().and_then(Option::as_deref))
-    }
-}
-
-impl StoredFile for FileInBucket {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn check_length(&self, expected: u64) -> Result<(), StoreError> {
-        let found = self.wait(self.bucket.head(&self.key, self.version()?))?.size_bytes;
-        let wrong = || StoreError::damaged(&self.path, Damage::Length { found, expected });
-        (found == expected).then_some(()).ok_or_else(wrong)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        let range = offset..offset + buffer.len() as u64;
-        let bytes = self.wait(self.bucket.get_range(&self.key, self.version()?, range))?;
-        buffer.copy_from_slice(&bytes);
-        Ok(())
-    }
-}
-
 impl Medium for BucketStore {
     fn kek(&self) -> &Kek {
         &self.kek
@@ -469,7 +423,7 @@ impl Medium for BucketStore {
     }
 
     fn part(&self, part: &StoredPart) -> Box<dyn StoredFile> {
-        self.file(&part.file, part.layout().ciphertext_bytes(), part.crc64nvme, &part.version)
+        Box::new(FileInBucket::new(self, part.clone()))
     }
 
     fn key(&self, file: &ObjectName) -> Result<ObjectKey, StoreError> {
@@ -485,11 +439,11 @@ impl Medium for BucketStore {
     }
 
     fn glance(&self, object: &StoredObject) -> Result<(), StoreError> {
-        self.wait(complete::glance(self, object))
+        self.wait(copy::glance(self, object))
     }
 
     fn bring_over(&self, from: &dyn Medium, object: &StoredObject) -> Result<Copied, StoreError> {
-        complete::bring_over(self, from, object)
+        copy::bring_over(self, from, object)
     }
 
     fn create(&self, files: &[NewFile]) -> Result<(), StoreError> {
@@ -559,28 +513,6 @@ impl Medium for BucketStore {
 }
 
 impl BucketStore {
-    fn file(
-        &self,
-        file: &ObjectName,
-        length: u64,
-        crc: Crc64,
-        version: &Option<String>,
-    ) -> Box<dyn StoredFile> {
-        let known = OnceLock::new();
-        if version.is_some() {
-            known.get_or_init(|| version.clone());
-        }
-        Box::new(FileInBucket {
-            bucket: self.bucket.clone(),
-            runtime: self.runtime.clone(),
-            path: self.path_of(file.as_str()),
-            key: self.key_of(file.as_str()),
-            length,
-            crc,
-            version: known,
-        })
-    }
-
     /// A state of an upload that is in a store of another kind: the configuration was changed while it was under way.
     fn elsewhere(&self, upload: UploadId) -> StoreError {
         StoreError::NotFound { path: self.path_of(&format!("uploads/{upload}")) }

@@ -69,6 +69,48 @@ async fn an_object_without_a_recorded_version_is_found_among_others() {
     assert_eq!(read_all(&open).await.unwrap(), bytes);
 }
 
+/// What was moved to another bucket has other versions there than those that are recorded: it reads back, is locked, and is
+/// found among others; once it is gone, it is missing.
+#[tokio::test]
+async fn a_moved_object_reads_back_by_another_version_than_the_recorded_one() {
+    let (from, to) = (Room::in_bucket().await, Room::with_lock(20).await);
+    let bytes = sample(9_000_000);
+    let object = from.put(NAME, &bytes).await;
+    let recorded = object.parts[0].version.clone().expect("the version is recorded");
+    let (_, key) = from.behind(NAME);
+    let unfinished = from.behind(NAME).0.begin_parts(&to.behind(NAME).1).await.unwrap();
+    let copied = to.store.copy_object(&from.store, &object).await.unwrap();
+    assert!(matches!(copied, Copied::Now { file_bytes } if file_bytes > bytes.len() as u64));
+    assert_eq!(to.store.copy_object(&from.store, &object).await.unwrap(), Copied::Before);
+    to.store.glance(&object).await.unwrap();
+
+    let (bucket, there) = to.behind(NAME);
+    let gone = bucket.put_part((&there, &unfinished), 1, b"x".to_vec().into(), Crc64::of(b"x"));
+    assert_eq!(gone.await, Err(S3Error::NotFound), "an upload in parts of before stays");
+    let versions = bucket.versions_of(&there).await.unwrap();
+    assert!(versions.iter().all(|version| version.id.as_deref() != Some(recorded.as_str())));
+    assert_ne!(key, there);
+    for file in [NAME.to_owned(), format!("{NAME}.obao")] {
+        let (bucket, key) = to.behind(&file);
+        let id = bucket.versions_of(&key).await.unwrap()[0].id.clone().expect("a version");
+        let until_s = bucket.locked_until_s(&key, &id).await.unwrap().expect("it is locked");
+        assert!(until_s > jiff::Timestamp::now().as_second(), "{file}");
+    }
+    to.put_raw(NAME, sample(9_000_000)).await;
+    to.remove_raw(NAME).await;
+    let open = to.again().open_object(&object).await.unwrap();
+    assert_eq!(read_all(&open).await.unwrap(), bytes);
+
+    let (unlocked, _) = (Room::in_bucket().await, from);
+    unlocked.store.copy_object(&to.store, &object).await.unwrap();
+    let (bucket, key) = unlocked.behind(NAME);
+    for version in bucket.versions_of(&key).await.unwrap() {
+        bucket.delete_version(&key, version.id.as_deref()).await.unwrap();
+    }
+    let looked = unlocked.store.glance(&object).await;
+    assert!(matches!(looked, Err(StoreError::NotFound { .. })), "{looked:?}");
+}
+
 /// A second server takes an upload over while the first still sends: what the first sends counts for nothing, no segment
 /// is sealed twice, and the first cannot finish.
 #[tokio::test]
