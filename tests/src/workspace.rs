@@ -4,12 +4,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 
 use crate::programs::{self, Answer};
+
+/// Derivatives of short clips take seconds; a busy machine takes longer.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
 pub struct Workspace {
@@ -109,6 +113,20 @@ impl Workspace {
     /// What `exhibit show` says of `item`: an id, `sha256:HEX` or `blake3:HEX`.
     pub fn show(&self, item: &str) -> Answer {
         self.exhibit(&["show", item])
+    }
+
+    /// What `exhibit show` says of `item` once it has so many derivatives.
+    #[track_caller]
+    pub fn derived(&self, item: &str, at_least: usize) -> Value {
+        let began = Instant::now();
+        loop {
+            let shown = self.show(item).ok().json();
+            if shown["derivatives"].as_array().is_some_and(|all| all.len() >= at_least) {
+                return shown;
+            }
+            assert!(began.elapsed() < PATIENCE, "no derivatives: {shown}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Every item, as `exhibit search` lists them.

@@ -1,16 +1,11 @@
 //! The whole job with its objects in a bucket of a real S3 store: nothing of footage on the server's disk, root's deletes
 //! under a lock, exact lists of what is gone, and a store that must not be trusted.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
-use serde_json::Value;
+use test_machine::postgres::Postgres;
 use test_machine::s3::Store;
 use tests::tus::Tus;
 use tests::{Server, Workspace, audit, footage};
-
-/// Derivatives of short clips take seconds; a busy machine takes longer.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What somebody does who has the bucket's own credentials and wants footage gone.
 const ROOT: &str = "
@@ -50,7 +45,7 @@ async fn footage_rests_in_a_bucket_and_outlives_whoever_has_its_credentials() {
     let standing = tus.append(&upload, half, clip.slice(half as usize..)).await.expect("the rest");
     let item = standing.finished.expect("a receipt").item;
     audit::is_stored_once(&workspace, &clip);
-    let shown = derived(&workspace, &item);
+    let shown = workspace.derived(&item, 3);
     assert!(shown["derivatives"].to_string().contains("proxy"), "{shown}");
 
     // Nothing of it is on the server's disk.
@@ -129,6 +124,70 @@ fn a_scrub_lists_exactly_the_hundred_that_are_gone_with_their_cases() {
     assert_eq!(with_case[0]["item"], gone[7].as_str());
 }
 
+/// While a server writes, and when none runs; the table that somebody changed behind everybody's back is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bucket_alone_gives_the_database_again() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let workspace = Workspace::in_bucket(&store, "evidence");
+    let device = workspace.enrol("a dock");
+    let server = Server::start(&workspace);
+    let tus = Tus::new(server.url(), &device.token);
+    let sending = tokio::spawn(async move {
+        for n in 0..40 {
+            let bytes = Bytes::from(format!("clip {n}"));
+            tus.upload(&format!("{n}.bin"), &bytes, bytes.len()).await.expect("received");
+        }
+    });
+    // Objects that come while it looks are as much a part of it.
+    while !sending.is_finished() {
+        let drilled = workspace.exhibit(&["restore-drill"]).ok().json();
+        assert_eq!((&drilled["good"], &drilled["records_compared"]), (&true.into(), &true.into()));
+    }
+    sending.await.expect("all were received");
+    assert!(server.stop().success());
+    let drilled = workspace.exhibit(&["restore-drill"]).ok().json();
+    assert!(drilled["entries"].as_u64() >= Some(40), "{drilled}");
+    assert_eq!(
+        (&drilled["entries"], &drilled["newer_entries"]),
+        (&drilled["published"], &0.into())
+    );
+
+    let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\n\
+        c.execute(\"UPDATE items SET size_bytes = size_bytes + 1 WHERE item = (SELECT MIN(item) FROM items)\")\nc.commit()";
+    let mut python = std::process::Command::new("python3");
+    let python = python.args(["-c", script]).arg(workspace.in_data("records.sqlite"));
+    assert!(python.status().expect("python3 runs").success());
+    let drilled = workspace.exhibit(&["restore-drill"]);
+    assert_eq!(drilled.code, Some(1), "{}", drilled.stderr);
+    assert_eq!(drilled.json()["differing_tables"], serde_json::json!(["items"]));
+}
+
+#[test]
+fn a_postgresql_is_drilled_into_a_file_or_into_an_empty_database() {
+    let mut postgres = Postgres::start().expect("PostgreSQL starts");
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let mut workspace = Workspace::in_bucket(&store, "evidence");
+    let (live, empty) = (postgres.create_database(), postgres.create_database());
+    let (live, empty) = (live.expect("a database"), empty.expect("a database"));
+    workspace.set("EXHIBIT__STORAGE__DATABASE", &live);
+    workspace.set("EXHIBIT__STORAGE__LOCK_DAYS", "1");
+    workspace.found();
+    let clip = workspace.write("a.bin", b"footage").display().to_string();
+    workspace.exhibit(&["ingest", &clip]).ok();
+    for into in [&["restore-drill"][..], &["restore-drill", "--database", &empty]] {
+        let drilled = workspace.exhibit(into).ok().json();
+        assert_eq!(
+            (&drilled["good"], &drilled["differing_tables"]),
+            (&true.into(), &serde_json::json!([]))
+        );
+    }
+    let occupied = workspace.exhibit(&["restore-drill", "--database", &live]);
+    assert_eq!(occupied.code, Some(1), "{}", occupied.text());
+    assert!(occupied.stderr.contains("an empty database"), "{}", occupied.stderr);
+}
+
 #[test]
 fn a_store_that_must_not_be_trusted_is_refused_until_its_shortfall_is_named() {
     let store = Store::seaweed().expect("SeaweedFS starts");
@@ -183,18 +242,6 @@ fn what_is_wrong_with_a_bucket_names_the_setting() {
         let refused = workspace.exhibit(&["ingest", &clip]);
         assert_eq!(refused.code, Some(1), "{name}");
         assert!(refused.stderr.contains(says), "{name}: {}", refused.stderr);
-    }
-}
-
-fn derived(workspace: &Workspace, item: &str) -> Value {
-    let began = Instant::now();
-    loop {
-        let shown = workspace.show(item).ok().json();
-        if shown["derivatives"].as_array().is_some_and(|all| all.len() >= 3) {
-            return shown;
-        }
-        assert!(began.elapsed() < PATIENCE, "no derivatives: {shown}");
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

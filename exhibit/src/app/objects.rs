@@ -7,7 +7,7 @@ use chain_of_custody::event::{EventKind, field};
 use storage::ledger::Ledger;
 use storage::objects::{BucketOptions, Kek, ObjectStore};
 use storage::s3::probe::{Report, probe};
-use storage::s3::{Bucket, Place, S3Error};
+use storage::s3::{Bucket, Place, S3Error, Secret};
 
 use super::open::{failed, new_event, random_salt};
 use crate::config;
@@ -28,12 +28,47 @@ pub(super) async fn open(
         let store = ObjectStore::open(&data.join("objects"), kek);
         return Ok((store.map_err(|e| failed("storage", &e))?, Vec::new()));
     }
-    let bucket = connect(config).await.map_err(|e| failed("storage", &e))?;
+    let (bucket, without) = fit_bucket(config, None).await?;
+    Ok((ObjectStore::in_bucket(bucket, options(config), kek), without))
+}
+
+/// The place that a store is moved to, tried as at a start. Credentials are the usual ones where none are given.
+pub(crate) async fn destination(
+    config: &config::Storage,
+    credentials: Option<Secret>,
+    kek: Kek,
+) -> Result<ObjectStore, Failure> {
+    let (bucket, _without) = fit_bucket(config, credentials).await?;
+    Ok(ObjectStore::in_bucket(bucket, options(config), kek))
+}
+
+/// The store to read all of it; nothing is made, cleared away or tried.
+pub(crate) async fn source(
+    data: &Path,
+    config: &config::Storage,
+    kek: Kek,
+) -> Result<ObjectStore, Failure> {
+    if !config.is_s3() {
+        return Ok(ObjectStore::read_only(&data.join("objects"), kek));
+    }
+    let bucket = connect(config, None).await.map_err(|e| failed("storage", &e))?;
+    Ok(ObjectStore::in_bucket(bucket, options(config), kek))
+}
+
+fn options(config: &config::Storage) -> BucketOptions {
+    let lock_s = (config.lock_days > 0).then(|| i64::from(config.lock_days) * DAY_S);
+    BucketOptions { prefix: config.prefix.clone(), lock_s }
+}
+
+/// The configured bucket, whose promises were tried, and those that it does not keep and that are named.
+async fn fit_bucket(
+    config: &config::Storage,
+    credentials: Option<Secret>,
+) -> Result<(Bucket, Vec<String>), Failure> {
+    let bucket = connect(config, credentials).await.map_err(|e| failed("storage", &e))?;
     let report = probe(&bucket, |_| ()).await.map_err(|e| failed("storage", &e))?;
     let without = shortfalls(&report, config)?;
-    let lock_s = (config.lock_days > 0).then(|| i64::from(config.lock_days) * DAY_S);
-    let options = BucketOptions { prefix: config.prefix.clone(), lock_s };
-    Ok((ObjectStore::in_bucket(bucket, options, kek), without))
+    Ok((bucket, without))
 }
 
 /// The same store to look at names and lengths, for which no key is needed; nothing is made, cleared away or tried.
@@ -42,12 +77,14 @@ pub(crate) async fn look_at(data: &Path, config: &config::Storage) -> Result<Obj
     if !config.is_s3() {
         return Ok(ObjectStore::read_only(&data.join("objects"), no_key));
     }
-    let options = BucketOptions { prefix: config.prefix.clone(), lock_s: None };
-    Ok(ObjectStore::in_bucket(connect(config).await?, options, no_key))
+    Ok(ObjectStore::in_bucket(connect(config, None).await?, options(config), no_key))
 }
 
-/// The configured bucket.
-pub(crate) async fn connect(config: &config::Storage) -> Result<Bucket, S3Error> {
+/// The configured bucket. Credentials are the usual ones where none are given.
+pub(crate) async fn connect(
+    config: &config::Storage,
+    credentials: Option<Secret>,
+) -> Result<Bucket, S3Error> {
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     let place = Place {
         bucket: config.bucket.clone(),
@@ -55,7 +92,7 @@ pub(crate) async fn connect(config: &config::Storage) -> Result<Bucket, S3Error>
         region: some(&config.region),
         path_style: config.path_style,
         ca_file: some(&config.ca_file).map(Into::into),
-        credentials: None,
+        credentials,
     };
     Bucket::connect(&place).await
 }

@@ -142,7 +142,7 @@ pub(crate) fn origin(text: &str) -> Result<Origin, Failure> {
     })
 }
 
-async fn open_records(
+pub(crate) async fn open_records(
     data: &Path,
     config: &config::Storage,
     origin: &Origin,

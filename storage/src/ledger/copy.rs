@@ -9,8 +9,8 @@ use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::sequencer::{CannotRecover, FileClass, Growth, PlacedEntry};
 use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TilePath, TileReadError};
 
-use super::LedgerError;
 use super::files::{LedgerFiles, PublishError};
+use super::{LedgerError, stamps};
 use crate::objects::ObjectStore;
 use crate::records::StoredEntry;
 
@@ -64,6 +64,23 @@ pub async fn copy_ledger(
         target.clear_superseded(since, head.size).await;
     }
     Ok(())
+}
+
+/// Brings over what is kept beside a ledger's tiles, its time stamps, create-only; gives how many files that are.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn copy_kept(
+    from: &ObjectStore,
+    to: &ObjectStore,
+    origin: &Origin,
+) -> Result<u64, LedgerError> {
+    let kept = LedgerFiles::new(from.clone(), origin.clone()).kept_below(stamps::FOLDER).await?;
+    for found in &kept {
+        let bytes = from.get(found.name.as_str()).await?;
+        to.put_new(found.name.as_str(), bytes).await?;
+    }
+    Ok(kept.len() as u64)
 }
 
 /// The tree that `target` holds, its edge from there, the entries of its unfilled bundle from `source`.

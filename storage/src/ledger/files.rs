@@ -17,7 +17,7 @@ use chain_of_custody::tile::{
 use tokio::sync::Mutex;
 
 use super::{LedgerError, malformed};
-use crate::objects::{NewFile, ObjectStore, StoreError};
+use crate::objects::{Found, NewFile, ObjectStore, StoreError};
 
 const CHECKPOINT: &str = "checkpoint";
 /// How often a reader goes after a file that growing took away under it.
@@ -179,6 +179,11 @@ impl LedgerFiles {
     /// A file that [`Self::keep`] kept.
     pub(super) async fn kept(&self, path: &str) -> Result<Bytes, LedgerError> {
         Ok(self.objects.get(&self.name(FileClass::Hashes, path)).await?)
+    }
+
+    /// All that [`Self::keep`] kept below a folder, by its name in the store.
+    pub(super) async fn kept_below(&self, folder: &str) -> Result<Vec<Found>, LedgerError> {
+        Ok(self.objects.scan(&self.name(FileClass::Hashes, folder)).await?)
     }
 
     /// What may leave the force, by its path under the ledger's folder.

@@ -41,13 +41,13 @@ use chain_of_custody::tile::TilePath;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use audit::{Audit, AuditCode, AuditFinding, AuditResult};
-pub use copy::{copy_ledger, published_in};
+pub use copy::{copy_kept, copy_ledger, published_in};
 pub use cosign::{
     COSIGNATURE_PATIENCE, LastCosignature, LogWitness, LogWitnessState, LogWitnesses,
     MAX_LOG_WITNESSES, Trouble,
 };
 pub use follow::{Followed, Follower};
-pub use rebuild::rebuild_from_store;
+pub use rebuild::{rebuild_beginning, rebuild_from_store};
 pub use stamps::{KeptStamp, STAMP_SIZE, STAMP_TSR_SHA256};
 
 use crate::clock::Clock;

@@ -36,6 +36,34 @@ pub async fn rebuild_from_store(
     Ok(records.rebuild(entries, &checkpoint).await?)
 }
 
+/// Makes `records`, which must be empty, from the first `size` entries in the object store, for a look: nothing is
+/// changed in the store, which others may write meanwhile, and no ledger opens on it. Gives how many entries are published
+/// there; when those are fewer than `size`, nothing is written.
+///
+/// # Errors
+/// As [`rebuild_from_store`]; any of `log_keys` may have signed.
+pub async fn rebuild_beginning(
+    records: &Records,
+    objects: ObjectStore,
+    origin: &Origin,
+    log_keys: &[VerifierKey],
+    size: TreeSize,
+) -> Result<TreeSize, LedgerError> {
+    let files = LedgerFiles::new(objects, origin.clone());
+    let checkpoint = files.checkpoint().await?.ok_or(LedgerError::NoSuchEntry(LeafIndex(0)))?;
+    let signed = |key: &VerifierKey| checkpoint.verify(std::slice::from_ref(key), &[]).is_ok();
+    if !log_keys.iter().any(signed) {
+        return Err(LedgerError::OtherKey { origin: origin.to_string() });
+    }
+    let published = checkpoint.unverified().size;
+    if published >= size {
+        let mut entries = stored_entries(&files, &checkpoint).await?;
+        entries.truncate(usize::try_from(size.0).unwrap_or(usize::MAX));
+        records.fill(entries).await?;
+    }
+    Ok(published)
+}
+
 async fn stored_entries(
     files: &LedgerFiles,
     checkpoint: &SignedCheckpoint,

@@ -13,7 +13,7 @@ use super::{Ledger, LedgerError};
 pub const STAMP_SIZE: &str = "size";
 pub const STAMP_TSR_SHA256: &str = "tsr-sha256";
 /// Below the ledger's folder, in the store and wherever stamps are given away.
-const FOLDER: &str = "stamps";
+pub(super) const FOLDER: &str = "stamps";
 /// What was stamped, and the authority's answer.
 const ENDINGS: [&str; 2] = ["checkpoint", "tsr"];
 

@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::batch::LedgerState;
 use super::bell::Ring;
-use super::{Records, RecordsError, from_db, sql, to_db};
+use super::{Dialect, Records, RecordsError, from_db, sql, to_db};
 
 macro_rules! lease_ms {
     () => {
@@ -19,7 +19,7 @@ macro_rules! lease_ms {
 }
 
 /// How long a lease lasts from when it was taken, renewed, or written under.
-pub(crate) const LEASE: Duration = Duration::from_millis(lease_ms!());
+pub const LEASE: Duration = Duration::from_millis(lease_ms!());
 
 /// Milliseconds since 1970 by the database's clock.
 macro_rules! now_ms {
@@ -67,6 +67,8 @@ const LOOK: &str = concat!(
     " FROM sequencer WHERE force = $1 AND ",
     loses_its_locks!()
 );
+const HOLDER: &str =
+    concat!("SELECT holder FROM sequencer WHERE force = $1 AND leased_until_ms > ", now_ms!());
 const TAKE: &str = concat!(
     "INSERT INTO sequencer (force, epoch, holder, size, published_size, leased_until_ms) VALUES ($1, 1, $2, 0, 0, ",
     lease_end!(),
@@ -116,6 +118,18 @@ impl Records {
         let state = self.state(&mut transaction).await?;
         transaction.commit().await?;
         Ok(Ok(state))
+    }
+
+    /// Who holds the lease now; none where nobody does, and on SQLite, which has none. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn lease_holder(&self) -> Result<Option<String>, RecordsError> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(None);
+        }
+        let row = sqlx::query(HOLDER).bind(self.force()).fetch_optional(self.pool()).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
     /// Holds on to the lease. False when the epoch is over: somebody else has taken the ledger.

@@ -46,7 +46,8 @@ pub use items::{
 };
 pub use jobs::{JOB_CLAIM, JobAttempt, JobRow, NewJob};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
-pub(crate) use lease::{Held, LEASE};
+pub(crate) use lease::Held;
+pub use lease::LEASE;
 pub use made_bundles::MadeBundle;
 use migrate::Allowed;
 pub use people::{LinkRow, SessionRow, UserRecord};

@@ -7,12 +7,13 @@ use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::sequencer::PlacedEntry;
 use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use super::{Records, RecordsError, from_db, sql, to_db};
+use super::{Dialect, Records, RecordsError, from_db, sql, to_db};
 
 /// Entries per transaction of a rebuild.
 const REBUILD_BATCH: usize = 1_000;
+const SIZE: &str = "SELECT size FROM sequencer WHERE force = $1";
 
 /// An entry as it lies in the store: its bytes, and its openings as far as they are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,21 @@ impl Records {
         entries: impl IntoIterator<Item = StoredEntry>,
         published: &SignedCheckpoint,
     ) -> Result<TreeSize, RecordsError> {
+        let size = self.fill(entries).await?;
+        if published.unverified().size != size {
+            let reason =
+                format!("{size} entries for a checkpoint of {}", published.unverified().size);
+            return Err(RecordsError::Corrupt { table: "entries", reason });
+        }
+        self.adopt_checkpoint(published).await?;
+        Ok(size)
+    }
+
+    /// The same without a checkpoint: for a look, no ledger opens on it.
+    pub(crate) async fn fill(
+        &self,
+        entries: impl IntoIterator<Item = StoredEntry>,
+    ) -> Result<TreeSize, RecordsError> {
         if self.size().await?.0 > 0 {
             return Err(RecordsError::NotEmpty);
         }
@@ -95,12 +111,6 @@ impl Records {
                 .collect::<Result<_, _>>()?;
             size = self.rebuild_batch(size, batch).await?;
         }
-        if published.unverified().size != size {
-            let reason =
-                format!("{size} entries for a checkpoint of {}", published.unverified().size);
-            return Err(RecordsError::Corrupt { table: "entries", reason });
-        }
-        self.adopt_checkpoint(published).await?;
         Ok(size)
     }
 
@@ -109,8 +119,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn size(&self) -> Result<TreeSize, RecordsError> {
-        let text = "SELECT size FROM sequencer WHERE force = $1";
-        let row = sqlx::query(text).bind(self.force()).fetch_optional(self.pool()).await?;
+        let row = sqlx::query(SIZE).bind(self.force()).fetch_optional(self.pool()).await?;
         let size = row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
         Ok(TreeSize(from_db(size, "sequencer")?))
     }
@@ -120,8 +129,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn dump(&self, table: Table) -> Result<Vec<String>, RecordsError> {
-        let text =
-            format!("SELECT * FROM {} WHERE force = $1 ORDER BY {}", table.name, table.order);
+        let text = self.in_order(table, "*");
         let query = sqlx::query(AssertSqlSafe(text)).bind(self.force());
         let rows = query.fetch_all(self.pool()).await?;
         Ok(rows.iter().map(row_text).collect())
@@ -141,17 +149,58 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn digest_of(&self, table: Table, columns: &str) -> Result<Sha256, RecordsError> {
-        let text = format!(
-            "SELECT {columns} FROM {} WHERE force = $1 ORDER BY {}",
-            table.name, table.order
-        );
-        let mut rows = sqlx::query(AssertSqlSafe(text)).bind(self.force()).fetch(self.pool());
+        let mut connection = self.pool().acquire().await?;
+        self.digest_by(&mut connection, table, columns).await
+    }
+
+    /// How many entries the database holds, and the digest of each table of kind *records*, all of one moment, whoever
+    /// writes meanwhile.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn digests(&self) -> Result<(TreeSize, Vec<Sha256>), RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let mut moment = connection.begin().await?;
+        if self.dialect() == Dialect::Postgres {
+            let frozen = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+            sqlx::query(frozen).execute(&mut *moment).await?;
+        }
+        let size = sqlx::query(SIZE).bind(self.force()).fetch_optional(&mut *moment).await?;
+        let size = size.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+        let mut digests = Vec::with_capacity(Table::RECORDS.len());
+        for table in Table::RECORDS {
+            digests.push(self.digest_by(&mut moment, *table, "*").await?);
+        }
+        moment.commit().await?;
+        Ok((TreeSize(from_db(size, "sequencer")?), digests))
+    }
+
+    async fn digest_by(
+        &self,
+        connection: &mut AnyConnection,
+        table: Table,
+        columns: &str,
+    ) -> Result<Sha256, RecordsError> {
+        let text = self.in_order(table, columns);
+        let mut rows = sqlx::query(AssertSqlSafe(text)).bind(self.force()).fetch(connection);
         let mut hasher: sha2::Sha256 = sha2::Digest::new();
         while let Some(row) = rows.try_next().await? {
             sha2::Digest::update(&mut hasher, row_text(&row));
             sha2::Digest::update(&mut hasher, "\n");
         }
         Ok(Sha256(sha2::Digest::finalize(hasher).into()))
+    }
+
+    /// A table in an order that is the same on both databases, whatever language one of them sorts by.
+    fn in_order(&self, table: Table, columns: &str) -> String {
+        let bytewise = match self.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " COLLATE \"C\"",
+        };
+        let order =
+            table.order.split(", ").map(|column| format!("CAST({column} AS TEXT){bytewise}"));
+        let order = order.collect::<Vec<_>>().join(", ");
+        format!("SELECT {columns} FROM {} WHERE force = $1 ORDER BY {order}", table.name)
     }
 
     async fn rebuild_batch(

@@ -9,6 +9,7 @@
 mod orphans;
 mod walk;
 
+use chain_of_custody::digest::Sha256;
 use chain_of_custody::ids::{ItemId, LeafIndex};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub struct Held {
     pub item: ItemId,
     /// Of a derivative: the digest of its recipe. None for an original.
     pub recipe_id: Option<String>,
+    /// Of the bytes as received or made.
+    pub sha256: Option<Sha256>,
     pub object: StoredObject,
 }
 
@@ -108,7 +111,7 @@ impl Finding {
         })
     }
 
-    fn of_ledger(leaf_index: Option<LeafIndex>, name: String, message: String) -> Self {
+    pub(crate) fn of_ledger(leaf_index: Option<LeafIndex>, name: String, message: String) -> Self {
         let leaf_index = leaf_index.map(|index| index.0);
         Self { code: FaultCode::Ledger, leaf_index, item: None, recipe_id: None, name, message }
     }

@@ -184,7 +184,8 @@ fn named(index: LeafIndex, bytes: &[u8], openings: &[Opening]) -> Result<Option<
         EventKind::ItemDerived => value(field::RECIPE_ID).map(str::to_owned),
         _ => None,
     };
-    Ok(Some(Held { leaf_index: index, item, recipe_id, object }))
+    let sha256 = value(field::SHA256).and_then(|text| text.parse().ok());
+    Ok(Some(Held { leaf_index: index, item, recipe_id, sha256, object }))
 }
 
 /// A fault of what is stored is a finding; a device that cannot be read now is an error.

@@ -148,10 +148,10 @@ fn print(answer: &Value, as_json: bool) {
 }
 
 /// The drill's folder; gone when it ends, however it ends.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new(into: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn new(into: Option<&Path>) -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt as _;
         let above = into.map_or_else(std::env::temp_dir, Path::to_owned);
         let path = above.join(format!("exhibit-restore-drill-{}", uuid::Uuid::now_v7()));

@@ -5,7 +5,9 @@ mod backup;
 mod doctor;
 mod drill;
 mod keys;
+mod move_store;
 mod protect;
+mod rebuild_drill;
 mod restore;
 mod rotate;
 mod status;
@@ -14,6 +16,7 @@ mod upgrade;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub(crate) use move_store::MigrateStorage;
 pub(crate) use rotate::Rotate;
 
 use clap::Subcommand;
@@ -64,18 +67,36 @@ pub(crate) enum Keep {
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
     },
-    /// Prove that a backup can be restored: restore it aside, read all of it, compare, and throw it away.
+    /// Prove that a backup can be restored, or without one, that the store alone gives the database again.
     #[command(
-        after_help = "Uses the force's key to read, a throw-away key and ledger name to sign: it cannot sign for the real ledger.\n\nExample:\n  exhibit restore-drill --data /var/lib/exhibit --from /mnt/backup/exhibit --into /mnt/scratch"
+        after_help = "From a backup: restores it aside, reads all of it, compares, and throws it away. Uses the force's key to read, a throw-away key and ledger \
+            name to sign: it cannot sign for the real ledger.\n\n\
+            Without --from: makes the records again from the ledger in the store alone, folder or bucket, and compares them with the live database row by \
+            row, as of one moment. Works while servers run, signs nothing and changes nothing.\n\n\
+            Examples:\n  exhibit restore-drill --data /var/lib/exhibit --from /mnt/backup/exhibit --into /mnt/scratch\n  \
+            exhibit restore-drill --data /var/lib/exhibit"
     )]
     RestoreDrill {
-        /// The backup's folder.
+        /// The backup's folder; without it the store itself is drilled.
         #[arg(long, value_name = "DIR")]
-        from: PathBuf,
-        /// A folder with room for all of it; a temporary one otherwise.
+        from: Option<PathBuf>,
+        /// A folder with room for all of it, or for the database; a temporary one otherwise.
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
+        /// An empty PostgreSQL database to make the records in; SQLite aside otherwise. It is yours to drop afterwards.
+        #[arg(long, value_name = "URL", conflicts_with = "from")]
+        database: Option<String>,
     },
+    /// Bring all objects and the ledger to another place, a bucket or a folder, and say exactly what arrived.
+    #[command(
+        after_help = "The server is stopped meanwhile. Nothing at the old place is changed. Killed or cut off, the same command goes on, with another \
+            --report.\n\n\
+            The destination's credentials, where they are others: EXHIBIT_TO_AWS_ACCESS_KEY_ID and EXHIBIT_TO_AWS_SECRET_ACCESS_KEY.\n\n\
+            Exit codes: 0 everything that the ledger names arrived, 1 something did not.\n\n\
+            Examples:\n  exhibit migrate-storage --data /var/lib/exhibit --to bucket.toml --report moved.jsonl\n  \
+            exhibit migrate-storage --data /var/lib/exhibit --to-folder /srv/objects --report moved.jsonl --read-again"
+    )]
+    MigrateStorage(MigrateStorage),
     /// Read everything that is held again, and list exactly what is missing or damaged.
     #[command(
         after_help = "Goes on where an interrupted one ended. Exit codes: 0 all is as it was received, 1 something is not.\n\nExample:\n  exhibit scrub --data /var/lib/exhibit"
@@ -178,9 +199,15 @@ pub(crate) async fn run(
         Keep::Restore { from } => {
             restore::run(data, config, &super::absolute(from)?, as_json).await
         }
-        Keep::RestoreDrill { from, into } => {
+        Keep::RestoreDrill { from: Some(from), into, .. } => {
             drill::run(data, config, &super::absolute(from)?, into.as_deref(), as_json).await
         }
+        Keep::RestoreDrill { from: None, into, database } => {
+            let target =
+                rebuild_drill::Target { into: into.as_deref(), database: database.as_deref() };
+            rebuild_drill::run(data, config, &target, as_json).await
+        }
+        Keep::MigrateStorage(args) => move_store::run(args, data, config, as_json).await,
         Keep::Scrub { full_speed } => {
             let request = Request::Scrub { full_speed: *full_speed };
             let answer = ask(data, config, request, as_json).await?;

@@ -12,7 +12,7 @@ pub(super) async fn keeps_its_promises(look: &Look) -> Vec<Fault> {
     if !config.is_s3() {
         return Vec::new();
     }
-    let tried = async { probe(&app::objects::connect(config).await?, |_| ()).await };
+    let tried = async { probe(&app::objects::connect(config, None).await?, |_| ()).await };
     let report = match tried.await {
         Ok(report) => report,
         Err(error) => {
