@@ -355,6 +355,68 @@ fn the_scrub_lists_exactly_what_is_missing_or_damaged_and_records_it_once() {
     audit::ledger_is_clean(&workspace);
 }
 
+/// What the backup has whole comes back and is an entry; what it does not have stays as it is, and is listed.
+#[test]
+fn a_scrub_repairs_from_a_backup_what_is_missing_or_damaged() {
+    let (workspace, backup, clips) = a_system();
+    back_up(&workspace, &backup);
+    let mut seeded = tests::seeded::Seeded::new(11);
+    let newer = seeded.bytes(70_000);
+    ingest(&workspace, std::slice::from_ref(&newer), 20);
+    let clips = [&clips[..], &[newer]].concat();
+    let items: Vec<String> = clips
+        .iter()
+        .map(|clip| audit::is_stored_once(&workspace, clip)["item"].as_str().expect("an id").into())
+        .collect();
+    let originals = workspace.in_data("objects/originals");
+    let keys = workspace.in_data("objects/keys/originals");
+    flip(&originals.join(&items[0]));
+    fs::remove_file(originals.join(&items[1])).expect("removed");
+    fs::remove_file(keys.join(&items[2])).expect("removed");
+    fs::remove_file(originals.join(&items[3])).expect("removed: the backup has it not");
+    // The backup's own copy of one is damaged: it is no good copy.
+    let copy = backup.join("originals").join(&items[1]);
+    flip(&copy);
+
+    let from = backup.display().to_string();
+    let repair = ["scrub", "--full-speed", "--repair-from", from.as_str()];
+    let first = workspace.exhibit(&repair);
+    assert_eq!(first.code, Some(1), "{}", first.text());
+    let listed = |answer: &Value, key: &str| {
+        let named = answer[key].as_array().expect("a list").iter();
+        named.map(|f| f["item"].as_str().expect("an item").to_owned()).collect::<Vec<_>>()
+    };
+    let first = first.json();
+    assert_eq!(listed(&first, "repaired"), [items[0].clone(), items[2].clone()], "{first}");
+    assert_eq!(listed(&first, "findings"), [items[1].clone(), items[3].clone()], "{first}");
+    for (at, verified) in [(0, 1), (1, 0), (2, 1), (3, 0)] {
+        let shown = workspace.show(&items[at]).ok().json();
+        assert_eq!(audit::count_of_events(&shown, "storage.fault"), 1, "{shown}");
+        assert_eq!(audit::count_of_events(&shown, "item.verified"), verified, "{shown}");
+    }
+    let aside = workspace.in_data("objects/aside/originals").join(&items[0]);
+    assert!(aside.exists(), "what was damaged is kept");
+
+    flip(&copy);
+    let second = workspace.exhibit(&repair).json();
+    assert_eq!(listed(&second, "repaired"), [items[1].clone()], "{second}");
+    let bytes = |at: usize| bytes::Bytes::from(clips[at].clone());
+    let sent = [bytes(0), bytes(1), bytes(2)];
+    let whole: Vec<_> = (0..3).map(|at| (items[at].as_str(), &sent[at])).collect();
+    audit::bytes_read_back(&workspace, &whole);
+    audit::ledger_is_clean(&workspace);
+}
+
+#[test]
+fn a_scrub_reads_no_faster_than_it_is_told() {
+    let workspace = Workspace::new();
+    ingest(&workspace, &[vec![1; 3_000_000]], 0);
+    let began = std::time::Instant::now();
+    workspace.exhibit(&["scrub", "--rate", "1000000"]).ok();
+    let took = began.elapsed();
+    assert!(took >= std::time::Duration::from_secs(3), "3 MB in {took:?}");
+}
+
 #[test]
 fn what_status_says_is_what_prometheus_reads() {
     let (workspace, backup, _) = a_system();

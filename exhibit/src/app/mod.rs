@@ -14,6 +14,7 @@ mod people;
 pub(crate) mod portal;
 mod reading;
 pub(crate) mod rotation;
+mod scrub;
 mod stamps;
 
 use std::path::{Path, PathBuf};
@@ -155,7 +156,7 @@ impl App {
             Request::BackupRead { folder, entries, faults } => {
                 self.note_backup(&folder, TreeSize(entries), faults, true).await
             }
-            Request::Scrub { full_speed } => self.scrub(&actor, full_speed, progress).await,
+            Request::Scrub(asked) => self.scrub(&actor, &asked, progress).await,
         }
     }
 

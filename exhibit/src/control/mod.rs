@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(crate) use lock::DataLock;
 pub(crate) use protocol::{
-    Actor, BundleRequest, Failure, PeopleRequest, Progress, ProgressSender, Request,
+    Actor, BundleRequest, Failure, PeopleRequest, Progress, ProgressSender, Request, ScrubRequest,
 };
 pub(crate) use server::ControlServer;
 

@@ -60,9 +60,7 @@ pub(crate) enum Request {
         entries: u64,
         faults: u64,
     },
-    Scrub {
-        full_speed: bool,
-    },
+    Scrub(ScrubRequest),
     People(PeopleRequest),
 }
 
@@ -78,6 +76,16 @@ pub(crate) enum PeopleRequest {
     CaseNew { reference: String, title: String, members: Vec<String> },
     CaseAdd { case: String, items: Vec<String>, references: Vec<String>, members: Vec<String> },
     CaseList,
+}
+
+/// How everything is read again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScrubRequest {
+    pub(crate) full_speed: bool,
+    pub(crate) bytes_per_s: Option<u64>,
+    /// A backup's folder, from which what is missing or damaged is brought back.
+    pub(crate) repair_from: Option<PathBuf>,
 }
 
 /// A bundle for somebody.

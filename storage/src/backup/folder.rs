@@ -73,6 +73,11 @@ impl BackupFolder {
         Ok(Self { path: path.to_owned(), store, manifest, _lock: lock })
     }
 
+    /// Its objects.
+    pub fn objects(&self) -> &ObjectStore {
+        &self.store
+    }
+
     /// What the newest finished backup says of itself, if there is one.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()

@@ -34,6 +34,21 @@ impl ObjectStore {
         self.run(move |medium| medium.bring_over(from.medium.as_ref(), &object)).await
     }
 
+    /// Brings a good copy of a damaged or missing object over from another store under the same force's key. What is here of
+    /// it is moved to `aside/`, once the copy was read whole; then every byte is compared and read again.
+    ///
+    /// # Errors
+    /// Those of reading `from`: nothing was changed then. [`StoreError::AlreadyExists`] when something of it was moved aside
+    /// before; [`StoreError::Away`] when a lock holds what is damaged.
+    pub async fn mend(&self, from: &Self, object: &StoredObject) -> Result<(), StoreError> {
+        from.read_through(object).await?;
+        let mut files = vec![object.name.outboard()?];
+        files.extend(object.parts.iter().map(|part| part.file.clone()));
+        self.set_aside(files).await?;
+        self.copy_object(from, object).await?;
+        self.read_through(object).await
+    }
+
     /// Whether all files of `object` are there with the lengths they should have: a look, not a reading.
     ///
     /// # Errors

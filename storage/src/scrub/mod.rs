@@ -7,6 +7,7 @@
 //! No database is asked.
 
 mod orphans;
+mod pace;
 mod walk;
 
 use chain_of_custody::digest::Sha256;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::objects::{StoreError, StoredObject};
 
 pub use orphans::{absent, orphans};
+pub use pace::Pace;
 pub use walk::Walk;
 pub(crate) use walk::held_by;
 

@@ -41,6 +41,9 @@ pub(super) fn print_scrub(answer: &Value, as_json: bool) -> ExitCode {
         return exit(findings);
     }
     print_findings(findings);
+    for repaired in list(answer, "repaired") {
+        line(&format!("repaired     {}", text(repaired, "name")));
+    }
     for orphan in list(answer, "orphans") {
         line(&format!("not named by any entry: {}", orphan.as_str().unwrap_or("-")));
     }

@@ -23,7 +23,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::control::{Failure, Request};
+use crate::control::{Failure, Request, ScrubRequest};
 use crate::terminal;
 
 /// What people type.
@@ -99,12 +99,20 @@ pub(crate) enum Keep {
     MigrateStorage(MigrateStorage),
     /// Read everything that is held again, and list exactly what is missing or damaged.
     #[command(
-        after_help = "Goes on where an interrupted one ended. Exit codes: 0 all is as it was received, 1 something is not.\n\nExample:\n  exhibit scrub --data /var/lib/exhibit"
+        after_help = "Goes on where an interrupted one ended. Exit codes: 0 all is as it was received, 1 something is not.\n\n\
+            Examples:\n  exhibit scrub --data /var/lib/exhibit\n  exhibit scrub --data /var/lib/exhibit --rate 20000000\n  \
+            exhibit scrub --data /var/lib/exhibit --repair-from /mnt/backup/exhibit"
     )]
     Scrub {
         /// Do not rest between reads. Uploads come first otherwise.
         #[arg(long)]
         full_speed: bool,
+        /// Read at most so many bytes a second, in place of resting: for a bucket that is paid for or shared.
+        #[arg(long, value_name = "BYTES_PER_S", conflicts_with = "full_speed", value_parser = clap::value_parser!(u64).range(1..))]
+        rate: Option<u64>,
+        /// Bring what is missing or damaged back from this backup, where it holds a good copy.
+        #[arg(long, value_name = "DIR")]
+        repair_from: Option<PathBuf>,
     },
     /// Whether this version fits the data.
     #[command(subcommand)]
@@ -208,8 +216,10 @@ pub(crate) async fn run(
             rebuild_drill::run(data, config, &target, as_json).await
         }
         Keep::MigrateStorage(args) => move_store::run(args, data, config, as_json).await,
-        Keep::Scrub { full_speed } => {
-            let request = Request::Scrub { full_speed: *full_speed };
+        Keep::Scrub { full_speed, rate, repair_from } => {
+            let repair_from = repair_from.as_deref().map(super::absolute).transpose()?;
+            let (full_speed, bytes_per_s) = (*full_speed, *rate);
+            let request = Request::Scrub(ScrubRequest { full_speed, bytes_per_s, repair_from });
             let answer = ask(data, config, request, as_json).await?;
             Ok(backup::print_scrub(&answer, as_json))
         }
