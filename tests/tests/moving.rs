@@ -22,6 +22,9 @@ for key in sys.argv[3:]:
         if v['Key'] == key:
             s3.delete_object(Bucket=sys.argv[2], Key=key, VersionId=v['VersionId'])
 ";
+const READ: &str = "
+print(s3.get_object(Bucket=sys.argv[2], Key=sys.argv[3])['Body'].read().decode(), end='')
+";
 /// Files of originals whose versions are not locked.
 const UNLOCKED: &str = "
 for v in s3.list_object_versions(Bucket=sys.argv[2], Prefix='originals/').get('Versions', []):
@@ -140,13 +143,20 @@ async fn a_store_is_moved_to_a_bucket_and_to_another_and_what_was_lost_is_named(
     flip(&damaged);
     let stranger = story.workspace.in_data("objects/originals/stranger");
     fs::write(&stranger, "x").expect("written");
+    // A time stamp lies beside the ledger's tiles.
+    let stamps = "ledger/ledger.unnamed.invalid/stamps";
+    let stamp = story.workspace.in_data("objects").join(stamps).join("5-0123456789abcdef.tsr");
+    fs::create_dir(stamp.parent().expect("a folder")).expect("no stamp was asked for yet");
+    fs::write(stamp, "an answer").expect("written");
     story.migrate_through_kills(&["--to", &first], &keys);
     let (answer, lines) = story.migrate(&["--to", &first], &keys);
     assert_eq!(answer.code, Some(1), "{}", answer.stderr);
     let summary = last(&lines);
     let named = summary["named"].as_u64().expect("a number");
     numbers_are(summary, [named, 0, named - 1, 0, 1]);
-    assert_eq!(summary["complete"], false);
+    assert_eq!((&summary["complete"], &summary["ledger_kept_files"]), (&false.into(), &1.into()));
+    let stamp = store.boto3(READ, &["first", &format!("{stamps}/5-0123456789abcdef.tsr")]);
+    assert_eq!(stamp.expect("boto3 runs"), "an answer");
     let lost = objects(&lines, "damaged");
     assert_eq!((lost.len(), lost[0]["item"].as_str()), (1, Some(story.item(2))), "{lost:?}");
     assert_eq!((&lost[0]["code"], &lost[0]["cases"][0]), (&"damaged".into(), &"01AB/1".into()));
