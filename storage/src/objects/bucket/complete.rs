@@ -204,7 +204,8 @@ pub(super) async fn find_version(
     Err(S3Error::NotFound)
 }
 
-/// Whether a version has this length and checksum; where the store keeps no checksum of the whole, it is read.
+/// Whether a version has this length and checksum; where the store keeps no checksum of the whole, or shows another one, as
+/// that of its parts, it is read.
 async fn is_version(
     bucket: &Bucket,
     key: &str,
@@ -216,8 +217,8 @@ async fn is_version(
     if head.size_bytes != length {
         return Ok(false);
     }
-    if let Some(checksum) = head.crc64nvme {
-        return Ok(checksum == checksum_text(crc));
+    if head.crc64nvme.is_some_and(|checksum| checksum == checksum_text(crc)) {
+        return Ok(true);
     }
     let mut running = RunningCrc::after(Crc64::default());
     let mut at = 0;

@@ -57,6 +57,13 @@ impl Room {
         Self::at(server, endpoint, None).await
     }
 
+    /// In a bucket of another store, which has no versions either.
+    pub(crate) async fn in_another_bucket() -> Self {
+        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
+        let endpoint = server.endpoint().to_owned();
+        Self::at(server, endpoint, None).await
+    }
+
     /// The same, where originals are locked for so long.
     pub(crate) async fn with_lock(lock_s: i64) -> Self {
         let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
