@@ -99,8 +99,18 @@ async fn a_server_that_was_taken_over_from_changes_nothing() {
 /// Requests arrive and their answers do not, one in a few, at any moment of uploads and small things.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_change_nothing() {
+    all_is_done_in_spite_of(Trouble::LosesAnswers { one_in: 7 }).await;
+}
+
+/// The same with answers that say the store fails, when it did what was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_that_were_none_change_nothing() {
+    all_is_done_in_spite_of(Trouble::Fails { one_in: 6 }).await;
+}
+
+async fn all_is_done_in_spite_of(trouble: Trouble) {
     let (room, line) = Room::behind_a_line().await;
-    line.set(Trouble::LosesAnswers { one_in: 7 });
+    line.set(trouble);
     let bytes = sample(20_000_000);
     let mut upload = Upload::begin(&room.store).await;
     upload.write(&bytes[..10_000_000]).await.unwrap();
