@@ -84,6 +84,7 @@ pub(crate) struct Storage {
     pub(crate) path_style: bool,
     pub(crate) ca_file: String,
     pub(crate) lock_days: u32,
+    pub(crate) linked_lock_days: u32,
     pub(crate) without: Vec<String>,
 }
 
@@ -156,6 +157,7 @@ impl Default for Storage {
             path_style: false,
             ca_file: String::new(),
             lock_days: 7,
+            linked_lock_days: 365,
             without: Vec::new(),
         }
     }
@@ -235,6 +237,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ),
     ("storage.ca_file", "s3: certificates (PEM) to trust in place of the system's"),
     ("storage.lock_days", "s3: days for which a new original is locked at first; 0: no locks"),
+    (
+        "storage.linked_lock_days",
+        "s3: days, from its link to a case on, for which an original is locked; nothing where lock_days is 0",
+    ),
     (
         "storage.without",
         "s3: promises that this store is known not to keep, by the names that exhibit store probe gives; \

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod keys;
 pub mod ledger;
+pub mod locks;
 pub mod objects;
 pub mod records;
 pub mod s3;

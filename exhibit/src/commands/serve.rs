@@ -27,6 +27,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
         false => None,
     };
     app.start_sweeping();
+    app.start_locking();
     app.start_stamping();
     app.start_clearing_outbox();
 
