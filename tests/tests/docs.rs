@@ -123,11 +123,13 @@ fn assert_test_exists(name: &str) {
         .map(str::trim)
         .take_while(|line| !line.is_empty() && *line != "}")
         .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
-    let for_each_database = source
-        .split_once("on_both_databases!(")
-        .and_then(|(_, rest)| rest.split_once(");"))
-        .is_some_and(|(names, _)| names.split(',').any(|name| name.trim() == function));
-    assert!(marked || for_each_database, "{name} is not a test");
+    // Macros that make tests of the functions they list, one for each database or each place.
+    let listed = |macro_call: &str, end: &str| {
+        let lists = source.split(macro_call).skip(1).filter_map(|rest| rest.split_once(end));
+        lists.flat_map(|(names, _)| names.split(',')).any(|name| name.trim() == function)
+    };
+    let for_each = listed("on_both_databases!(", ");") || listed("everywhere! {", "}");
+    assert!(marked || for_each, "{name} is not a test");
 }
 
 /// The targets of `[text](target)`, outside code blocks.
