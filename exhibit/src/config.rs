@@ -67,6 +67,7 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     pub(crate) behind_proxy: bool,
     pub(crate) stop_timeout_s: u64,
+    pub(crate) drain_s: u64,
     pub(crate) metrics_token_file: String,
 }
 
@@ -139,6 +140,7 @@ impl Default for Server {
             listen: "127.0.0.1:8080".into(),
             behind_proxy: false,
             stop_timeout_s: 30,
+            drain_s: 0,
             metrics_token_file: String::new(),
         }
     }
@@ -210,6 +212,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "true when a proxy in front speaks TLS and this address may leave loopback",
     ),
     ("server.stop_timeout_s", "how long a stop waits for requests that are under way"),
+    (
+        "server.drain_s",
+        "how long a stopping server still takes requests while /readyz says no, for a load balancer to notice",
+    ),
     (
         "server.metrics_token_file",
         "file with the token for /metrics; empty: answered to this machine only, and not behind a proxy",

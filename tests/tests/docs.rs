@@ -132,6 +132,25 @@ fn assert_test_exists(name: &str) {
     assert!(marked || for_each, "{name} is not a test");
 }
 
+/// What the example with containers sets are settings that there are, and one configuration together.
+#[test]
+fn the_example_with_containers_can_be_configured() {
+    let example = fs::read_to_string(root().join("deploy/compose/compose.yml")).expect("it");
+    let settings = example.lines().filter_map(|line| {
+        let (name, value) = line.trim().split_once(": \"")?;
+        name.starts_with("EXHIBIT__").then_some((name, value.strip_suffix('"')?))
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(tests::programs::program("exhibit"));
+    command.args(["config", "check", "--data"]).arg(folder.path()).envs(settings);
+    tests::Answer::of(&mut command).ok();
+    for script in ["start", "make-keys"] {
+        let path = root().join("deploy/compose").join(script);
+        let checked = std::process::Command::new("sh").arg("-n").arg(path).status();
+        assert!(checked.expect("sh").success(), "{script}");
+    }
+}
+
 /// The targets of `[text](target)`, outside code blocks.
 fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();

@@ -79,6 +79,14 @@ impl Room {
         (Self::at(server, endpoint, None).await, line)
     }
 
+    /// The other store, at the end of a line.
+    pub(crate) async fn behind_a_line_to_another() -> (Self, Line) {
+        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
+        let line = Line::to(server.endpoint().trim_start_matches("http://")).unwrap();
+        let endpoint = format!("http://{}", line.address());
+        (Self::at(server, endpoint, None).await, line)
+    }
+
     async fn at(server: Arc<Store>, endpoint: String, lock_s: Option<i64>) -> Self {
         let place = s3::Place {
             bucket: Store::SHARED_BUCKET.to_owned(),
