@@ -86,9 +86,10 @@ impl Line {
         &self.address
     }
 
-    /// From now on.
+    /// From now on; answers are counted from here.
     pub fn set(&self, trouble: Trouble) {
         *lock(&self.shared.trouble) = trouble;
+        self.shared.answers.store(0, Ordering::SeqCst);
         if trouble == Trouble::Cut {
             self.shared.cut_all();
         }

@@ -117,7 +117,7 @@ async fn what_a_store_without_checksums_completed_is_read() {
 async fn what_was_put_over_an_open_original_is_not_served() {
     let room = Room::in_another_bucket().await;
     let object = room.put(NAME, &sample(300_000)).await;
-    for bytes in [sample(300_056), sample(1_000)] {
+    for bytes in [sample(300_056), sample(1_000), sample(30)] {
         let open = room.again().open_object(&object).await.unwrap();
         let kept = room.raw(NAME).await;
         room.put_raw(NAME, bytes).await;
@@ -137,6 +137,20 @@ async fn lost_answers_change_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_that_were_none_change_nothing() {
     all_is_done_in_spite_of(Trouble::Fails { one_in: 6 }).await;
+}
+
+/// Whichever answer of a completion is lost, that of the completion itself too: it is found out what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_whose_answer_is_lost_is_found() {
+    let (room, line) = Room::behind_a_line().await;
+    let bytes = sample(100_000);
+    for nth in 2..=8 {
+        let (sealed, name) = (room.sealed(&bytes).await, new_name());
+        line.set(Trouble::LosesAnswers { one_in: nth });
+        let object = room.store.complete(sealed, name, Blake3::of(&bytes)).await;
+        line.set(Trouble::None);
+        room.store.read_through(&object.unwrap()).await.unwrap();
+    }
 }
 
 async fn all_is_done_in_spite_of(trouble: Trouble) {
