@@ -199,7 +199,7 @@ impl Launch {
         let mut command = bound::command(&self.program, "KILL", None);
         command.args(&self.arguments).envs(self.environment.iter().cloned()).current_dir(folder);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(bound::spawn(command)?)
+        bound::spawn(command)
     }
 }
 
