@@ -127,7 +127,7 @@ impl ObjectStore {
         state: WriterState,
     ) -> Result<(ObjectWriter, HashState), StoreError> {
         let (mut writer, tail) = self.run(move |medium| medium.reopen(state)).await?;
-        writer.write(Bytes::copy_from_slice(&tail.bytes)).await?;
+        writer.take_back(&tail.bytes).await?;
         Ok((writer, tail.hash_state))
     }
 

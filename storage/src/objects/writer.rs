@@ -59,10 +59,15 @@ impl ObjectWriter {
     /// # Errors
     /// [`StoreError::Full`], or a fatal failure of the device, of these bytes or of earlier ones.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.take_back(&bytes).await
+    }
+
+    /// The same with bytes that are somebody else's: those that were kept with a durable state.
+    pub(crate) async fn take_back(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.begin_step()?;
         match &mut self.medium {
-            Medium::Folder(writer) => writer.write(&bytes).await?,
-            Medium::Bucket(writer) => Box::pin(writer.write(&bytes)).await?,
+            Medium::Folder(writer) => writer.write(bytes).await?,
+            Medium::Bucket(writer) => Box::pin(writer.write(bytes)).await?,
         }
         self.end_step()
     }
