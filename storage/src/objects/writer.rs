@@ -110,6 +110,14 @@ impl ObjectWriter {
         Ok(state)
     }
 
+    /// Whether it has memory that others may be waiting for. Whoever sends slowly had better be asked to come again.
+    pub fn is_in_the_way(&self) -> bool {
+        match &self.medium {
+            Medium::Folder(_) => false,
+            Medium::Bucket(writer) => writer.is_in_the_way(),
+        }
+    }
+
     /// Ends the upload: everything is durable and compared when this returns.
     ///
     /// # Errors

@@ -42,6 +42,11 @@ impl PieceMemory {
         }
     }
 
+    /// Whether somebody may be waiting for memory.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
     pub(crate) async fn leave_to_keep(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.keeping).acquire_owned().await.expect("it is never closed")
     }

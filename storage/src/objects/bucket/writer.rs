@@ -302,6 +302,10 @@ impl BucketWriter {
         Ok(state)
     }
 
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.part.filling.is_some() && self.store.memory.is_used_up()
+    }
+
     pub(crate) async fn seal(self) -> Result<SealedUpload, StoreError> {
         let size_bytes = self.size_bytes();
         let Self { store, upload, mut closed, part, first_key, kept, waiting, .. } = self;
