@@ -159,7 +159,7 @@ impl<'a> Connection<'a> {
 }
 
 /// A megabyte without structure (xorshift), the same for the same seed.
-fn pattern(seed: u64) -> Vec<u8> {
+pub(crate) fn pattern(seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut bytes = Vec::with_capacity(WRITE_BYTES);
     while bytes.len() < WRITE_BYTES {

@@ -12,8 +12,8 @@ use crate::usage::{
     cpu_s, ended_children_cpu_s, median, peak_memory_bytes, percentile, written_bytes,
 };
 
-const GIB: u64 = 1 << 30;
-const MIB: u64 = 1 << 20;
+pub(crate) const GIB: u64 = 1 << 30;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// One way to send a gibibyte.
 struct Contender {

@@ -10,11 +10,14 @@ mod keeping;
 mod ledger;
 mod log_witness;
 mod portal;
+mod s3;
 mod servers;
 mod several;
+mod sink;
 mod usage;
 mod verify;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +46,11 @@ enum Bench {
     Latency,
     /// Many uploads at once: peak memory and bytes written per byte received.
     Many,
+    /// Bytes into an S3 store, beside @tus/s3-store, and s5cmd plus openssl: a null sink, then a SeaweedFS.
+    S3,
+    /// The null sink of the bench before, which is a process of its own.
+    #[command(hide = true)]
+    Sink { address: SocketAddr },
     /// Joining partial uploads.
     Concatenate,
     /// Checking a bundle, beside openssl hashing the same files.
@@ -92,6 +100,8 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Ingest) => ingest::throughput(&place),
         Some(Bench::Latency) => ingest::latency(&place),
         Some(Bench::Many) => ingest::many(&place),
+        Some(Bench::S3) => s3::run(&place),
+        Some(Bench::Sink { address }) => sink::serve(address),
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
@@ -105,6 +115,7 @@ fn main() -> anyhow::Result<()> {
             ingest::latency(&place)?;
             ingest::many(&place)?;
             ingest::concatenation(&place)?;
+            s3::run(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
             portal::run(&place.scratch, PORTAL_ITEMS)?;

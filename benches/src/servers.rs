@@ -47,6 +47,7 @@ pub(crate) enum Kind {
     Exhibit,
     TusNode,
     Rustus,
+    TusS3,
 }
 
 impl Kind {
@@ -55,12 +56,21 @@ impl Kind {
             Self::Exhibit => "exhibit",
             Self::TusNode => "@tus/server + file-store",
             Self::Rustus => "rustus",
+            Self::TusS3 => "@tus/server + s3-store",
         }
     }
 }
 
+/// Variables of a process.
+pub(crate) type Environment = Vec<(&'static str, String)>;
+
 /// Starts a server on a fresh folder.
 pub(crate) fn start(kind: Kind, place: &Place) -> Result<Server> {
+    start_in(kind, place, &Environment::new())
+}
+
+/// The same, in an environment that says where its store is.
+pub(crate) fn start_in(kind: Kind, place: &Place, environment: &Environment) -> Result<Server> {
     let folder =
         std::path::absolute(place.scratch.join(format!("{kind:?}-{}", std::process::id())))?;
     let _ = std::fs::remove_dir_all(&folder);
@@ -70,16 +80,18 @@ pub(crate) fn start(kind: Kind, place: &Place) -> Result<Server> {
         Kind::Exhibit => exhibit(&folder, address)?,
         Kind::TusNode => tus_node(place, &folder, address)?,
         Kind::Rustus => rustus(place, &folder, address)?,
+        Kind::TusS3 => tus_s3(place, &folder, address)?,
     };
+    command.envs(environment.iter().cloned());
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child =
         child.with_context(|| format!("starting {}: run scripts/setup bench", kind.name()))?;
     let path = if kind == Kind::Rustus { "/files" } else { "/tus" }.to_owned();
     let mut server =
         Server { child, endpoint: Endpoint { address, path, token: String::new() }, folder };
-    wait_until_open(&mut server)?;
+    wait_until_open(&mut server.child, address)?;
     if kind == Kind::Exhibit {
-        server.endpoint.token = enrol(&server.folder)?;
+        server.endpoint.token = enrol(&server.folder, environment)?;
     }
     Ok(server)
 }
@@ -101,11 +113,12 @@ fn exhibit(folder: &Path, address: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-fn enrol(folder: &Path) -> Result<String> {
+fn enrol(folder: &Path, environment: &Environment) -> Result<String> {
     let mut command = Command::new(program("exhibit")?);
     let output = command
         .args(["device", "enrol", "--name", "bench", "--json", "--data"])
         .arg(folder)
+        .envs(environment.iter().cloned())
         .output()?;
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
@@ -119,6 +132,15 @@ fn tus_node(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command
     Ok(command)
 }
 
+fn tus_s3(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command> {
+    let mut command = Command::new("node");
+    command.arg("benches/peers/tus-s3.mjs").arg(address.port().to_string());
+    command.env("EXHIBIT_NPM", std::path::absolute(place.tools.join("npm"))?);
+    // Each part lies here until it is sent.
+    command.env("TMPDIR", folder);
+    Ok(command)
+}
+
 fn rustus(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command> {
     let mut command = Command::new(place.tools.join("cargo/bin/rustus"));
     command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);
@@ -128,14 +150,14 @@ fn rustus(place: &Place, folder: &Path, address: SocketAddr) -> Result<Command> 
     Ok(command)
 }
 
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn wait_until_open(server: &mut Server) -> Result<()> {
+pub(crate) fn wait_until_open(server: &mut Child, address: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + START_PATIENCE;
-    while TcpStream::connect(server.endpoint.address).is_err() {
-        if let Some(status) = server.child.try_wait()? {
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = server.try_wait()? {
             bail!("the server ended at once with {status}");
         }
         if Instant::now() > deadline {

@@ -67,6 +67,7 @@ pub(crate) struct Server {
     pub(crate) listen: String,
     pub(crate) behind_proxy: bool,
     pub(crate) stop_timeout_s: u64,
+    pub(crate) drain_s: u64,
     pub(crate) metrics_token_file: String,
 }
 
@@ -84,6 +85,7 @@ pub(crate) struct Storage {
     pub(crate) path_style: bool,
     pub(crate) ca_file: String,
     pub(crate) lock_days: u32,
+    pub(crate) linked_lock_days: u32,
     pub(crate) without: Vec<String>,
 }
 
@@ -138,6 +140,7 @@ impl Default for Server {
             listen: "127.0.0.1:8080".into(),
             behind_proxy: false,
             stop_timeout_s: 30,
+            drain_s: 0,
             metrics_token_file: String::new(),
         }
     }
@@ -156,6 +159,7 @@ impl Default for Storage {
             path_style: false,
             ca_file: String::new(),
             lock_days: 7,
+            linked_lock_days: 365,
             without: Vec::new(),
         }
     }
@@ -209,6 +213,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ),
     ("server.stop_timeout_s", "how long a stop waits for requests that are under way"),
     (
+        "server.drain_s",
+        "how long a stopping server still takes requests while /readyz says no, for a load balancer to notice",
+    ),
+    (
         "server.metrics_token_file",
         "file with the token for /metrics; empty: answered to this machine only, and not behind a proxy",
     ),
@@ -235,6 +243,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ),
     ("storage.ca_file", "s3: certificates (PEM) to trust in place of the system's"),
     ("storage.lock_days", "s3: days for which a new original is locked at first; 0: no locks"),
+    (
+        "storage.linked_lock_days",
+        "s3: days, from its link to a case on, for which an original is locked; nothing where lock_days is 0",
+    ),
     (
         "storage.without",
         "s3: promises that this store is known not to keep, by the names that exhibit store probe gives; \

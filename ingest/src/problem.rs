@@ -203,6 +203,10 @@ impl From<ReceiveError> for Problem {
                 tracing::error!(%error, "an upload waits for the ledger");
                 Self::busy("ledger", RETRY_AFTER_STOP)
             }
+            ReceiveError::StoreAway(_) => {
+                tracing::error!(%error, "an upload waits for the store");
+                Self::busy("store", RETRY_AFTER_STOP)
+            }
             ReceiveError::Refused(_)
             | ReceiveError::Store(_)
             | ReceiveError::Records(_)

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod keys;
 pub mod ledger;
+pub mod locks;
 pub mod moving;
 pub mod objects;
 pub mod records;

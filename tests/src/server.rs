@@ -95,9 +95,19 @@ impl Server {
     }
 
     /// SIGTERM: it ends in order, and says so with its exit code.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
+        self.ask_to_stop();
+        self.wait()
+    }
+
+    /// SIGTERM alone.
+    pub fn ask_to_stop(&self) {
         let pid = Pid::from_child(&self.process);
         rustix::process::kill_process(pid, Signal::TERM).expect("SIGTERM is sent");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             if let Some(status) = self.process.try_wait().expect("the server is our child") {

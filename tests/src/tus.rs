@@ -40,6 +40,13 @@ pub struct Finished {
     pub receipt: String,
 }
 
+impl Upload {
+    /// As in a request's first line.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Tus {
     pub fn new(server: &str, token: &str) -> Self {
         ingest::agent::choose_tls();

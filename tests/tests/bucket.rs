@@ -1,6 +1,12 @@
 //! The whole job with its objects in a bucket of a real S3 store: nothing of footage on the server's disk, root's deletes
 //! under a lock, exact lists of what is gone, and a store that must not be trusted.
 
+#![allow(clippy::print_stdout, reason = "how long it took is worth a look")]
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use test_machine::postgres::Postgres;
 use test_machine::s3::Store;
@@ -244,6 +250,60 @@ fn what_is_wrong_with_a_bucket_names_the_setting() {
         assert!(refused.stderr.contains(says), "{name}: {}", refused.stderr);
     }
 }
+
+/// More docks that send a byte now and then than there is memory for: each is asked to come again, and one that sends properly
+/// is not kept waiting by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn docks_that_hardly_send_keep_nobody_waiting() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let workspace = Workspace::in_bucket(&store, "evidence");
+    let server = Server::start(&workspace);
+    let device = workspace.enrol("a dock");
+    let tus = Tus::new(server.url(), &device.token);
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let mut slow = Vec::new();
+    for at in 0..SLOW_DOCKS {
+        let upload = tus.create(1 << 20, &format!("slow {at}.bin")).await.expect("begun");
+        let mut line = TcpStream::connect(&address).expect("it listens");
+        let head = format!(
+            "PATCH {} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nTus-Resumable: 1.0.0\r\n\
+             Content-Type: application/offset+octet-stream\r\nUpload-Offset: 0\r\nContent-Length: {}\r\n\r\n",
+            upload.path(),
+            device.token,
+            1 << 20
+        );
+        line.write_all(head.as_bytes()).expect("a head");
+        line.write_all(&[7; 1000]).expect("a beginning");
+        slow.push(line);
+    }
+    let (enough, done) = std::sync::mpsc::channel::<()>();
+    let trickling = std::thread::spawn(move || {
+        let every = Duration::from_millis(300);
+        while done.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // Whoever was asked to come again may find the line closed.
+            slow.iter_mut().for_each(|line| drop(line.write_all(&[7])));
+        }
+        let is_answered =
+            |line: &&TcpStream| line.set_nonblocking(true).is_ok() && line.peek(&mut [0]).is_ok();
+        slow.iter().filter(is_answered).count()
+    });
+    // Until what has come is gathered and has memory.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let clip = Bytes::from(vec![9; 3 << 20]);
+    let upload = tus.create(clip.len() as u64, "in a hurry.bin").await.expect("begun");
+    let began = Instant::now();
+    let standing = tus.append(&upload, 0, clip.clone()).await.expect("it has its turn");
+    assert!(standing.finished.is_some());
+    println!("it waited for {:?}", began.elapsed());
+    drop(enough);
+    let answered = trickling.join().expect("it trickles");
+    assert!(answered > 0, "nobody was asked to come again");
+    audit::is_stored_once(&workspace, &clip);
+}
+
+/// More than there is memory for (`storage/src/objects/bucket/mod.rs`).
+const SLOW_DOCKS: usize = 48;
 
 fn entries_below(folder: &std::path::Path) -> String {
     let mut text = String::new();

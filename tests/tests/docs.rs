@@ -123,11 +123,32 @@ fn assert_test_exists(name: &str) {
         .map(str::trim)
         .take_while(|line| !line.is_empty() && *line != "}")
         .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
-    let for_each_database = source
-        .split_once("on_both_databases!(")
-        .and_then(|(_, rest)| rest.split_once(");"))
-        .is_some_and(|(names, _)| names.split(',').any(|name| name.trim() == function));
-    assert!(marked || for_each_database, "{name} is not a test");
+    // Macros that make tests of the functions they list, one for each database or each place.
+    let listed = |macro_call: &str, end: &str| {
+        let lists = source.split(macro_call).skip(1).filter_map(|rest| rest.split_once(end));
+        lists.flat_map(|(names, _)| names.split(',')).any(|name| name.trim() == function)
+    };
+    let for_each = listed("on_both_databases!(", ");") || listed("everywhere! {", "}");
+    assert!(marked || for_each, "{name} is not a test");
+}
+
+/// What the example with containers sets are settings that there are, and one configuration together.
+#[test]
+fn the_example_with_containers_can_be_configured() {
+    let example = fs::read_to_string(root().join("deploy/compose/compose.yml")).expect("it");
+    let settings = example.lines().filter_map(|line| {
+        let (name, value) = line.trim().split_once(": \"")?;
+        name.starts_with("EXHIBIT__").then_some((name, value.strip_suffix('"')?))
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(tests::programs::program("exhibit"));
+    command.args(["config", "check", "--data"]).arg(folder.path()).envs(settings);
+    tests::Answer::of(&mut command).ok();
+    for script in ["start", "make-keys"] {
+        let path = root().join("deploy/compose").join(script);
+        let checked = std::process::Command::new("sh").arg("-n").arg(path).status();
+        assert!(checked.expect("sh").success(), "{script}");
+    }
 }
 
 /// The targets of `[text](target)`, outside code blocks.

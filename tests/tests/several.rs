@@ -216,6 +216,54 @@ async fn kills_of_servers_store_and_database_lose_nothing_acknowledged() {
     }
 }
 
+/// One server after the other is stopped in order and started again, while docks send through whichever is ready: nothing
+/// acknowledged is lost or sent again, and a server says that it is going before it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rolling_restart_is_noticed_by_nobody() {
+    let mut force = tokio::task::block_in_place(Force::found);
+    for machine in &mut force.machines {
+        machine.set("EXHIBIT__SERVER__DRAIN_S", "2");
+    }
+    let mut servers: Vec<Option<Server>> =
+        force.machines.iter().map(|machine| Some(start(machine))).collect();
+    let device = force.first().enrol("a device whose servers are restarted");
+    let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
+    let (server_urls, url) = watch::channel::<Vec<String>>(urls);
+    let (enough, done) = watch::channel(false);
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let seeded = Seeded::new(number);
+        clients.spawn(send_files(device.clone(), url.clone(), done.clone(), seeded, number));
+    }
+    for at in 0..SERVERS {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let going = servers[at].take().expect("it runs");
+        let others: Vec<String> =
+            servers.iter().flatten().map(|server| server.url().to_owned()).collect();
+        tokio::task::block_in_place(|| {
+            going.ask_to_stop();
+            let began = Instant::now();
+            while going.get("/readyz").is_none_or(|(status, _)| status == 200) {
+                assert!(began.elapsed() < Duration::from_secs(2), "it does not say that it goes");
+            }
+            // As a load balancer does that has noticed.
+            server_urls.send_replace(others);
+            assert!(going.wait().success(), "it does not stop in order");
+            servers[at] = Some(start(&force.machines[at]));
+        });
+        let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
+        server_urls.send_replace(urls);
+    }
+    enough.send_replace(true);
+    let mut sent = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        sent.extend(client.expect("no client panics"));
+    }
+    println!("{} files arrived", sent.len());
+    let server = servers[0].as_ref().expect("it runs");
+    everything_is_there(force.first(), server, &device, &sent).await;
+}
+
 /// With its time to come back: a store that restarts takes seconds.
 fn start(machine: &Workspace) -> Server {
     tokio::task::block_in_place(|| Server::start(machine))

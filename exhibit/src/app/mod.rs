@@ -105,6 +105,15 @@ impl App {
         self.parts.receiver.run_sweeper();
     }
 
+    /// Has the store's locks follow links and holds, until the app is closed.
+    pub(crate) fn start_locking(&self) {
+        let Parts { ledger, objects, config, .. } = &*self.parts;
+        if config.storage.is_s3() && config.storage.lock_days > 0 {
+            let linked_s = i64::from(config.storage.linked_lock_days) * 24 * 3600;
+            tokio::spawn(storage::locks::follow(ledger.clone(), objects.clone(), linked_s));
+        }
+    }
+
     /// Makes derivatives of what the ledger says was received, until the handle is stopped.
     pub(crate) async fn start_derivatives(&self) -> Result<Jobs, Failure> {
         let supervisor = Supervisor::locate(Allowance::default()).map_err(|e| {

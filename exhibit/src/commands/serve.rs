@@ -27,6 +27,7 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
         false => None,
     };
     app.start_sweeping();
+    app.start_locking();
     app.start_stamping();
     app.start_clearing_outbox();
 
@@ -39,12 +40,19 @@ pub(super) async fn run(data: &Path, config: Config) -> Result<ExitCode, Failure
         .map_err(|e| Failure::new("data-folder", format!("{}: {e}", address_file.display())))?;
     terminal::note(&format!("listening on {url}"));
 
+    let drain = Duration::from_secs(config.server.drain_s);
     let stop = async {
         tokio::select! {
-            () = http::asked_to_stop() => tracing::info!("asked to stop"),
-            () = app.ledger_stopped() => tracing::error!("the ledger has stopped"),
+            () = http::asked_to_stop() => {
+                tracing::info!("asked to stop");
+                readiness.set(false);
+                tokio::time::sleep(drain).await;
+            }
+            () = app.ledger_stopped() => {
+                tracing::error!("the ledger has stopped");
+                readiness.set(false);
+            }
         }
-        readiness.set(false);
     };
     http::serve(listener, routes, stop, Duration::from_secs(config.server.stop_timeout_s)).await;
     let _ = std::fs::remove_file(&address_file);

@@ -50,6 +50,9 @@ pub enum ReceiveError {
     /// The ledger will not have it: a fault of ours.
     #[error("the ledger refused: {0}")]
     Refused(Refusal),
+    /// The store is away: what is durable stays; come back later.
+    #[error("the store is not reached: {0}")]
+    StoreAway(StoreError),
     /// The store failed: what is durable stays; nothing more is acknowledged.
     #[error(transparent)]
     Store(StoreError),
@@ -65,6 +68,7 @@ impl From<StoreError> for ReceiveError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
+            StoreError::Away { .. } => Self::StoreAway(error),
             other => Self::Store(other),
         }
     }

@@ -28,6 +28,9 @@ const GATHER_FOR: Duration = Duration::from_secs(1);
 /// On a slow line a kill costs no more than this, whatever [`PERSIST_EVERY_BYTES`] says.
 const PERSIST_EVERY: Duration = Duration::from_secs(5);
 
+/// Whoever sends less than this in [`PERSIST_EVERY`] is slow: memory that others wait for is not kept for them.
+const SLOW_BYTES: u64 = 8 << 20;
+
 /// An upload with its writer and hasher, at some offset.
 pub(super) struct Live {
     writer: ObjectWriter,
@@ -175,14 +178,19 @@ impl Receiver {
             if let Some(end) = end {
                 return Ok(end);
             }
-            let due = live.offset_bytes - row.offset_bytes >= PERSIST_EVERY_BYTES
-                || live.durable_at.elapsed() >= PERSIST_EVERY;
+            let arrived_bytes = live.offset_bytes - row.offset_bytes;
+            let due =
+                arrived_bytes >= PERSIST_EVERY_BYTES || live.durable_at.elapsed() >= PERSIST_EVERY;
             // Sealing, which comes next where no room is left, makes everything durable anyway.
             let ending = incoming.room_bytes == 0;
             if due && !ending && counts == Counts::Bytewise {
                 self.check_room(0)?;
                 self.persist(row, live).await?;
                 self.check_token(incoming.token).await?;
+                // What came is durable; the sender comes again, behind those who wait.
+                if arrived_bytes < SLOW_BYTES && live.writer.is_in_the_way() {
+                    return Ok(End::Broke);
+                }
             }
             batch = next;
         }

@@ -178,6 +178,9 @@ impl From<ServiceError> for Problem {
                 tracing::error!(%why, "nothing is shown that cannot be recorded");
                 Self::retry(unavailable, "cannot-record", text, RETRY_AFTER_STOP)
             }
+            ServiceError::StoreAway => {
+                Self::retry(unavailable, "store-away", text, RETRY_AFTER_STOP)
+            }
             ServiceError::Full => Self::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", text),
             ServiceError::Damaged => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", text),
             ServiceError::Internal(why) => {

@@ -242,6 +242,11 @@ impl From<ServiceError> for Problem {
                 let problem = Self::unavailable("This cannot be read as it was received", what, 60);
                 Self { next: vec![ASK_OPERATOR.to_owned()], ..problem }
             }
+            ServiceError::StoreAway => {
+                let what =
+                    "Where footage is kept cannot be reached at the moment. Nothing is lost.";
+                Self::unavailable("This cannot be shown now", what, 60)
+            }
             ServiceError::Full => {
                 let what = "There is no room left to make this. Nothing was changed.";
                 Self::unavailable("No room left", what, 60)

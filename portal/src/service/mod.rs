@@ -127,6 +127,9 @@ pub enum ServiceError {
     /// What is stored is not what was recorded: never served.
     #[error("what is stored cannot be read as it was received")]
     Damaged,
+    /// Where objects rest is not reached now.
+    #[error("what is stored cannot be reached now; try again in a minute")]
+    StoreAway,
     /// No room for what was asked for.
     #[error("there is no room left to make this")]
     Full,
@@ -188,6 +191,10 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
+            StoreError::Away { .. } => {
+                tracing::error!(%error, "the store is away");
+                Self::StoreAway
+            }
             error => {
                 tracing::error!(%error, "an object cannot be read");
                 Self::Damaged

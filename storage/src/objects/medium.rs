@@ -58,6 +58,9 @@ pub(crate) trait Medium: Debug + Send + Sync {
     fn undo_complete(&self, sealed: SealedUpload, name: &ObjectName) -> Result<(), StoreError>;
     fn dispose(&self, object: &StoredObject) -> Result<(), StoreError>;
 
+    /// Locks or holds every version that makes up `object`, where the place knows locks.
+    fn protect(&self, object: &StoredObject, protection: Protection) -> Result<(), StoreError>;
+
     /// One encrypted file of an object; it is not looked at yet.
     fn part(&self, part: &StoredPart) -> Box<dyn StoredFile>;
     /// The key of `file`, opened.
@@ -110,6 +113,15 @@ pub(crate) struct NewFile {
     pub(crate) bytes: Bytes,
     /// Encrypted under a key of its own.
     pub(crate) sealed: bool,
+}
+
+/// What nobody may delete, whatever their credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// Before this moment, in seconds since 1970. A lock never becomes shorter.
+    Until(i64),
+    /// While it is held.
+    Held(bool),
 }
 
 /// What may be replaced.

@@ -36,6 +36,7 @@ pub use error::{Damage, StoreError};
 pub use folder::ReadBack;
 pub use kek::Kek;
 pub(crate) use medium::NewFile;
+pub use medium::Protection;
 pub use name::ObjectName;
 pub use read::{READ_MAX_BYTES, VerifiedObject};
 pub use scan::{Found, FoundVersion};

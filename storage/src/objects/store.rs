@@ -12,7 +12,7 @@ use super::bucket::{BucketOptions, BucketStore};
 use super::error::StoreError;
 use super::folder::{FolderStore, ReadBack, RealDisk};
 use super::kek::Kek;
-use super::medium::{Medium, NewFile, Seen};
+use super::medium::{Medium, NewFile, Protection, Seen};
 use super::name::ObjectName;
 use super::tink::{self, Purpose};
 use super::upload::{Reread, SealedUpload, StoredObject, WriterState};
@@ -127,7 +127,7 @@ impl ObjectStore {
         state: WriterState,
     ) -> Result<(ObjectWriter, HashState), StoreError> {
         let (mut writer, tail) = self.run(move |medium| medium.reopen(state)).await?;
-        writer.write(Bytes::copy_from_slice(&tail.bytes)).await?;
+        writer.take_back(&tail.bytes).await?;
         Ok((writer, tail.hash_state))
     }
 
@@ -179,6 +179,19 @@ impl ObjectStore {
     pub async fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
         let object = object.clone();
         self.run(move |medium| medium.dispose(&object)).await
+    }
+
+    /// Locks or holds every version that makes up `object`. In a folder nothing can be locked, and nothing is done.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], and those of the store.
+    pub async fn protect(
+        &self,
+        object: &StoredObject,
+        protection: Protection,
+    ) -> Result<(), StoreError> {
+        let object = object.clone();
+        self.run(move |medium| medium.protect(&object, protection)).await
     }
 
     /// Undoes [`Self::complete`], wherever it was cut, also before it began: keys first, as with disposal. What the upload

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chain_of_custody::digest::HashState;
+use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
 use super::error::{Damage, StoreError};
@@ -13,14 +14,26 @@ use super::tink::{self, Purpose};
 pub(crate) struct Tail {
     pub(crate) hash_state: HashState,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
+    /// Leave to have it in memory, where that is given to few at once.
+    pub(crate) leave: Option<OwnedSemaphorePermit>,
 }
 
 impl Tail {
-    /// Length of the hash state (u32 little-endian) ‖ hash state ‖ bytes.
-    pub(crate) fn encode(hash_state: &HashState, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    /// Length of the hash state (u32 little-endian) ‖ hash state ‖ bytes, which may come in pieces.
+    pub(crate) fn encode<'a>(
+        hash_state: &HashState,
+        bytes: impl Iterator<Item = &'a [u8]>,
+    ) -> Zeroizing<Vec<u8>> {
         let state = hash_state.as_bytes();
         let length = u32::try_from(state.len()).expect("a hash state is a few KiB").to_le_bytes();
-        Zeroizing::new([&length[..], state, bytes].concat())
+        let pieces: Vec<&[u8]> = bytes.collect();
+        let whole = length.len() + state.len() + pieces.iter().map(|p| p.len()).sum::<usize>();
+        // Of its whole size from the beginning: growing would leave copies behind.
+        let mut plain = Zeroizing::new(Vec::with_capacity(whole));
+        plain.extend_from_slice(&length);
+        plain.extend_from_slice(state);
+        pieces.iter().for_each(|piece| plain.extend_from_slice(piece));
+        plain
     }
 
     /// Opens what was kept at `path` for an upload of `size_bytes`, of which `before` lie in sealed pieces.
@@ -43,6 +56,6 @@ impl Tail {
         let (length, rest) = plain.split_first_chunk::<4>()?;
         let (state, bytes) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         let hash_state = HashState::from_bytes(state.to_vec()).ok()?;
-        Some(Self { hash_state, bytes: Zeroizing::new(bytes.to_vec()) })
+        Some(Self { hash_state, bytes: Zeroizing::new(bytes.to_vec()), leave: None })
     }
 }

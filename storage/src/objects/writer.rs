@@ -59,10 +59,15 @@ impl ObjectWriter {
     /// # Errors
     /// [`StoreError::Full`], or a fatal failure of the device, of these bytes or of earlier ones.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.take_back(&bytes).await
+    }
+
+    /// The same with bytes that are somebody else's: those that were kept with a durable state.
+    pub(crate) async fn take_back(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.begin_step()?;
         match &mut self.medium {
-            Medium::Folder(writer) => writer.write(&bytes).await?,
-            Medium::Bucket(writer) => Box::pin(writer.write(&bytes)).await?,
+            Medium::Folder(writer) => writer.write(bytes).await?,
+            Medium::Bucket(writer) => Box::pin(writer.write(bytes)).await?,
         }
         self.end_step()
     }
@@ -103,6 +108,14 @@ impl ObjectWriter {
         };
         self.end_step()?;
         Ok(state)
+    }
+
+    /// Whether it has memory that others may be waiting for. Whoever sends slowly had better be asked to come again.
+    pub fn is_in_the_way(&self) -> bool {
+        match &self.medium {
+            Medium::Folder(_) => false,
+            Medium::Bucket(writer) => writer.is_in_the_way(),
+        }
     }
 
     /// Ends the upload: everything is durable and compared when this returns.

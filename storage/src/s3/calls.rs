@@ -98,7 +98,7 @@ impl Bucket {
             // The checksum is signed, and binds the bytes.
             let put = asked.customize().disable_payload_signing().send().await;
             let put = put.map_err(|e| S3Error::of(&e, "writing an object"))?;
-            Ok(put.version_id().map(str::to_owned))
+            Ok(version_of(put.version_id()))
         };
         self.patiently(put).await
     }
@@ -119,7 +119,7 @@ impl Bucket {
                 return Err(S3Error::TooLarge { size_bytes, most_bytes });
             }
             let tag = got.e_tag().unwrap_or_default().to_owned();
-            let version = got.version_id().map(str::to_owned);
+            let version = version_of(got.version_id());
             let bytes = got.body.collect().await.map_err(|e| S3Error::cut(&e))?.into_bytes();
             Ok(Got { bytes, tag, version })
         };
@@ -155,7 +155,7 @@ impl Bucket {
             let head = asked.checksum_mode(ChecksumMode::Enabled).send().await;
             let head = head.map_err(|e| S3Error::of(&e, "looking at an object"))?;
             Ok(Head {
-                version: head.version_id().map(str::to_owned),
+                version: version_of(head.version_id()),
                 size_bytes: head.content_length().unwrap_or(0).max(0).cast_unsigned(),
                 crc64nvme: head.checksum_crc64_nvme().map(str::to_owned),
             })
@@ -177,7 +177,7 @@ impl Bucket {
             found.extend(page.versions().iter().filter_map(|v| {
                 Some(Version {
                     key: v.key()?.to_owned(),
-                    id: v.version_id().map(str::to_owned),
+                    id: version_of(v.version_id()),
                     size_bytes: v.size().unwrap_or(0).max(0).cast_unsigned(),
                     is_marker: false,
                 })
@@ -185,7 +185,7 @@ impl Bucket {
             found.extend(page.delete_markers().iter().filter_map(|m| {
                 Some(Version {
                     key: m.key()?.to_owned(),
-                    id: m.version_id().map(str::to_owned),
+                    id: version_of(m.version_id()),
                     size_bytes: 0,
                     is_marker: true,
                 })
@@ -291,7 +291,7 @@ impl Bucket {
         let asked = asked.checksum_type(ChecksumType::FullObject);
         let done = asked.checksum_crc64_nvme(checksum_text(whole)).send().await;
         let done = done.map_err(|e| S3Error::of(&e, "completing an upload in parts"))?;
-        Ok(done.version_id().map(str::to_owned))
+        Ok(version_of(done.version_id()))
     }
 
     /// Gives up uploads in parts of exactly `key`. Those that are not there are given up already.
@@ -354,6 +354,11 @@ impl Bucket {
         };
         self.patiently(hold).await
     }
+}
+
+/// What was written while a bucket kept no versions has one that is called "null".
+fn version_of(id: Option<&str>) -> Option<String> {
+    id.filter(|id| *id != "null").map(str::to_owned)
 }
 
 fn refused<T, E>(

@@ -26,6 +26,10 @@ pub enum Trouble {
     LosesAnswers {
         one_in: u64,
     },
+    /// One answer in so many says that the server fails, whatever it did.
+    Fails {
+        one_in: u64,
+    },
     /// One answer in so many ends in its middle.
     CutsAnswers {
         one_in: u64,
@@ -40,6 +44,9 @@ pub enum Trouble {
 
 /// Pieces shorter than this are the heads of answers, and are left as they are.
 const A_BODY_BYTES: usize = 4096;
+
+const FAILURE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// A line; it ends when it is dropped.
 #[derive(Debug)]
@@ -79,9 +86,10 @@ impl Line {
         &self.address
     }
 
-    /// From now on.
+    /// From now on; answers are counted from here.
     pub fn set(&self, trouble: Trouble) {
         *lock(&self.shared.trouble) = trouble;
+        self.shared.answers.store(0, Ordering::SeqCst);
         if trouble == Trouble::Cut {
             self.shared.cut_all();
         }
@@ -143,6 +151,7 @@ impl Shared {
     /// Whether this answer is the one in so many.
     fn is_chosen(&self, trouble: Trouble) -> bool {
         let (Trouble::LosesAnswers { one_in }
+        | Trouble::Fails { one_in }
         | Trouble::CutsAnswers { one_in }
         | Trouble::DamagesAnswers { one_in }) = trouble
         else {
@@ -167,6 +176,7 @@ impl Shared {
                 Trouble::Cut => return Ok(()),
                 Trouble::Slow(pause) => thread::sleep(pause),
                 Trouble::LosesAnswers { .. } if chosen => return Ok(()),
+                Trouble::Fails { .. } if chosen => return client.write_all(FAILURE),
                 Trouble::CutsAnswers { .. } if chosen && got >= A_BODY_BYTES => {
                     return client.write_all(&piece[..got / 2]);
                 }

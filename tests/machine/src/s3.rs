@@ -60,12 +60,26 @@ impl Store {
     /// those who hold it.
     pub fn shared() -> Result<Arc<Self>> {
         static SHARED: Mutex<Weak<Store>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::share(&SHARED, Self::seaweed, true)
+    }
+
+    /// The same with moto, where the bucket has neither.
+    pub fn shared_moto() -> Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Store>> = Mutex::new(Weak::new());
+        Self::share(&SHARED, Self::moto, false)
+    }
+
+    fn share(
+        shared: &Mutex<Weak<Self>>,
+        start: impl FnOnce() -> Result<Self>,
+        with_lock: bool,
+    ) -> Result<Arc<Self>> {
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = shared.upgrade() {
             return Ok(store);
         }
-        let store = Arc::new(Self::seaweed()?);
-        store.make_bucket(Self::SHARED_BUCKET, true)?;
+        let store = Arc::new(start()?);
+        store.make_bucket(Self::SHARED_BUCKET, with_lock)?;
         *shared = Arc::downgrade(&store);
         Ok(store)
     }

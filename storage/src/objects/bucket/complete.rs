@@ -10,8 +10,8 @@
 use chain_of_custody::digest::{Blake3, Outboard};
 use futures_util::future::try_join_all;
 
-use super::BucketStore;
 use super::file::FileInBucket;
+use super::{BucketStore, locks};
 use crate::failpoint;
 use crate::objects::compose::digest;
 use crate::objects::crc::{Crc64, RunningCrc};
@@ -59,12 +59,14 @@ pub(super) fn complete(
         failpoint::hit("bucket.keys-named");
         let parts = complete_parts(store, parts).await?;
         failpoint::hit("bucket.parts-complete");
-        lock_parts(store, &name, &parts).await?;
-        for upload in parts.iter().map(|part| part.upload) {
+        let uploads: Vec<_> = parts.iter().map(|part| part.upload).collect();
+        let parts = parts.into_iter().map(stored_part).collect::<Result<_, _>>()?;
+        let object = StoredObject { name, parts, size_bytes, blake3 };
+        locks::lock_first(store, &object).await?;
+        for upload in uploads {
             store.remove_below(&format!("uploads/{upload}/")).await?;
         }
-        let parts = parts.into_iter().map(stored_part).collect::<Result<_, _>>()?;
-        Ok(StoredObject { name, parts, size_bytes, blake3 })
+        Ok(object)
     })
 }
 
@@ -203,7 +205,8 @@ pub(super) async fn find_version(
     Err(S3Error::NotFound)
 }
 
-/// Whether a version has this length and checksum; where the store keeps no checksum of the whole, it is read.
+/// Whether a version has this length and checksum; where the store keeps no checksum of the whole, or shows another one, as
+/// that of its parts, it is read.
 async fn is_version(
     bucket: &Bucket,
     key: &str,
@@ -215,8 +218,8 @@ async fn is_version(
     if head.size_bytes != length {
         return Ok(false);
     }
-    if let Some(checksum) = head.crc64nvme {
-        return Ok(checksum == checksum_text(crc));
+    if head.crc64nvme.is_some_and(|checksum| checksum == checksum_text(crc)) {
+        return Ok(true);
     }
     let mut running = RunningCrc::after(Crc64::default());
     let mut at = 0;
@@ -226,53 +229,6 @@ async fn is_version(
         at = next;
     }
     Ok(running.value() == crc)
-}
-
-/// Locks what makes up an original; what can be made again is not.
-async fn lock_parts(
-    store: &BucketStore,
-    name: &ObjectName,
-    parts: &[SealedPart],
-) -> Result<(), StoreError> {
-    let mut files = Vec::with_capacity(parts.len());
-    for part in parts {
-        let InBucket { file, state } = in_bucket(store, part)?;
-        let PieceState::Completed { version } = state else { return Err(StoreError::Stopped) };
-        files.push((file, version.clone()));
-    }
-    lock(store, name, files).await
-}
-
-/// Locks these versions of an original's parts, and its outboard.
-pub(super) async fn lock(
-    store: &BucketStore,
-    name: &ObjectName,
-    parts: Vec<(&ObjectName, Option<String>)>,
-) -> Result<(), StoreError> {
-    let Some(term_s) = store.options.lock_s.filter(|_| name.is_original()) else { return Ok(()) };
-    let until_s = jiff::Timestamp::now().as_second() + term_s;
-    for (file, version) in parts {
-        lock_version(store, file.as_str(), version.as_deref(), until_s).await?;
-    }
-    let outboard = name.outboard()?;
-    let version = store.first_version(outboard.as_str()).await?.id;
-    lock_version(store, outboard.as_str(), version.as_deref(), until_s).await
-}
-
-async fn lock_version(
-    store: &BucketStore,
-    file: &str,
-    version: Option<&str>,
-    until_s: i64,
-) -> Result<(), StoreError> {
-    let (key, failed) = (store.key_of(file), |e| store.failed(file, e));
-    let version = version.ok_or_else(|| failed(S3Error::NoVersions))?;
-    // An attempt that was cut may have locked it for a little less.
-    let locked = store.bucket.locked_until_s(&key, version).await.map_err(failed)?;
-    if locked.is_none_or(|locked| locked < until_s) {
-        store.bucket.lock(&key, version, until_s).await.map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// Parts of an upload, to be read; all of them are objects of the store.

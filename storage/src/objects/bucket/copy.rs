@@ -1,8 +1,9 @@
 //! Objects brought over from another place, and a look whether one is there.
 
 use super::BucketStore;
-use super::complete::{complete_part, find_version, lock};
+use super::complete::{complete_part, find_version};
 use super::file::written;
+use super::locks::lock_first;
 use super::pieces::PIECE_BYTES;
 use crate::failpoint;
 use crate::objects::copy::Copied;
@@ -46,7 +47,7 @@ pub(super) fn bring_over(
 ) -> Result<Copied, StoreError> {
     if store.wait(glance(store, object)).is_ok() {
         // An earlier call may have been cut before its last step.
-        store.wait(lock_copies(store, object))?;
+        store.wait(lock_first(store, object))?;
         return Ok(Copied::Before);
     }
     // Keys unwrap, lengths are right, the outboard adds up to the recorded digest.
@@ -62,22 +63,8 @@ pub(super) fn bring_over(
         file_bytes += copy_part(store, from.part(part).as_ref(), part)?;
     }
     failpoint::hit("move.copied-unlocked");
-    store.wait(lock_copies(store, object))?;
+    store.wait(lock_first(store, object))?;
     Ok(Copied::Now { file_bytes })
-}
-
-/// The versions here are not those that are recorded, which are of the place that the object comes from.
-async fn lock_copies(store: &BucketStore, object: &StoredObject) -> Result<(), StoreError> {
-    if store.options.lock_s.is_none() || !object.name.is_original() {
-        return Ok(());
-    }
-    let mut files = Vec::with_capacity(object.parts.len());
-    for part in &object.parts {
-        let file = part.file.as_str();
-        let here = written(&store.bucket, &store.key_of(file), part).await;
-        files.push((&part.file, here.map_err(|e| store.failed(file, e))?.id));
-    }
-    lock(store, &object.name, files).await
 }
 
 fn put_small(store: &BucketStore, name: &str, bytes: Vec<u8>) -> Result<u64, StoreError> {

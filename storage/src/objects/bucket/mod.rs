@@ -7,6 +7,7 @@
 mod complete;
 mod copy;
 mod file;
+mod locks;
 mod pieces;
 mod resume;
 mod small;
@@ -30,7 +31,7 @@ use super::copy::Copied;
 use super::error::{Damage, StoreError};
 use super::groups::{self, Waiting};
 use super::kek::{Kek, KnownKeys, ObjectKey};
-use super::medium::{Medium, NewFile, Seen, StoredFile};
+use super::medium::{Medium, NewFile, Protection, Seen, StoredFile};
 use super::name::ObjectName;
 use super::read::Source;
 use super::scan::{Found, FoundVersion};
@@ -420,6 +421,10 @@ impl Medium for BucketStore {
 
     fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
         self.wait(complete::dispose(self, object))
+    }
+
+    fn protect(&self, object: &StoredObject, protection: Protection) -> Result<(), StoreError> {
+        self.wait(locks::protect(self, object, protection))
     }
 
     fn part(&self, part: &StoredPart) -> Box<dyn StoredFile> {

@@ -15,16 +15,44 @@ pub(crate) const PIECE_BYTES: usize = PIECE_SEGMENTS * SEGMENT_BYTES;
 /// So many pieces make the largest object that the smallest store takes (10,000 parts): what follows is a part of its own.
 pub(crate) const PIECES_MAX: u32 = if cfg!(test) { 2 } else { 10_000 };
 
+/// Uploads that at once keep what is in an unfinished piece beside themselves, or take it back: each has a few copies of it.
+const COPIES_AT_ONCE: usize = 4;
+
+/// Pieces of memory that are kept when a surge is over.
+const SPARES: usize = 8;
+
 /// Memory for pieces, of all uploads together. When there is none left, nobody reads from a socket.
 #[derive(Debug)]
 pub(crate) struct PieceMemory {
     permits: Arc<Semaphore>,
+    /// Whoever keeps waits for nothing else, and so gives its piece back; whoever takes back may wait for a piece.
+    keeping: Arc<Semaphore>,
+    taking_back: Arc<Semaphore>,
     spares: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl PieceMemory {
     pub(crate) fn new(pieces: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(pieces)), spares: Arc::default() }
+        let copies = || Arc::new(Semaphore::new(COPIES_AT_ONCE));
+        Self {
+            permits: Arc::new(Semaphore::new(pieces)),
+            keeping: copies(),
+            taking_back: copies(),
+            spares: Arc::default(),
+        }
+    }
+
+    /// Whether somebody may be waiting for memory.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
+    pub(crate) async fn leave_to_keep(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.keeping).acquire_owned().await.expect("it is never closed")
+    }
+
+    pub(crate) async fn leave_to_take_back(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.taking_back).acquire_owned().await.expect("it is never closed")
     }
 
     /// Waits, first come first served, until there is memory for one more piece.
@@ -58,7 +86,10 @@ impl Drop for Memory {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        lock(&self.spares).push(bytes);
+        let mut spares = lock(&self.spares);
+        if spares.len() < SPARES {
+            spares.push(bytes);
+        }
     }
 }
 

@@ -51,9 +51,11 @@ pub(super) async fn reopen(
     state: BucketState,
 ) -> Result<(BucketWriter, Tail), StoreError> {
     let upload = state.upload;
+    let leave = store.memory.leave_to_take_back().await;
     let (key, _, file) = store.begun_part(upload, state.part.number).await?;
     let (first_key, ..) = store.begun_part(upload, 0).await?;
     let mut tail = open_tail(&store, &state, &key).await?;
+    tail.leave = Some(leave);
     let mut closed = state.closed.clone();
     let part = if store.going_on.take(upload, &state.tail) {
         PartInBucket::open(upload, &state.part, file, key)

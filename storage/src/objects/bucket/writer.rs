@@ -273,9 +273,10 @@ impl BucketWriter {
         &mut self,
         hash_state: &HashState,
     ) -> Result<BucketState, StoreError> {
-        let plain: Vec<&[u8]> = self.part.filling.iter().flat_map(Piece::plain).collect();
-        let tail = Tail::encode(hash_state, &plain.concat());
+        let _leave = self.store.memory.leave_to_keep().await;
+        let tail = Tail::encode(hash_state, self.part.filling.iter().flat_map(Piece::plain));
         let sealed = tink::seal_all(&self.part.key, Purpose::Tail, &tail);
+        drop(tail);
         let name = format!("tail-{}", uuid::Uuid::now_v7().simple());
         let (store, upload) = (Arc::clone(&self.store), self.upload);
         let keep_tail = store.put_beside(upload, &name, sealed.into());
@@ -299,6 +300,10 @@ impl BucketWriter {
         };
         store.going_on.note(upload, &state.tail);
         Ok(state)
+    }
+
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.part.filling.is_some() && self.store.memory.is_used_up()
     }
 
     pub(crate) async fn seal(self) -> Result<SealedUpload, StoreError> {

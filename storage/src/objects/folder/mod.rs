@@ -35,7 +35,7 @@ use super::copy::Copied;
 use super::error::StoreError;
 use super::groups::Waiting;
 use super::kek::{Kek, KnownKeys, ObjectKey};
-use super::medium::{Medium, NewFile, Seen, StoredFile};
+use super::medium::{Medium, NewFile, Protection, Seen, StoredFile};
 use super::name::ObjectName;
 use super::read::Source;
 use super::scan::{Found, FoundVersion};
@@ -198,6 +198,10 @@ impl Medium for FolderStore {
 
     fn dispose(&self, object: &StoredObject) -> Result<(), StoreError> {
         complete::dispose(self, object)
+    }
+
+    fn protect(&self, _object: &StoredObject, _protection: Protection) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn part(&self, part: &StoredPart) -> Box<dyn StoredFile> {

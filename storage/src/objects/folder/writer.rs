@@ -162,7 +162,7 @@ impl FolderWriter {
         &self,
         hash_state: &HashState,
     ) -> impl Future<Output = Result<TailRef, StoreError>> + use<> {
-        let plain = Tail::encode(hash_state, self.part.tail());
+        let plain = Tail::encode(hash_state, [self.part.tail()].into_iter());
         let (key, disk, slot) = (self.key.clone(), Arc::clone(&self.store.disk), self.slot);
         let path = self.folder.tail(slot);
         blocking::run(move || {

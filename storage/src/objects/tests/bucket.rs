@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use test_machine::line::Trouble;
 
+use super::super::upload::State;
 use super::*;
 use crate::s3::S3Error;
 
@@ -123,14 +124,19 @@ async fn a_server_that_was_taken_over_from_changes_nothing() {
     // Two pieces of other bytes are on their way.
     first.write(&vec![0xEE; 17_000_000]).await.unwrap();
 
-    let second = Upload::resume(&room.again(), &state).await.unwrap();
+    let mut second = Upload::resume(&room.again(), &state).await.unwrap();
+    let began = second.persist().await.unwrap();
+    let (State::Bucket(before), State::Bucket(after)) = (&state.0, &began.0) else {
+        panic!("they are in a bucket");
+    };
+    assert!(after.part.number > before.part.number, "what goes on has a key of its own");
+    assert_eq!(after.closed.len(), before.closed.len() + 1, "what was acknowledged is ended");
     let outcome = async {
         first.persist().await?;
         first.seal().await
     };
     let stale = outcome.await.map(|(sealed, digests)| (sealed, digests.blake3));
     let object = finish(&room, second, &bytes).await;
-    assert!(object.parts.len() >= 2, "what goes on has a key of its own: {object:?}");
     if let Ok((sealed, blake3)) = stale {
         let completed = room.store.complete(sealed, new_name(), blake3).await;
         assert!(completed.is_err(), "{completed:?}");
@@ -138,11 +144,60 @@ async fn a_server_that_was_taken_over_from_changes_nothing() {
     room.store.read_through(&object).await.unwrap();
 }
 
+/// A store that keeps no checksum of the whole is read after completion, and other bytes than were sent are found out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_without_checksums_completed_is_read() {
+    let (room, line) = Room::behind_a_line_to_another().await;
+    let sealed = room.sealed(&sample(300_000)).await;
+    line.set(Trouble::DamagesAnswers { one_in: 1 });
+    let completed = room.store.complete(sealed, new_name(), Blake3::of(&sample(300_000))).await;
+    assert!(matches!(completed, Err(StoreError::ReadBack { .. })), "{completed:?}");
+}
+
+/// Where nothing keeps versions, what was put over an open original in the meantime is not served, whatever its length.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_put_over_an_open_original_is_not_served() {
+    let room = Room::in_another_bucket().await;
+    let object = room.put(NAME, &sample(300_000)).await;
+    for bytes in [sample(300_056), sample(1_000), sample(30)] {
+        let open = room.again().open_object(&object).await.unwrap();
+        let kept = room.raw(NAME).await;
+        room.put_raw(NAME, bytes).await;
+        let read = open.read(0..300_000).await;
+        assert!(read.is_err(), "{:?}", read.map(|bytes| bytes.len()));
+        room.put_raw(NAME, kept).await;
+    }
+}
+
 /// Requests arrive and their answers do not, one in a few, at any moment of uploads and small things.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_change_nothing() {
+    all_is_done_in_spite_of(Trouble::LosesAnswers { one_in: 7 }).await;
+}
+
+/// The same with answers that say the store fails, when it did what was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_that_were_none_change_nothing() {
+    all_is_done_in_spite_of(Trouble::Fails { one_in: 6 }).await;
+}
+
+/// Whichever answer of a completion is lost, that of the completion itself too: it is found out what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_whose_answer_is_lost_is_found() {
     let (room, line) = Room::behind_a_line().await;
-    line.set(Trouble::LosesAnswers { one_in: 7 });
+    let bytes = sample(100_000);
+    for nth in 2..=8 {
+        let (sealed, name) = (room.sealed(&bytes).await, new_name());
+        line.set(Trouble::LosesAnswers { one_in: nth });
+        let object = room.store.complete(sealed, name, Blake3::of(&bytes)).await;
+        line.set(Trouble::None);
+        room.store.read_through(&object.unwrap()).await.unwrap();
+    }
+}
+
+async fn all_is_done_in_spite_of(trouble: Trouble) {
+    let (room, line) = Room::behind_a_line().await;
+    line.set(trouble);
     let bytes = sample(20_000_000);
     let mut upload = Upload::begin(&room.store).await;
     upload.write(&bytes[..10_000_000]).await.unwrap();

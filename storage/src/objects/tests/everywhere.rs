@@ -21,6 +21,12 @@ macro_rules! everywhere {
                 super::$test(super::Room::in_bucket().await).await;
             })*
         }
+        mod another {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Room::in_another_bucket().await).await;
+            })*
+        }
     };
 }
 

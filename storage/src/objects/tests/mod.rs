@@ -57,6 +57,13 @@ impl Room {
         Self::at(server, endpoint, None).await
     }
 
+    /// In a bucket of another store, which has no versions either.
+    pub(crate) async fn in_another_bucket() -> Self {
+        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
+        let endpoint = server.endpoint().to_owned();
+        Self::at(server, endpoint, None).await
+    }
+
     /// The same, where originals are locked for so long.
     pub(crate) async fn with_lock(lock_s: i64) -> Self {
         let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
@@ -67,6 +74,14 @@ impl Room {
     /// The same, at the other end of a line.
     pub(crate) async fn behind_a_line() -> (Self, Line) {
         let server = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let line = Line::to(server.endpoint().trim_start_matches("http://")).unwrap();
+        let endpoint = format!("http://{}", line.address());
+        (Self::at(server, endpoint, None).await, line)
+    }
+
+    /// The other store, at the end of a line.
+    pub(crate) async fn behind_a_line_to_another() -> (Self, Line) {
+        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
         let line = Line::to(server.endpoint().trim_start_matches("http://")).unwrap();
         let endpoint = format!("http://{}", line.address());
         (Self::at(server, endpoint, None).await, line)

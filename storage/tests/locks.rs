@@ -1,0 +1,127 @@
+//! Locks of a real S3 store follow the ledger: links lengthen them, holds are legal holds.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chain_of_custody::canonical;
+use chain_of_custody::command::Command;
+use chain_of_custody::digest::ContentHasher;
+use chain_of_custody::entry::Salt;
+use chain_of_custody::event::{EventKind, field};
+use chain_of_custody::ids::{CaseId, EventId, ItemId, UploadId};
+use storage::ledger::Ledger;
+use storage::locks;
+use storage::objects::{BucketOptions, Kek, ObjectName, ObjectStore, StoredObject};
+use storage::s3::{Bucket, Place, Secret};
+use support::{Home, options};
+use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
+use uuid::Uuid;
+
+const DAY_S: i64 = 24 * 3600;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the store says of a version: days of its lock from now on, and whether it is under a legal hold.
+const SAYS: &str = "
+import datetime
+from botocore.exceptions import ClientError
+bucket, key, version = sys.argv[2:5]
+until = s3.get_object_retention(Bucket=bucket, Key=key, VersionId=version)['Retention']['RetainUntilDate']
+days = (until - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 86400
+try:
+    hold = s3.get_object_legal_hold(Bucket=bucket, Key=key, VersionId=version)['LegalHold']['Status']
+except ClientError:
+    hold = 'OFF'
+print(round(days), hold)
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_lengthens_the_lock_and_a_hold_is_a_legal_hold() {
+    let store = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+    let place = Place {
+        bucket: Store::SHARED_BUCKET.to_owned(),
+        endpoint: Some(store.endpoint().to_owned()),
+        path_style: true,
+        credentials: Some(Secret {
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+        }),
+        ..Place::default()
+    };
+    let prefix = format!("{}/", Uuid::now_v7());
+    let options_of_bucket = BucketOptions { prefix: prefix.clone(), lock_s: Some(2 * DAY_S) };
+    let bucket = Bucket::connect(&place).await.unwrap();
+    let objects = ObjectStore::in_bucket(bucket, options_of_bucket, Kek::new([9; 32].into()));
+    let home = Home::sqlite();
+    let ledger = Ledger::open(home.records().await, objects.clone(), options()).await.unwrap();
+
+    let (item, object) = receive(&ledger, &objects).await;
+    let case = CaseId::from_uuid(Uuid::now_v7());
+    let key = format!("{prefix}{}", object.parts[0].file);
+    let version = object.parts[0].version.clone().unwrap();
+    let says = || store.boto3(SAYS, &[Store::SHARED_BUCKET, &key, &version]).unwrap();
+    assert_eq!(says().trim(), "2 OFF", "the first lock");
+
+    let following = tokio::spawn(locks::follow(ledger.clone(), objects.clone(), 30 * DAY_S));
+    let act = |kind| Command::new(kind, EventId::from_uuid(Uuid::now_v7())).touching(item);
+    let by = |command: Command| command.field(field::BY, "tester", Salt([2; 32]));
+    ledger.submit(by(act(EventKind::ItemLinked).touching(case))).await.unwrap();
+    until(&says, "30 OFF").await;
+    ledger.submit(by(act(EventKind::HoldSet))).await.unwrap();
+    until(&says, "30 ON").await;
+    following.abort();
+
+    // A server that starts later goes on where that one was.
+    ledger.submit(by(act(EventKind::HoldReleased))).await.unwrap();
+    let following = tokio::spawn(locks::follow(ledger.clone(), objects.clone(), DAY_S));
+    until(&says, "30 OFF").await;
+    // A shorter term never shortens.
+    ledger.submit(by(act(EventKind::ItemLinked).touching(case))).await.unwrap();
+    ledger.submit(by(act(EventKind::HoldSet))).await.unwrap();
+    until(&says, "30 ON").await;
+    ledger.submit(by(act(EventKind::HoldReleased))).await.unwrap();
+    until(&says, "30 OFF").await;
+    following.abort();
+}
+
+async fn until(says: &(impl Fn() -> String + Sync), expected: &str) {
+    let began = Instant::now();
+    loop {
+        let said = tokio::task::block_in_place(says);
+        if said.trim() == expected {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "the store says {said}, not {expected}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn receive(ledger: &Ledger, objects: &ObjectStore) -> (ItemId, StoredObject) {
+    let (item, bytes) = (ItemId::from_uuid(Uuid::now_v7()), Bytes::from(vec![7; 100_000]));
+    let name: ObjectName = format!("originals/{item}").parse().unwrap();
+    let upload = UploadId::from_uuid(Uuid::now_v7());
+    let mut writer = objects.begin(upload, name.clone()).await.unwrap();
+    let mut hasher = ContentHasher::new();
+    writer.append_groups(&hasher.update(&bytes)).await.unwrap();
+    writer.write(bytes.clone()).await.unwrap();
+    let (digests, last) = hasher.finish();
+    writer.append_groups(&[last]).await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    let object = objects.complete(sealed, name, digests.blake3).await.unwrap();
+    let text = canonical::to_bytes(&serde_json::to_value(&object).unwrap()).unwrap();
+    let salt = Salt([1; 32]);
+    let received = Command::new(EventKind::ItemReceived, EventId::from_uuid(Uuid::now_v7()))
+        .touching(item)
+        .field(field::STATE, "stored", salt)
+        .field(field::SIZE_BYTES, bytes.len().to_string(), salt)
+        .field(field::SHA256, digests.sha256.to_string(), salt)
+        .field(field::BLAKE3, digests.blake3.to_string(), salt)
+        .field(field::OBJECT, String::from_utf8(text).unwrap(), salt)
+        .field(field::DEVICE, "-", salt)
+        .field(field::BY, "tester", salt);
+    ledger.submit(received).await.unwrap();
+    (item, object)
+}
