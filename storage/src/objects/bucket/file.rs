@@ -19,8 +19,8 @@ pub(super) struct Written {
 }
 
 /// The version that was written of `part`: the recorded one. Where the store has no such version, as of an object that was
-/// moved here or came from a folder, the earliest that has this length and this checksum, if the store keeps checksums;
-/// whoever reads proves the rest.
+/// moved here or came from a folder, the earliest that has this length and this checksum; where the store keeps no checksum of
+/// the whole, or shows that of its parts, the earliest of this length. Whoever reads proves the rest.
 ///
 /// # Errors
 /// [`S3Error::NotFound`] when there is none.
@@ -38,16 +38,19 @@ pub(super) async fn written(
         }
     }
     let (length, crc) = (part.layout().ciphertext_bytes(), checksum_text(part.crc64nvme));
+    let mut earliest = None;
     for version in bucket.versions_of(key).await?.into_iter().rev() {
         if version.is_marker || version.size_bytes != length {
             continue;
         }
         let kept = bucket.head(key, version.id.as_deref()).await?.crc64nvme;
-        if kept.is_none_or(|kept| kept == crc) {
-            return Ok(Written { id: version.id, size_bytes: length });
+        let written = Written { id: version.id, size_bytes: length };
+        if kept.is_some_and(|kept| kept == crc) {
+            return Ok(written);
         }
+        earliest.get_or_insert(written);
     }
-    Err(S3Error::NotFound)
+    earliest.ok_or(S3Error::NotFound)
 }
 
 /// One encrypted file in the bucket.

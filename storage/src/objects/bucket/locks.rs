@@ -7,7 +7,7 @@ use super::file::written;
 use crate::objects::error::StoreError;
 use crate::objects::medium::Protection;
 use crate::objects::upload::StoredObject;
-use crate::s3::{S3Error, Version};
+use crate::s3::S3Error;
 
 /// Locks what has just been completed, for the first term; what can be made again is not.
 pub(super) async fn lock_first(
@@ -35,12 +35,12 @@ pub(super) async fn protect(
     let parts = object.parts.iter().map(async |part| {
         let file = part.file.as_str();
         let here = written(&store.bucket, &store.key_of(file), part).await;
-        protect_version(store, file, here.map_err(|e| store.failed(file, e))?, protection).await
+        protect_version(store, file, here.map_err(|e| store.failed(file, e))?.id, protection).await
     });
     let outboard = async {
         let name = object.name.outboard()?;
         let here = store.first_version(name.as_str()).await?;
-        protect_version(store, name.as_str(), here, protection).await
+        protect_version(store, name.as_str(), here.id, protection).await
     };
     tokio::try_join!(try_join_all(parts), outboard).map(|_| ())
 }
@@ -48,10 +48,10 @@ pub(super) async fn protect(
 async fn protect_version(
     store: &BucketStore,
     file: &str,
-    version: Version,
+    version: Option<String>,
     protection: Protection,
 ) -> Result<(), StoreError> {
-    let version = version.id.ok_or_else(|| store.failed(file, S3Error::NoVersions))?;
+    let version = version.ok_or_else(|| store.failed(file, S3Error::NoVersions))?;
     let (bucket, key, version) = (&store.bucket, store.key_of(file), version.as_str());
     let done = match protection {
         Protection::Held(held) => bucket.hold(&key, version, held).await,
