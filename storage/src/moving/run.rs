@@ -194,7 +194,7 @@ async fn copy(work: &Move<'_>, held: &Held) -> Result<Result<Copied, Finding>, M
         Err(failed) => failed,
     };
     let theirs = finding(held, work.from.read_through(&held.object).await)?;
-    theirs.map(|_| Ok(Copied::Before)).map(Ok).ok_or(failed)?
+    theirs.map(Err).map(Ok).ok_or(failed)?
 }
 
 /// Counts what became of an object, and gives its line.
