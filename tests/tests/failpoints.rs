@@ -10,6 +10,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use test_machine::s3::Store;
 use tests::persistent::{InFlight, everything_is_there};
 use tests::seeded::Seeded;
 use tests::tus::{Finished, Tus};
@@ -39,14 +40,25 @@ struct Scene {
     device: Device,
     server: Server,
     was_killed: bool,
+    /// Where objects rest, if the moment is one of a bucket.
+    _store: Option<Store>,
 }
 
 impl Scene {
     async fn killed_at(moment: &str) -> Self {
-        let workspace = Workspace::new();
+        let store = moment.starts_with("bucket.").then(|| {
+            let store = Store::seaweed().expect("SeaweedFS starts");
+            store.make_bucket("evidence", true).expect("a bucket");
+            store
+        });
+        let workspace = match &store {
+            Some(store) => Workspace::in_bucket(store, "evidence"),
+            None => Workspace::new(),
+        };
         let device = workspace.enrol("a device whose server is killed");
         let server = Server::start_with(&workspace, &[("EXHIBIT_FAIL", moment)]);
-        Scene { moment: moment.to_owned(), workspace, device, server, was_killed: false }
+        let moment = moment.to_owned();
+        Scene { moment, workspace, device, server, was_killed: false, _store: store }
     }
 
     async fn play(mut self) {
