@@ -265,7 +265,7 @@ const FAULTS: &[(&str, Plant)] = &[
     ("failed_jobs", |d| {
         sql(
             d,
-            "INSERT INTO jobs VALUES ('ledger.unnamed.invalid', 'i', 'r', 'proxy', '{}', 'waiting', 0, 3, 0, '', '')",
+            "INSERT INTO jobs VALUES ('ledger.unnamed.invalid', 'i', 'r', 'proxy', '{}', 'waiting', 0, 3, 0, '', '', 0, 0)",
         );
     }),
     ("oldest_unfinished_upload_seconds", |d| {
@@ -273,7 +273,7 @@ const FAULTS: &[(&str, Plant)] = &[
             d,
             &format!(
                 "INSERT INTO uploads VALUES ('ledger.unnamed.invalid', 'u', '-', 'b', 'r', 'whole', 'receiving', \
-            NULL, 0, 'i', 'e', 'd', '{{}}', '', '[]', '', '', '', '', '', '', '', NULL, '', {LONG_AGO_MS}, {LONG_AGO_MS})"
+            NULL, 0, 'i', 'e', 'd', '{{}}', '', '[]', '', '', '', '', '', '', '', NULL, '', {LONG_AGO_MS}, {LONG_AGO_MS}, 0)"
             ),
         );
     }),
