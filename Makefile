@@ -38,7 +38,7 @@ lint: ## formatting and lints, warnings refused
 
 soak: ## every random kill, not a tenth of them
 	scripts/setup test
-	EXHIBIT_SOAK=1 $(CARGO) test --locked --package tests --test kills -- --nocapture
+	EXHIBIT_SOAK=1 $(CARGO) test --locked --package tests --test kills --test several -- --nocapture
 
 bench: ## measurements beside peers, in one run
 	scripts/setup bench

@@ -1,9 +1,12 @@
 //! A client that does not give up: it goes on after every break, and holds the server to what it has acknowledged.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::seeded::Seeded;
 use crate::tus::{Finished, Standing, Tus, Upload};
@@ -80,6 +83,96 @@ impl InFlight {
         assert!(*offset >= self.acknowledged, "{self:?}: only {offset} are left");
         assert!(finished.is_some() || *offset < self.bytes.len() as u64, "{self:?}: no receipt");
         self.acknowledged = *offset;
+    }
+}
+
+/// Clients that send one file after another, each request to whichever server there is.
+#[derive(Debug)]
+pub struct Surge {
+    clients: JoinSet<Vec<Sent>>,
+    servers: watch::Sender<Vec<String>>,
+    enough: watch::Sender<bool>,
+}
+
+/// Between two tries when nobody answers.
+const PAUSE: Duration = Duration::from_millis(25);
+/// One client's patience with one file, all restarts included.
+const FILE_TIMEOUT: Duration = Duration::from_secs(240);
+
+impl Surge {
+    /// Begins, without any server yet. The same seed sends the same files.
+    pub fn begin(device: &Device, clients: u64, largest_file_bytes: u64, seed: u64) -> Self {
+        let (servers, urls) = watch::channel(Vec::new());
+        let (enough, done) = watch::channel(false);
+        let mut surge = Self { clients: JoinSet::new(), servers, enough };
+        for number in 0..clients {
+            let client = Client {
+                device: device.clone(),
+                number,
+                largest_file_bytes,
+                urls: urls.clone(),
+                enough: done.clone(),
+                seeded: Seeded::new(seed ^ (number << 32)),
+            };
+            surge.clients.spawn(client.send_files());
+        }
+        surge
+    }
+
+    /// These are the servers from now on.
+    pub fn send_to<'a>(&self, servers: impl IntoIterator<Item = &'a Server>) {
+        let urls = servers.into_iter().map(|server| server.url().to_owned()).collect();
+        self.servers.send_replace(urls);
+    }
+
+    /// Waits until each client has finished the file in its hand.
+    pub async fn end(mut self) -> Vec<Sent> {
+        self.enough.send_replace(true);
+        let mut sent = Vec::new();
+        while let Some(client) = self.clients.join_next().await {
+            sent.extend(client.expect("no client panics"));
+        }
+        sent
+    }
+}
+
+struct Client {
+    device: Device,
+    number: u64,
+    largest_file_bytes: u64,
+    urls: watch::Receiver<Vec<String>>,
+    enough: watch::Receiver<bool>,
+    seeded: Seeded,
+}
+
+impl Client {
+    async fn send_files(mut self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        while !*self.enough.borrow() {
+            let size = 1 + self.seeded.below(self.largest_file_bytes);
+            let bytes = self.seeded.bytes(usize::try_from(size).expect("a small file"));
+            let name = format!("client {} file {}.bin", self.number, sent.len());
+            let mut file = InFlight::new(name, Bytes::from(bytes));
+            let finished = self.finish(&mut file).await;
+            sent.push(file.sent(finished));
+        }
+        sent
+    }
+
+    async fn finish(&mut self, file: &mut InFlight) -> Finished {
+        let started = Instant::now();
+        loop {
+            assert!(started.elapsed() < FILE_TIMEOUT, "{file:?} is not finished");
+            let urls = self.urls.borrow().clone();
+            if !urls.is_empty() {
+                let url = &urls[self.seeded.below(urls.len() as u64) as usize];
+                let tus = Tus::new(url, &self.device.token);
+                if let Ok(finished) = file.go_on(&tus, &mut self.seeded).await {
+                    return finished;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 }
 

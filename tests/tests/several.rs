@@ -14,14 +14,11 @@ use rustix::process::{Pid, Signal};
 use test_machine::bound;
 use test_machine::postgres::Postgres;
 use test_machine::s3::Store;
-use tests::persistent::{InFlight, Sent, everything_is_there};
+use tests::persistent::{Sent, Surge, everything_is_there};
 use tests::programs::program;
 use tests::seeded::Seeded;
 use tests::tus::Tus;
-use tests::workspace::Device;
 use tests::{Server, Workspace, footage};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 const KILLS: u64 = 10;
 const KILLS_IN_A_SOAK: u64 = 100;
@@ -31,9 +28,6 @@ const SERVERS: usize = 2;
 const LARGEST_FILE_BYTES: u64 = 20 << 20;
 /// Between two kills.
 const LONGEST_PEACE_MS: u64 = 1500;
-const PAUSE_AFTER_AN_ERROR: Duration = Duration::from_millis(50);
-/// One client's patience with one file, all restarts included.
-const FILE_TIMEOUT: Duration = Duration::from_secs(240);
 /// Derivatives of short clips take seconds; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -162,14 +156,8 @@ async fn kills_of_servers_store_and_database_lose_nothing_acknowledged() {
     let mut servers: Vec<Option<Server>> =
         force.machines.iter().map(|machine| Some(start(machine))).collect();
     let device = force.first().enrol("a device whose servers are killed");
-    let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
-    let (server_urls, url) = watch::channel::<Vec<String>>(urls);
-    let (enough, done) = watch::channel(false);
-    let mut clients = JoinSet::new();
-    for number in 0..CLIENTS {
-        let seeded = Seeded::new(seed ^ (number << 32));
-        clients.spawn(send_files(device.clone(), url.clone(), done.clone(), seeded, number));
-    }
+    let surge = Surge::begin(&device, CLIENTS, LARGEST_FILE_BYTES, seed);
+    surge.send_to(servers.iter().flatten());
     let mut seeded = Seeded::new(seed);
     for kill in 1..=kills {
         let peace_ms = seeded.below(LONGEST_PEACE_MS);
@@ -200,14 +188,9 @@ async fn kills_of_servers_store_and_database_lose_nothing_acknowledged() {
                 *server = Some(tokio::task::block_in_place(|| start(&force.machines[at])));
             }
         }
-        let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
-        server_urls.send_replace(urls);
+        surge.send_to(servers.iter().flatten());
     }
-    enough.send_replace(true);
-    let mut sent = Vec::new();
-    while let Some(client) = clients.join_next().await {
-        sent.extend(client.expect("no client panics"));
-    }
+    let sent = surge.end().await;
     println!("{} files arrived", sent.len());
     let server = servers[1].as_ref().expect("it runs");
     everything_is_there(&force.machines[1], server, &device, &sent).await;
@@ -227,19 +210,11 @@ async fn a_rolling_restart_is_noticed_by_nobody() {
     let mut servers: Vec<Option<Server>> =
         force.machines.iter().map(|machine| Some(start(machine))).collect();
     let device = force.first().enrol("a device whose servers are restarted");
-    let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
-    let (server_urls, url) = watch::channel::<Vec<String>>(urls);
-    let (enough, done) = watch::channel(false);
-    let mut clients = JoinSet::new();
-    for number in 0..CLIENTS {
-        let seeded = Seeded::new(number);
-        clients.spawn(send_files(device.clone(), url.clone(), done.clone(), seeded, number));
-    }
+    let surge = Surge::begin(&device, CLIENTS, LARGEST_FILE_BYTES, 1);
+    surge.send_to(servers.iter().flatten());
     for at in 0..SERVERS {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let going = servers[at].take().expect("it runs");
-        let others: Vec<String> =
-            servers.iter().flatten().map(|server| server.url().to_owned()).collect();
         tokio::task::block_in_place(|| {
             going.ask_to_stop();
             let began = Instant::now();
@@ -247,18 +222,13 @@ async fn a_rolling_restart_is_noticed_by_nobody() {
                 assert!(began.elapsed() < Duration::from_secs(2), "it does not say that it goes");
             }
             // As a load balancer does that has noticed.
-            server_urls.send_replace(others);
+            surge.send_to(servers.iter().flatten());
             assert!(going.wait().success(), "it does not stop in order");
             servers[at] = Some(start(&force.machines[at]));
         });
-        let urls = servers.iter().flatten().map(|server| server.url().to_owned()).collect();
-        server_urls.send_replace(urls);
+        surge.send_to(servers.iter().flatten());
     }
-    enough.send_replace(true);
-    let mut sent = Vec::new();
-    while let Some(client) = clients.join_next().await {
-        sent.extend(client.expect("no client panics"));
-    }
+    let sent = surge.end().await;
     println!("{} files arrived", sent.len());
     let server = servers[0].as_ref().expect("it runs");
     everything_is_there(force.first(), server, &device, &sent).await;
@@ -267,33 +237,4 @@ async fn a_rolling_restart_is_noticed_by_nobody() {
 /// With its time to come back: a store that restarts takes seconds.
 fn start(machine: &Workspace) -> Server {
     tokio::task::block_in_place(|| Server::start(machine))
-}
-
-/// Sends one file after another until it is enough, each request to whichever server; the file in hand is always finished.
-async fn send_files(
-    device: Device,
-    urls: watch::Receiver<Vec<String>>,
-    enough: watch::Receiver<bool>,
-    mut seeded: Seeded,
-    client: u64,
-) -> Vec<Sent> {
-    let mut sent = Vec::new();
-    while !*enough.borrow() {
-        let size = 1 + seeded.below(LARGEST_FILE_BYTES);
-        let bytes = Bytes::from(seeded.bytes(usize::try_from(size).expect("a small file")));
-        let name = format!("client {client} file {}.bin", sent.len());
-        let started = Instant::now();
-        let mut file = InFlight::new(name, bytes);
-        let finished = loop {
-            assert!(started.elapsed() < FILE_TIMEOUT, "{file:?} is not finished");
-            let urls = urls.borrow().clone();
-            let url = &urls[seeded.below(urls.len() as u64) as usize];
-            match file.go_on(&Tus::new(url, &device.token), &mut seeded).await {
-                Ok(finished) => break finished,
-                Err(_) => tokio::time::sleep(PAUSE_AFTER_AN_ERROR).await,
-            }
-        };
-        sent.push(file.sent(finished));
-    }
-    sent
 }
