@@ -27,7 +27,7 @@ pub(crate) const ORIGIN: &str = "ledger.bench";
 const WRITERS: usize = 64;
 /// Appends of each writer in one round.
 const APPENDS: usize = 20;
-const IN_FLIGHT: usize = 1_024;
+pub(crate) const BATCH: usize = 1_024;
 /// Entries of the hash chain in one round.
 const CHAINED: usize = 300;
 const FLOORS: usize = 20;
@@ -97,17 +97,21 @@ impl Figures {
 async fn open(folder: &Path) -> Result<Ledger> {
     fs::create_dir_all(folder)?;
     let records = Records::sqlite(&folder.join("records.sqlite"), ORIGIN).await?;
-    open_with(records, &folder.join("objects")).await
+    open_in(records, folder).await
 }
 
-pub(crate) async fn open_with(records: Records, objects: &Path) -> Result<Ledger> {
+pub(crate) async fn open_in(records: Records, folder: &Path) -> Result<Ledger> {
+    let objects = ObjectStore::open(&folder.join("objects"), Kek::new([1; 32].into()))?;
+    open_with(records, objects).await
+}
+
+pub(crate) async fn open_with(records: Records, objects: ObjectStore) -> Result<Ledger> {
     let options = LedgerOptions {
         rotations: Vec::new(),
         origin: ORIGIN.parse()?,
         signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32])?),
         clock: Arc::new(SystemClock),
     };
-    let objects = ObjectStore::open(objects, Kek::new([1; 32].into()))?;
     Ok(Ledger::open(records, objects, options).await?)
 }
 
@@ -140,14 +144,14 @@ async fn writers(ledger: &Ledger) -> Result<Vec<f64>> {
 }
 
 /// Seconds per append of full batches, one after the other.
-async fn in_flight(ledger: &Ledger, batches: usize) -> Result<Vec<f64>> {
+pub(crate) async fn in_flight(ledger: &Ledger, batches: usize) -> Result<Vec<f64>> {
     let mut times = Vec::with_capacity(batches);
     for _ in 0..batches {
         let begun = Instant::now();
-        for placed in join_all((0..IN_FLIGHT).map(|_| ledger.submit(act()))).await {
+        for placed in join_all((0..BATCH).map(|_| ledger.submit(act()))).await {
             placed?;
         }
-        times.push(begun.elapsed().as_secs_f64() / IN_FLIGHT as f64);
+        times.push(begun.elapsed().as_secs_f64() / BATCH as f64);
     }
     Ok(times)
 }
@@ -248,7 +252,7 @@ fn floor(folder: &Path) -> Result<Vec<f64>> {
 
 /// Bytes of the files that a batch of 64 writes into an unfilled bundle, about half full: tile, bundle, two openings
 /// files, two keys.
-const FILES: [usize; 6] = [4 << 10, 64 << 10, 32 << 10, 24 << 10, 140, 140];
+pub(crate) const FILES: [usize; 6] = [4 << 10, 64 << 10, 32 << 10, 24 << 10, 140, 140];
 
 /// As a write-ahead log does it: append, sync.
 fn commit(mut log: &File, bytes: usize) -> Result<()> {

@@ -10,6 +10,7 @@ mod keeping;
 mod ledger;
 mod log_witness;
 mod portal;
+mod rebuild;
 mod s3;
 mod servers;
 mod several;
@@ -61,11 +62,13 @@ enum Bench {
         #[arg(long, default_value_t = GROWN_ENTRIES)]
         entries: usize,
     },
-    /// Entries through several servers on one PostgreSQL, and a takeover.
-    Several {
-        /// The URL of an empty database.
-        #[arg(long)]
-        database: String,
+    /// Entries on a PostgreSQL of its own: beside a hash chain by a trigger, in a bucket, through several servers, a takeover.
+    Several,
+    /// The records made again from the store alone, and compared row by row.
+    Rebuild {
+        /// How many entries there are.
+        #[arg(long, default_value_t = GROWN_ENTRIES)]
+        entries: usize,
     },
     /// Lists, searches and items over the API with many items: server time.
     Portal {
@@ -105,7 +108,8 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
-        Some(Bench::Several { database }) => several::run(&place.scratch, &database),
+        Some(Bench::Several) => several::run(&place.scratch, place.rounds),
+        Some(Bench::Rebuild { entries }) => rebuild::run(&place.scratch, entries),
         Some(Bench::Portal { items }) => portal::run(&place.scratch, items),
         Some(Bench::Witness) => log_witness::run(&place),
         Some(Bench::Idle) => keeping::idle(&place),
@@ -118,6 +122,8 @@ fn main() -> anyhow::Result<()> {
             s3::run(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
+            several::run(&place.scratch, place.rounds)?;
+            rebuild::run(&place.scratch, GROWN_ENTRIES)?;
             portal::run(&place.scratch, PORTAL_ITEMS)?;
             log_witness::run(&place)?;
             keeping::idle(&place)?;

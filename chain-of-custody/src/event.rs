@@ -152,6 +152,7 @@ pub mod field {
         PURPOSE = "purpose" Evidential "what a bundle is for",
         BUNDLE_DIGEST = "bundle-digest" Evidential "SHA-256 of the bundle's payload manifest (manifest-sha256.txt): every file that left, by path and digest",
         SETTING = "setting" Evidential "name of the configuration setting",
+        KEEP_UNTIL = "keep-until" Evidential "day until whose end (UTC) an item is kept, YYYY-MM-DD",
         COUNT = "count" Evidential "how many like acts this entry stands for, decimal",
         CREDENTIAL_ID = "credential-id" Evidential "id of a credential, never the credential",
         USER = "user" Evidential "id of a user: random, so that it names nobody",

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::digest::Sha256;
+
 /// Text that is not the id it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a valid {what}")]
@@ -80,6 +82,15 @@ uuid_id!(/// A person with an account: a random name, so that entries do not say
     UserId, "user id");
 uuid_id!(/// An investigation.
     CaseId, "case id");
+
+impl EventId {
+    /// The id of an act that is one act however often, and by whomever, it is asked for: it follows from what the act is.
+    pub fn of_act(act: &str) -> Self {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Sha256::of(act.as_bytes()).as_bytes()[..16]);
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
 
 /// The position of an entry in the ledger, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -34,6 +34,13 @@ impl Timestamp {
     }
 }
 
+/// The end of a day in UTC, written `2031-05-03`, in milliseconds since 1970: what is kept until that day is kept through it.
+pub fn end_of_day_ms(date: &str) -> Option<i64> {
+    let day: jiff::civil::Date = date.parse().ok()?;
+    let next = day.tomorrow().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    (day.to_string() == date).then(|| next.timestamp().as_millisecond())
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)
@@ -78,6 +85,16 @@ mod tests {
             "now",
         ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_day_ends_where_the_next_begins() {
+        assert_eq!(end_of_day_ms("1970-01-01"), Some(86_400_000));
+        assert_eq!(end_of_day_ms("2031-12-31"), Some(1_956_528_000_000));
+        for bad in ["", "2031-02-30", "2031-5-3", "03/05/2031", "2031-05-03T00:00:00", "9999-12-31"]
+        {
+            assert_eq!(end_of_day_ms(bad), None, "{bad}");
         }
     }
 

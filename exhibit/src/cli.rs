@@ -82,6 +82,12 @@ pub(crate) enum Command {
     /// One item: who may see it.
     #[command(subcommand)]
     Item(crate::commands::people::Item),
+    /// Orders that suspend disposal, on items and cases.
+    #[command(subcommand)]
+    Hold(crate::commands::holds::Hold),
+    /// Until when items are kept.
+    #[command(subcommand)]
+    Retention(crate::commands::holds::Retention),
     /// The keys that others check against.
     #[command(subcommand)]
     Keys(Keys),

@@ -75,6 +75,14 @@ pub(crate) fn uk_day(text: &str, days_later: i64) -> Option<Timestamp> {
     Timestamp::from_unix_millis(start.as_millisecond()).ok()
 }
 
+/// The day that something which is kept until `end` is kept through: `3 May 2031`.
+pub(crate) fn last_day(end: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(end.unix_millis() - 1) {
+        Ok(last) => last.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string(),
+        Err(_) => end.to_string(),
+    }
+}
+
 /// `1:02:03`, whole seconds.
 pub(crate) fn length(duration_us: i64) -> String {
     let seconds = duration_us / 1_000_000;

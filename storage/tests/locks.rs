@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,31 +40,59 @@ except ClientError:
 print(round(days), hold)
 ";
 
+/// A ledger whose originals lie in a bucket.
+struct Site {
+    store: Versions,
+    objects: ObjectStore,
+    ledger: Ledger,
+    /// The database lies in it.
+    home: Home,
+}
+
+/// The store as root sees it.
+struct Versions {
+    store: Arc<Store>,
+    prefix: String,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let store = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
+        let place = Place {
+            bucket: Store::SHARED_BUCKET.to_owned(),
+            endpoint: Some(store.endpoint().to_owned()),
+            path_style: true,
+            credentials: Some(Secret {
+                access_key: ACCESS_KEY.to_owned(),
+                secret_key: SECRET_KEY.to_owned(),
+            }),
+            ..Place::default()
+        };
+        let prefix = format!("{}/", Uuid::now_v7());
+        let of_bucket = BucketOptions { prefix: prefix.clone(), lock_s: Some(2 * DAY_S) };
+        let bucket = Bucket::connect(&place).await.unwrap();
+        let objects = ObjectStore::in_bucket(bucket, of_bucket, Kek::new([9; 32].into()));
+        let home = Home::sqlite();
+        let ledger = Ledger::open(home.records().await, objects.clone(), options()).await.unwrap();
+        Self { store: Versions { store, prefix }, objects, ledger, home }
+    }
+}
+
+impl Versions {
+    /// Days of an original's lock from now on, and whether it is under a legal hold.
+    fn says(&self, object: &StoredObject) -> String {
+        let key = format!("{}{}", self.prefix, object.parts[0].file);
+        let version = object.parts[0].version.as_deref().unwrap();
+        self.store.boto3(SAYS, &[Store::SHARED_BUCKET, &key, version]).unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_lengthens_the_lock_and_a_hold_is_a_legal_hold() {
-    let store = tokio::task::spawn_blocking(Store::shared).await.unwrap().unwrap();
-    let place = Place {
-        bucket: Store::SHARED_BUCKET.to_owned(),
-        endpoint: Some(store.endpoint().to_owned()),
-        path_style: true,
-        credentials: Some(Secret {
-            access_key: ACCESS_KEY.to_owned(),
-            secret_key: SECRET_KEY.to_owned(),
-        }),
-        ..Place::default()
-    };
-    let prefix = format!("{}/", Uuid::now_v7());
-    let options_of_bucket = BucketOptions { prefix: prefix.clone(), lock_s: Some(2 * DAY_S) };
-    let bucket = Bucket::connect(&place).await.unwrap();
-    let objects = ObjectStore::in_bucket(bucket, options_of_bucket, Kek::new([9; 32].into()));
-    let home = Home::sqlite();
-    let ledger = Ledger::open(home.records().await, objects.clone(), options()).await.unwrap();
-
+    let Site { store, objects, ledger, home: _home } = Site::new().await;
     let (item, object) = receive(&ledger, &objects).await;
     let case = CaseId::from_uuid(Uuid::now_v7());
-    let key = format!("{prefix}{}", object.parts[0].file);
-    let version = object.parts[0].version.clone().unwrap();
-    let says = || store.boto3(SAYS, &[Store::SHARED_BUCKET, &key, &version]).unwrap();
+    let says = || store.says(&object);
     assert_eq!(says().trim(), "2 OFF", "the first lock");
 
     let following = tokio::spawn(locks::follow(ledger.clone(), objects.clone(), 30 * DAY_S));
@@ -85,6 +115,66 @@ async fn a_link_lengthens_the_lock_and_a_hold_is_a_legal_hold() {
     ledger.submit(by(act(EventKind::HoldReleased))).await.unwrap();
     until(&says, "30 OFF").await;
     following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_on_a_case_holds_what_is_linked_to_it_and_a_review_bounds_the_lock() {
+    let Site { store, objects, ledger, home: _home } = Site::new().await;
+    let (item, object) = receive(&ledger, &objects).await;
+    let (other, other_object) = receive(&ledger, &objects).await;
+    let case = CaseId::from_uuid(Uuid::now_v7());
+    let first = || store.says(&object);
+    let second = || store.says(&other_object);
+    let following = tokio::spawn(locks::follow(ledger.clone(), objects.clone(), 30 * DAY_S));
+    let act = |kind| {
+        let command = Command::new(kind, EventId::from_uuid(Uuid::now_v7()));
+        command.field(field::BY, "tester", Salt([2; 32]))
+    };
+    let review = |item: ItemId, days: i64| {
+        let day = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        let day = day.to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
+        act(EventKind::RetentionReviewed).touching(item).field(
+            field::KEEP_UNTIL,
+            day,
+            Salt([3; 32]),
+        )
+    };
+    // A link locks for thirty days, but not beyond the twenty that were decided.
+    ledger.submit(review(item, 20)).await.unwrap();
+    until_days(&first, 20..=21, "OFF").await;
+    ledger.submit(act(EventKind::ItemLinked).touching(item).touching(case)).await.unwrap();
+    ledger.submit(act(EventKind::HoldSet).touching(case)).await.unwrap();
+    until_days(&first, 20..=21, "ON").await;
+    assert_eq!(second().trim(), "2 OFF", "what is in no case is not held");
+    // What comes to a held case is held; what leaves it is not.
+    ledger.submit(act(EventKind::ItemLinked).touching(other).touching(case)).await.unwrap();
+    until(&second, "30 ON").await;
+    ledger.submit(act(EventKind::ItemUnlinked).touching(other).touching(case)).await.unwrap();
+    until(&second, "30 OFF").await;
+    // A hold of its own stays when that of the case ends.
+    ledger.submit(act(EventKind::HoldSet).touching(item)).await.unwrap();
+    ledger.submit(act(EventKind::HoldReleased).touching(case)).await.unwrap();
+    // A day that is past locks nothing, and holds nothing up.
+    ledger.submit(review(other, -3)).await.unwrap();
+    ledger.submit(review(item, 40)).await.unwrap();
+    until_days(&first, 40..=41, "ON").await;
+    ledger.submit(act(EventKind::HoldReleased).touching(item)).await.unwrap();
+    until_days(&first, 40..=41, "OFF").await;
+    following.abort();
+}
+
+/// A day is kept to its end.
+async fn until_days(says: &(impl Fn() -> String + Sync), days: RangeInclusive<i64>, hold: &str) {
+    let began = Instant::now();
+    loop {
+        let said = tokio::task::block_in_place(says);
+        let (locked, held) = said.trim().split_once(' ').unwrap();
+        if days.contains(&locked.parse().unwrap()) && held == hold {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "the store says {said}, not {days:?} {hold}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn until(says: &(impl Fn() -> String + Sync), expected: &str) {

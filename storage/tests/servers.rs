@@ -14,6 +14,7 @@ use chain_of_custody::command::{Guard, Refusal};
 use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::note::{SIGNATURE_BYTES, Signer, SignerUnavailable, VerifierKey};
 use futures_util::future::join_all;
+use sqlx::Connection as _;
 use storage::ledger::{Ledger, LedgerOptions, SubmitError};
 use storage::objects::{Kek, ObjectStore};
 use storage::records::Records;
@@ -430,6 +431,102 @@ async fn a_database_without_connections_says_so() {
     let refused = support::open_with(first, &home.objects_path()).await;
     let said = refused.map(|_| ()).unwrap_err().to_string();
     assert!(said.contains("max_connections"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_that_is_read_only_is_said_and_waited_for() {
+    let mut server = test_machine::postgres::Postgres::start().unwrap();
+    let url = server.create_database().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::connect(&url, ORIGIN).await.unwrap();
+    let ledger = support::open_with(records, folder.path()).await.unwrap();
+    ledger.submit(act(1)).await.unwrap();
+    // As a standby that a force's own failover put in its place.
+    let mut root = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("SET default_transaction_read_only = off").execute(&mut root).await.unwrap();
+    for read_only in ["on", "off"] {
+        let text = format!("ALTER SYSTEM SET default_transaction_read_only = {read_only}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut root).await.unwrap();
+        sqlx::raw_sql("SELECT pg_reload_conf()").execute(&mut root).await.unwrap();
+        if read_only == "on" {
+            let refused = timeout(PATIENCE, ledger.submit(act(2))).await.unwrap().unwrap_err();
+            let said = refused.to_string();
+            assert!(said.contains("read-only transaction"), "{said}");
+        }
+    }
+    let placed = timeout(PATIENCE, ledger.submit(act(2))).await.unwrap().unwrap();
+    assert_eq!(placed.leaf_index, LeafIndex(3));
+    assert_eq!(ledger.stop_reason(), None);
+    assert_clean(&ledger).await;
+}
+
+// --- Servers of different versions -----------------------------------------------------------------------------------
+
+const WRITES_FROM: &str = "SELECT writes_from FROM sequencer";
+
+/// The newest migration that this program knows.
+fn newest() -> i64 {
+    Records::known_migrations().last().unwrap().0
+}
+
+/// As if a program had opened the ledger that knows the migrations up to this one.
+async fn a_program_claims_to_write(home: &Home, newest: i64) {
+    let records = home.records().await;
+    let text = "UPDATE sequencer SET writes_from = $1";
+    sqlx::query(text).bind(newest).execute(records.pool()).await.unwrap();
+    records.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_knows_less_gives_way_and_goes_on_asking() {
+    let home = Home::postgres();
+    let ledger = home.open().await;
+    ledger.submit(act(1)).await.unwrap();
+    a_program_claims_to_write(&home, newest() + 1).await;
+    let asked = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.submit(act(2)).await }
+    });
+    eventually(async || rows(&home).await == 1).await;
+    // It could take the lease again by now.
+    tokio::time::sleep(3 * storage::records::LEASE).await;
+    assert_eq!(home.records().await.size().await.unwrap(), TreeSize(3), "nothing is entered");
+    a_program_claims_to_write(&home, newest()).await;
+    let placed = timeout(PATIENCE, asked).await.unwrap().unwrap().unwrap();
+    assert_eq!((placed.leaf_index, placed.repeated), (LeafIndex(3), false));
+    assert_clean(&ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_servers_with_different_versions_the_newest_write() {
+    let home = Home::postgres();
+    home.open().await.close().await;
+    let records = home.records().await;
+    let writes_from = async || sqlx::query_scalar(WRITES_FROM).fetch_one(records.pool()).await;
+    a_program_claims_to_write(&home, newest() - 1).await;
+    home.open().await.close().await;
+    let claimed: i64 = writes_from().await.unwrap();
+    assert_eq!(claimed, newest(), "whoever opens the ledger fences those who know less");
+    a_program_claims_to_write(&home, newest() + 1).await;
+    let refused = support::open_with(home.records().await, &home.objects_path()).await;
+    let said = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("newer version") && said.contains("none of its servers runs"), "{said}");
+    let claimed: i64 = writes_from().await.unwrap();
+    assert_eq!(claimed, newest() + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_schema_that_a_later_version_only_added_to_is_worked_on() {
+    let home = Home::postgres();
+    let records = home.records().await;
+    let later = "INSERT INTO schema_history (number, name, works_from) VALUES ($1, 'later', $2)";
+    let later = sqlx::query(later).bind(newest() + 1).bind(newest());
+    later.execute(records.pool()).await.unwrap();
+    home.open().await.submit(act(1)).await.unwrap();
+    let needs = "UPDATE schema_history SET works_from = number WHERE number = $1";
+    sqlx::query(needs).bind(newest() + 1).execute(records.pool()).await.unwrap();
+    let refused = Records::connect(&home.database_url(), ORIGIN).await.unwrap_err().to_string();
+    assert!(refused.contains("made by a newer version"), "{refused}");
 }
 
 /// Rows in the table of commands.

@@ -27,6 +27,20 @@ for page in s3.get_paginator('list_object_versions').paginate(Bucket=bucket, Pre
 print(refused)
 ";
 
+/// How many files of an original are under a legal hold.
+const HOLDS: &str = "
+bucket, item = sys.argv[2:4]
+held = 0
+for v in s3.list_object_versions(Bucket=bucket, Prefix='originals/').get('Versions', []):
+    if item in v['Key']:
+        try:
+            hold = s3.get_object_legal_hold(Bucket=bucket, Key=v['Key'], VersionId=v['VersionId'])
+            held += hold['LegalHold']['Status'] == 'ON'
+        except Exception:
+            pass
+print(held)
+";
+
 /// Every version below these keys, gone for good.
 const DELETE: &str = "
 bucket = sys.argv[2]
@@ -61,6 +75,7 @@ async fn footage_rests_in_a_bucket_and_outlives_whoever_has_its_credentials() {
     let faults = healthy["faults"].to_string();
     assert!(!faults.contains("store-") && !faults.contains("object"), "{faults}");
 
+    a_hold_on_its_case_is_a_legal_hold(&workspace, &store, &item);
     let refused = store.boto3(ROOT, &["evidence"]).expect("boto3 runs");
     assert_eq!(refused.trim(), "2", "original and outboard are locked");
     let scrub = workspace.exhibit(&["scrub", "--full-speed"]).ok().json();
@@ -74,6 +89,41 @@ async fn footage_rests_in_a_bucket_and_outlives_whoever_has_its_credentials() {
     std::fs::remove_dir_all(workspace.path(&format!("bundle-{item}"))).expect("the first bundle");
     audit::bytes_read_back(&workspace, &[(&item, &clip)]);
     audit::ledger_is_clean(&workspace);
+}
+
+fn a_hold_on_its_case_is_a_legal_hold(workspace: &Workspace, store: &Store, item: &str) {
+    let held = |expected: &str| {
+        let began = Instant::now();
+        loop {
+            let said = store.boto3(HOLDS, &["evidence", item]).expect("boto3 runs");
+            if said.trim() == expected {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "legal holds on {said}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let person = ["--name", "Jane Smith", "--number", "1234", "--role", "investigator"];
+    workspace.exhibit(&[&["user", "add"], &person[..]].concat()).ok();
+    let case = ["--reference", "01AB1", "--title", "Harlow", "--member", "1234"];
+    workspace.exhibit(&[&["case", "new"], &case[..]].concat()).ok();
+    workspace.exhibit(&["case", "add", "01AB1", "--item", item]).ok();
+    let set = ["hold", "set", "--case", "01AB1", "--reason", "appeal lodged"];
+    workspace.exhibit(&set).ok();
+    let again = workspace.exhibit(&set);
+    assert!(again.code != Some(0) && again.stderr.contains("held already"), "{}", again.stderr);
+    held("2");
+    let holds = workspace.exhibit(&["hold", "list"]).ok().json();
+    assert_eq!(holds["holds"][0]["reason"], "appeal lodged", "{holds}");
+    let review = ["retention", "review", "--item", item, "--reason", "reviewed", "--until"];
+    let wrong = workspace.exhibit(&[&review[..], &["3 May"]].concat());
+    assert!(wrong.code != Some(0) && wrong.stderr.contains("2031-05-03"), "{}", wrong.stderr);
+    workspace.exhibit(&[&review[..], &["2031-05-03"]].concat()).ok();
+    let release = ["hold", "release", "--case", "01AB1", "--reason", "appeal dismissed"];
+    workspace.exhibit(&release).ok();
+    held("0");
+    let again = workspace.exhibit(&release);
+    assert!(again.code != Some(0) && again.stderr.contains("no hold"), "{}", again.stderr);
 }
 
 #[test]

@@ -209,6 +209,7 @@ async fn a_rolling_restart_is_noticed_by_nobody() {
     }
     let mut servers: Vec<Option<Server>> =
         force.machines.iter().map(|machine| Some(start(machine))).collect();
+    refuses_what_needs_every_server_stopped(force.first());
     let device = force.first().enrol("a device whose servers are restarted");
     let surge = Surge::begin(&device, CLIENTS, LARGEST_FILE_BYTES, 1);
     surge.send_to(servers.iter().flatten());
@@ -232,6 +233,23 @@ async fn a_rolling_restart_is_noticed_by_nobody() {
     println!("{} files arrived", sent.len());
     let server = servers[0].as_ref().expect("it runs");
     everything_is_there(force.first(), server, &device, &sent).await;
+}
+
+/// From a machine on which no server runs, while others do.
+fn refuses_what_needs_every_server_stopped(first: &Workspace) {
+    let idle = first.sibling();
+    for command in [
+        &["keys", "rotate", "receipt", "--reason", "a key was seen"][..],
+        &["ledger", "recover", "--size", "1", "--reason", "a disk was lost"],
+    ] {
+        let refused = tokio::task::block_in_place(|| idle.exhibit(command));
+        assert!(refused.code != Some(0), "{command:?}");
+        assert!(
+            refused.stderr.contains("another server has this ledger open"),
+            "{}",
+            refused.stderr
+        );
+    }
 }
 
 /// With its time to come back: a store that restarts takes seconds.

@@ -269,6 +269,16 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
         assert_eq!(house.ledger.latest().unverified().size, size, "forget: {forget}");
     }
     house.audits_clean().await;
+
+    // Nor does a server that looked before another one entered it: what it made beside is nobody's, and goes.
+    let (size, pool) = (house.ledger.latest().unverified().size, house.ledger.records().pool());
+    for text in ["DELETE FROM jobs", "DELETE FROM followers", "DELETE FROM derivatives"] {
+        sqlx::query(text).execute(pool).await.unwrap();
+    }
+    house.work(supervisor()).await;
+    assert_eq!(house.count("jobs", "state = 'ended'").await, 6, "all were done again");
+    assert_eq!(house.ledger.latest().unverified().size, size, "each act is one entry");
+    assert_eq!(derivative_files(home.path()).len(), 6, "what no entry names is gone");
 }
 
 async fn unreadable_items_stay_and_say_why(home: Home) {

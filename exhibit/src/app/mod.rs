@@ -2,9 +2,11 @@
 //!
 //! The invariant to keep: it exists only in the process that holds the folder's lock.
 
+pub(crate) mod alone;
 mod answers;
 mod bundles;
 pub(crate) mod escrow;
+mod holds;
 pub(crate) mod keep;
 pub(crate) mod keys;
 mod log_witnesses;
@@ -158,6 +160,7 @@ impl App {
             Request::LedgerProve { index } => self.prove(index).await,
             Request::KeysPublish => Ok(self.published_policy()),
             Request::People(request) => self.people(request, &actor).await,
+            Request::Keeping(request) => self.keeping(request, &actor).await,
             Request::Live => Ok(serde_json::to_value(self.live()).expect("it is plain data")),
             Request::Backup { to, read_again, anew } => {
                 self.backup(&to, read_again, anew, progress).await

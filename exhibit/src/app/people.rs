@@ -93,7 +93,7 @@ impl App {
     }
 
     /// A case by its id, or by its reference where that is one case's alone.
-    async fn case_named(&self, text: &str) -> Result<CaseId, Failure> {
+    pub(super) async fn case_named(&self, text: &str) -> Result<CaseId, Failure> {
         let records = &self.parts.records;
         let found = match text.parse::<CaseId>() {
             Ok(case) => records.case(case).await.map(|case| case.into_iter().collect()),
@@ -125,7 +125,9 @@ impl App {
     }
 }
 
-fn parse<T: std::str::FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Failure> {
+pub(super) fn parse<T: std::str::FromStr<Err: std::error::Error>>(
+    text: &str,
+) -> Result<T, Failure> {
     text.parse().map_err(|e| failed("usage", &e))
 }
 
@@ -140,7 +142,7 @@ fn of_access(error: AccessError) -> Failure {
     }
 }
 
-fn of_service(error: ServiceError) -> Failure {
+pub(super) fn of_service(error: ServiceError) -> Failure {
     match error {
         ServiceError::NotFound => Failure::new("not-found", "there is no such item or case")
             .advice("exhibit search and exhibit case list show what there is"),

@@ -65,6 +65,8 @@ pub(super) fn print(command: &Command, answer: &Value) {
         Command::User(command) => command.print(answer),
         Command::Case(command) => command.print(answer),
         Command::Item(command) => command.print(answer),
+        Command::Hold(command) => command.print(answer),
+        Command::Retention(command) => command.print(answer),
         _ => crate::terminal::answer(answer),
     }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod demo;
 mod dock;
+pub(crate) mod holds;
 pub(crate) mod keep;
 mod log_witness;
 mod migrate;
@@ -276,6 +277,8 @@ fn request(command: &Command) -> Result<Request, Failure> {
         Command::User(command) => Request::People(command.request()),
         Command::Case(command) => Request::People(command.request()),
         Command::Item(command) => Request::People(command.request()),
+        Command::Hold(command) => Request::Keeping(command.request()),
+        Command::Retention(command) => Request::Keeping(command.request()),
         Command::Demo(_)
         | Command::Serve(_)
         | Command::Work

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use chain_of_custody::ids::TreeSize;
 
+use crate::app::alone::refuse_other_servers_of;
 use crate::app::{App, Recovery};
 use crate::config::Config;
 use crate::control::{Actor, DataLock, Failure};
@@ -23,6 +24,7 @@ pub(super) async fn run(
         Failure::new("ledger", "the server runs on this folder: its ledger is open")
             .advice("a ledger that needs recovering does not open; stop the server if you are sure")
     })?;
+    refuse_other_servers_of(data, config).await?;
     let restored = Restored::read(data)?.is_some();
     let recovery = Recovery { restored, known: TreeSize(size), reason: reason.to_owned() };
     let app = App::open_recovering(data, config, lock, Some(&recovery)).await?;

@@ -62,6 +62,7 @@ pub(crate) enum Request {
     },
     Scrub(ScrubRequest),
     People(PeopleRequest),
+    Keeping(KeepingRequest),
 }
 
 /// Something about people, cases, and who may see what.
@@ -76,6 +77,24 @@ pub(crate) enum PeopleRequest {
     CaseNew { reference: String, title: String, members: Vec<String> },
     CaseAdd { case: String, items: Vec<String>, references: Vec<String>, members: Vec<String> },
     CaseList,
+}
+
+/// Something about holds, and until when items are kept. `of` is an item's id, or a case by its id or URN.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum KeepingRequest {
+    HoldSet { of: HoldOf, reason: String },
+    HoldRelease { of: HoldOf, reason: String },
+    HoldList,
+    Review { items: Vec<String>, until: String, reason: String },
+}
+
+/// What a hold is on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum HoldOf {
+    Item(String),
+    Case(String),
 }
 
 /// How everything is read again.

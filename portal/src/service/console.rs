@@ -15,8 +15,8 @@ pub const MAX_REASON_CHARS: usize = 500;
 /// What is done at the console. Not for a door that others can reach.
 #[derive(Debug, Clone)]
 pub struct Console {
-    service: Service,
-    by: String,
+    pub(super) service: Service,
+    pub(super) by: String,
 }
 
 impl Service {

@@ -199,6 +199,7 @@ impl Service {
             read_by: record.read_by.clone(),
             known: [
                 words::known(record, &signature, &clock, copies, &made),
+                self.kept(item).await?,
                 vec![self.receipt_rests_on()?],
             ]
             .concat(),

@@ -9,6 +9,7 @@ mod bundles;
 mod cases;
 mod console;
 mod consult;
+mod holds;
 mod items;
 mod media;
 mod operate;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain_of_custody::command::Refusal;
-use chain_of_custody::digest::Sha256;
 use chain_of_custody::ids::EventId;
 use storage::clock::Clock;
 use storage::ledger::{Ledger, LedgerError, SubmitError};
@@ -235,10 +235,7 @@ impl RequestKey {
 
     /// The event that this person's request for this act gets. Another's request with the same key is another event.
     fn event(&self, person: &Person, act: &str) -> EventId {
-        let text = format!("exhibit/request/v1\n{}\n{act}\n{}", person.user, self.0);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&Sha256::of(text.as_bytes()).as_bytes()[..16]);
-        EventId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
+        EventId::of_act(&format!("exhibit/request/v1\n{}\n{act}\n{}", person.user, self.0))
     }
 }
 

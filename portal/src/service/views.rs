@@ -97,7 +97,7 @@ pub struct ItemDetail {
 /// One thing that is known of an item, or is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Known {
-    /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `fault`: a code.
+    /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `fault`, `hold`, `retention`, `receipt`: a code.
     pub about: &'static str,
     /// `good`, `open` or `bad`: for a mark beside the words, never in place of them.
     pub standing: &'static str,

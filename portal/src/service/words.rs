@@ -1,11 +1,12 @@
 //! What is recorded, said in plain words: events of a continuity, and what is known of an item and what is not.
 
 use chain_of_custody::event::{access, field};
-use chain_of_custody::time::Timestamp;
+use chain_of_custody::time::{Timestamp, end_of_day_ms};
 use storage::records::{EventRecord, ItemRecord, UserRecord};
 
 use super::views::Made;
 use super::{EventInWords, Known};
+use crate::words::last_day;
 
 /// One event. `users` gives names to numbers: whoever had the number at that time.
 pub(super) fn event(event: &EventRecord, users: &[UserRecord], published: bool) -> EventInWords {
@@ -70,6 +71,15 @@ fn says(event: &EventRecord, users: &[UserRecord]) -> String {
             reference => format!("linked to a case as {reference}"),
         },
         "item.unlinked" => with("unlinked from a case:", field::REASON),
+        "hold.set" => with("held, so that it is not disposed of:", field::REASON),
+        "hold.released" => with("a hold on it ended:", field::REASON),
+        "retention.reviewed" => {
+            let until = end_of_day_ms(opened(field::KEEP_UNTIL));
+            let until = until.and_then(|ms| Timestamp::from_unix_millis(ms).ok()).map(last_day);
+            let kept =
+                format!("to be kept until {}:", until.as_deref().unwrap_or("a day not said"));
+            with(&kept, field::REASON)
+        }
         "item.viewed" => "viewed".to_owned(),
         "item.downloaded" => "original downloaded".to_owned(),
         "list.viewed" if opened(field::COUNT) == "1" => "list of 1 item viewed".to_owned(),

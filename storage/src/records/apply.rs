@@ -4,6 +4,7 @@
 //! the rows of a whole batch are gathered first and written with few statements per table.
 
 mod access;
+mod holds;
 
 use std::collections::BTreeMap;
 
@@ -162,6 +163,9 @@ impl Batch {
             | EventKind::ItemUnlinked
             | EventKind::AccessRefused
             | EventKind::AccessChanged => self.changes.extend(event.access_changes()),
+            EventKind::HoldSet | EventKind::HoldReleased | EventKind::RetentionReviewed => {
+                self.changes.extend(event.hold_changes());
+            }
             // The others are kept as entries and found through their subjects.
             _ => {}
         }

@@ -17,6 +17,7 @@ use sqlx::{AnyConnection, Connection, Row};
 
 use super::commands::{CommandRow, Outcome};
 use super::items::timestamp;
+use super::migrate::NEWEST;
 use super::rebuild::StoredEntry;
 use super::sql::{self, Table, Value};
 use super::{Dialect, Records, RecordsError, apply, from_db, lease, to_db};
@@ -269,10 +270,13 @@ impl Records {
         epoch: Epoch,
         size: TreeSize,
     ) -> Result<(), CommitError> {
-        let values = vec![(&*self.force).into(), to_db(epoch.0).into(), to_db(size.0).into()];
+        let mut values = vec![(&*self.force).into(), to_db(epoch.0).into(), to_db(size.0).into()];
         let guard = match self.dialect {
             Dialect::Sqlite => GUARD,
-            Dialect::Postgres => lease::GUARD,
+            Dialect::Postgres => {
+                values.push(NEWEST.into());
+                lease::GUARD
+            }
         };
         let held = sql::execute(connection, guard, values).await?;
         (held == 1).then_some(()).ok_or(CommitError::Fenced)

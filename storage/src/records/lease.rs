@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, Connection as _, Row as _};
 
 use super::batch::LedgerState;
 use super::bell::Ring;
+use super::migrate::NEWEST;
 use super::{Dialect, Records, RecordsError, from_db, sql, to_db};
 
 macro_rules! lease_ms {
@@ -58,39 +59,45 @@ pub(super) use without_sync;
 pub(super) const GUARD: &str = concat!(
     "UPDATE sequencer SET size = size, leased_until_ms = ",
     lease_end!(),
-    " WHERE force = $1 AND epoch = $2 AND size = $3 AND ",
+    " WHERE force = $1 AND epoch = $2 AND size = $3 AND writes_from <= $4 AND ",
     loses_its_locks!()
 );
 const LOOK: &str = concat!(
     "SELECT leased_until_ms, leased_until_ms - ",
     now_ms!(),
-    " FROM sequencer WHERE force = $1 AND ",
+    ", writes_from FROM sequencer WHERE force = $1 AND ",
     loses_its_locks!()
 );
 const HOLDER: &str =
     concat!("SELECT holder FROM sequencer WHERE force = $1 AND leased_until_ms > ", now_ms!());
 const TAKE: &str = concat!(
-    "INSERT INTO sequencer (force, epoch, holder, size, published_size, leased_until_ms) VALUES ($1, 1, $2, 0, 0, ",
+    "INSERT INTO sequencer (force, epoch, holder, size, published_size, writes_from, leased_until_ms) VALUES ($1, 1, $2, 0, 0, $3, ",
     lease_end!(),
     ") ON CONFLICT (force) DO UPDATE SET epoch = sequencer.epoch + 1, holder = excluded.holder, \
-        leased_until_ms = excluded.leased_until_ms WHERE sequencer.leased_until_ms <= ",
+        leased_until_ms = excluded.leased_until_ms \
+        WHERE sequencer.writes_from <= $3 AND sequencer.leased_until_ms <= ",
     now_ms!()
 );
+/// From now on no program writes that knows less than this one.
+const CLAIM_TO_WRITE: &str =
+    "UPDATE sequencer SET writes_from = $2 WHERE force = $1 AND writes_from < $2";
 const RENEW: &str = concat!(
     "UPDATE sequencer SET leased_until_ms = ",
     lease_end!(),
-    " WHERE force = $1 AND epoch = $2 AND ",
+    " WHERE force = $1 AND epoch = $2 AND writes_from <= $3 AND ",
     without_sync!()
 );
 const GIVE_UP: &str = "UPDATE sequencer SET leased_until_ms = 0 WHERE force = $1 AND epoch = $2";
 
-/// Somebody else holds the lease.
+/// Somebody else holds the lease, or may hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Until when, by the database's clock: later each time it is renewed.
     pub(crate) until_ms: i64,
     /// How long that is from now.
     pub(crate) left: Duration,
+    /// The migration that a program has to know which writes, when this one does not know it.
+    pub(crate) by_newer: Option<i64>,
 }
 
 impl Records {
@@ -105,19 +112,31 @@ impl Records {
         let look = sqlx::query(LOOK).bind(self.force());
         if let Some(row) = look.fetch_optional(&mut *transaction).await? {
             let (until_ms, left_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if left_ms > 0 {
+            let by_newer = Some(row.try_get(2)?).filter(|writes_from| *writes_from > NEWEST);
+            if left_ms > 0 || by_newer.is_some() {
+                // One that nobody of theirs holds is looked at again as if it had just been renewed.
+                let left_ms = if left_ms > 0 { left_ms } else { lease_ms!() };
                 let left = Duration::from_millis(from_db(left_ms, "sequencer")?);
-                return Ok(Err(Held { until_ms, left }));
+                return Ok(Err(Held { until_ms, left, by_newer }));
             }
         }
-        let values = vec![self.force().into(), holder.into()];
+        let values = vec![self.force().into(), holder.into(), NEWEST.into()];
         if sql::execute(&mut transaction, TAKE, values).await? == 0 {
             // Somebody was faster, and its lease is as new as can be.
-            return Ok(Err(Held { until_ms: i64::MIN, left: LEASE }));
+            return Ok(Err(Held { until_ms: i64::MIN, left: LEASE, by_newer: None }));
         }
         let state = self.state(&mut transaction).await?;
         transaction.commit().await?;
         Ok(Ok(state))
+    }
+
+    /// Has programs that know less than this one write no more: a server of theirs that does gives way at its next step. What this
+    /// one is asked may be something whose rows they cannot make.
+    pub(crate) async fn claim_to_write(&self) -> Result<(), RecordsError> {
+        let mut connection = self.pool().acquire().await?;
+        let values = vec![self.force().into(), NEWEST.into()];
+        sql::execute(&mut connection, CLAIM_TO_WRITE, values).await?;
+        Ok(())
     }
 
     /// Who holds the lease now; none where nobody does, and on SQLite, which has none. Changes nothing.
@@ -132,13 +151,13 @@ impl Records {
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// Holds on to the lease. False when the epoch is over: somebody else has taken the ledger.
+    /// Holds on to the lease. False when the epoch is over: somebody else has taken the ledger, or a newer program is going to.
     pub(crate) async fn renew_lease(
         &self,
         connection: &mut AnyConnection,
         epoch: Epoch,
     ) -> Result<bool, RecordsError> {
-        let values = vec![self.force().into(), to_db(epoch.0).into()];
+        let values = vec![self.force().into(), to_db(epoch.0).into(), NEWEST.into()];
         Ok(sql::execute(connection, RENEW, values).await? == 1)
     }
 

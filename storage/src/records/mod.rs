@@ -13,6 +13,7 @@ mod bell;
 mod cases;
 mod commands;
 mod devices;
+mod holds;
 mod items;
 mod jobs;
 mod keeping;
@@ -40,6 +41,7 @@ pub(crate) use bell::{Ear, Ring};
 pub use cases::{CaseItem, CaseRecord, Counts, MAX_CASES};
 pub(crate) use commands::{CommandRow, Outcome as CommandOutcome, WaitingCommand};
 pub use devices::{DeviceRecord, PublishedKey};
+pub use holds::HoldRecord;
 pub use items::{
     DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, Handling, ItemRecord,
     ItemView, MAX_SEARCH_LIMIT, MadeOf, Search,
@@ -84,6 +86,11 @@ pub enum RecordsError {
     /// Use the newer program.
     #[error("the database was made by a newer version (schema {found}; this one knows {known})")]
     NewerSchema { found: i64, known: i64 },
+    /// Of servers with different versions, those with the newest write.
+    #[error(
+        "the ledger is written by a newer version (schema {found}), and none of its servers runs: start one, or bring this one to that version"
+    )]
+    NewerWrites { found: i64 },
     /// A row that our own code cannot have written.
     #[error("a row of {table} is not readable: {reason}")]
     Corrupt { table: &'static str, reason: String },

@@ -68,6 +68,8 @@ impl Table {
         Self { name: "case_items", order: "case_id, item" },
         Self { name: "item_viewers", order: "item, user_id" },
         Self { name: "refused_attempts", order: "leaf_index" },
+        Self { name: "holds", order: "subject" },
+        Self { name: "retention", order: "item" },
     ];
 }
 

@@ -10,9 +10,8 @@ use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::EventId;
 use chain_of_custody::time::Timestamp;
 use storage::failpoint;
-use storage::ledger::SubmitError;
+use storage::ledger::{Placed, SubmitError};
 use storage::records::{ItemRecord, JOB_CLAIM, JobRow, NewJob};
-use uuid::Uuid;
 
 use super::attempt::{self, Made, Setback};
 use super::follow::new_job;
@@ -162,7 +161,10 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
     match (decision, record) {
         (Decision::Made(made), Some(record)) => {
             let media = made.probe.as_ref().map(recipe::media_text);
-            submit(shared, derived(job, &record, &made, media.as_deref())).await?;
+            let placed = submit(shared, derived(job, &record, &made, media.as_deref())).await?;
+            if placed.repeated {
+                forget_unless_entered(shared, &made, &placed).await?;
+            }
             failpoint::hit("transcode.derived");
             let next = media.as_deref().map(recipe::after).unwrap_or_default();
             let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
@@ -178,6 +180,21 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
     }
     if !shared.records().end_job(row).await? {
         tracing::warn!(item = %job.item, "another server decides about it");
+    }
+    Ok(())
+}
+
+/// Another server was faster: what the entry names is its derivative, and ours is nobody's.
+async fn forget_unless_entered(
+    shared: &Shared,
+    made: &Made,
+    placed: &Placed,
+) -> Result<(), JobsError> {
+    let name = made.object.name.as_str();
+    let object = placed.openings.iter().find(|opening| opening.name.as_str() == field::OBJECT);
+    let entered = object.is_none_or(|object| object.value.contains(name));
+    if !entered && name.starts_with("derivatives/") {
+        shared.objects.dispose(&made.object).await?;
     }
     Ok(())
 }
@@ -206,8 +223,10 @@ fn failed(job: &NewJob, record: &ItemRecord, failure: &Failure) -> Command {
         .field(field::REASON, failure.to_string(), salt())
 }
 
+/// One act, whichever server asks for it: two servers that both believe that the job is theirs make one entry.
 fn about(kind: EventKind, job: &NewJob, record: &ItemRecord) -> Command {
-    Command::new(kind, EventId::from_uuid(Uuid::now_v7()))
+    let act = format!("exhibit/job/v1\n{kind}\n{}\n{}", job.item, job.recipe_id);
+    Command::new(kind, EventId::of_act(&act))
         .touching(job.item)
         .provided(Guard::SubjectExists(job.item.into()))
         .field(field::KIND, job.kind.clone(), salt())
@@ -221,10 +240,10 @@ fn salt() -> Salt {
 }
 
 /// Asks until the command is decided; the event id makes a repeat harmless.
-async fn submit(shared: &Shared, command: Command) -> Result<(), JobsError> {
+async fn submit(shared: &Shared, command: Command) -> Result<Placed, JobsError> {
     loop {
         match shared.ledger.submit_in_background(command.clone()).await {
-            Ok(_) => return Ok(()),
+            Ok(placed) => return Ok(placed),
             Err(SubmitError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
             Err(error) => return Err(error.into()),
         }

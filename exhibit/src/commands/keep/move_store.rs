@@ -12,9 +12,10 @@ use clap::Args;
 use serde_json::Value;
 use storage::moving::{Line, Move, MoveError, Outcome, Summary, move_store};
 use storage::objects::{Kek, ObjectStore};
-use storage::records::{LEASE, Records, UploadState};
+use storage::records::{Records, UploadState};
 use storage::s3::Secret;
 
+use crate::app::alone::refuse_other_servers;
 use crate::app::keys::RoleKeys;
 use crate::app::objects;
 use crate::app::open::{failed, open_records, origin};
@@ -95,14 +96,7 @@ pub(super) async fn run(
 /// A server elsewhere would go on writing to the old place, and an upload that is under way could not go on at the new one.
 async fn refuse_in_use(records: &Records) -> Result<(), Failure> {
     let cannot = |e: storage::records::RecordsError| failed("records", &e);
-    if records.lease_holder().await.map_err(cannot)?.is_some() {
-        // One that was killed holds it for a moment longer.
-        tokio::time::sleep(2 * LEASE).await;
-    }
-    if let Some(holder) = records.lease_holder().await.map_err(cannot)? {
-        let what = format!("another server has this ledger open: {holder}");
-        return Err(Failure::new("ledger", what).advice("stop all servers and workers first"));
-    }
+    refuse_other_servers(records).await?;
     let ever = Timestamp::from_unix_millis(EVER_MS).expect("the year 9000 can be written");
     let mut named = Vec::new();
     for state in [UploadState::Receiving, UploadState::Finishing] {

@@ -7,6 +7,7 @@ use chain_of_custody::rotation::KeyRole;
 use clap::Args;
 use serde_json::json;
 
+use crate::app::alone::refuse_other_servers_of;
 use crate::app::escrow::EscrowFile;
 use crate::app::{App, Rotate as Asked};
 use crate::config::Config;
@@ -43,7 +44,9 @@ pub(super) async fn run(
     })?;
     let output = args.output.as_deref().map(EscrowFile::new).transpose()?;
     let escrow = output.map(|file| (file, args.escrow.as_slice()));
-    let app = App::open(data, config, lock(data)?).await?;
+    let lock_held = lock(data)?;
+    refuse_other_servers_of(data, config).await?;
+    let app = App::open(data, config, lock_held).await?;
     let before = app.log_key();
     let asked = Asked { role, reason: &args.reason, escrow };
     let rotated = app.rotate(asked, &Actor::at_this_console()).await;

@@ -29,7 +29,7 @@ pub(super) use self::lease::{Lease, held_through};
 use super::open::{Outside, Parts, check_ours, make_ready};
 use super::task::{Ended, Reply, Request, Task, Unanswered};
 use super::{Ledger, LedgerError, QUEUE, Reader};
-use crate::records::{Held, LEASE, LedgerState, Ring};
+use crate::records::{Held, LEASE, LedgerState, RecordsError, Ring};
 
 /// Between two looks at somebody else's lease while opening.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -101,7 +101,8 @@ pub(super) async fn open(parts: Parts) -> Result<Ledger, LedgerError> {
 
 /// Takes the ledger over if nobody writes it: a lease that is seen to be renewed is somebody's who does.
 async fn find_place(parts: &Parts, server: &str) -> Result<(First, SignedCheckpoint), LedgerError> {
-    let mut seen: Option<Held> = None;
+    parts.records.claim_to_write().await?;
+    let (begun, mut seen) = (Instant::now(), None::<Held>);
     loop {
         let since = Instant::now();
         let held = match parts.records.take_lease(server).await? {
@@ -117,6 +118,9 @@ async fn find_place(parts: &Parts, server: &str) -> Result<(First, SignedCheckpo
         {
             check_ours(&shown, &parts.records, &parts.options).await?;
             return Ok((First::Follower, shown));
+        }
+        if let Some(found) = held.by_newer.filter(|_| begun.elapsed() > ANSWERS_WITHIN) {
+            return Err(RecordsError::NewerWrites { found }.into());
         }
         seen = seen.or(Some(held));
         sleep(held.left.min(LOOK_EVERY)).await;
