@@ -44,6 +44,8 @@ print(round(days), hold)
 struct Site {
     store: Versions,
     objects: ObjectStore,
+    /// The same, from before it locked anything.
+    unlocked: ObjectStore,
     ledger: Ledger,
     /// The database lies in it.
     home: Home,
@@ -69,12 +71,15 @@ impl Site {
             ..Place::default()
         };
         let prefix = format!("{}/", Uuid::now_v7());
-        let of_bucket = BucketOptions { prefix: prefix.clone(), lock_s: Some(2 * DAY_S) };
         let bucket = Bucket::connect(&place).await.unwrap();
-        let objects = ObjectStore::in_bucket(bucket, of_bucket, Kek::new([9; 32].into()));
+        let locking = |lock_s| {
+            let options = BucketOptions { prefix: prefix.clone(), lock_s };
+            ObjectStore::in_bucket(bucket.clone(), options, Kek::new([9; 32].into()))
+        };
+        let (objects, unlocked) = (locking(Some(2 * DAY_S)), locking(None));
         let home = Home::sqlite();
         let ledger = Ledger::open(home.records().await, objects.clone(), options()).await.unwrap();
-        Self { store: Versions { store, prefix }, objects, ledger, home }
+        Self { store: Versions { store, prefix }, objects, unlocked, ledger, home }
     }
 }
 
@@ -89,7 +94,7 @@ impl Versions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_lengthens_the_lock_and_a_hold_is_a_legal_hold() {
-    let Site { store, objects, ledger, home: _home } = Site::new().await;
+    let Site { store, objects, ledger, home: _home, .. } = Site::new().await;
     let (item, object) = receive(&ledger, &objects).await;
     let case = CaseId::from_uuid(Uuid::now_v7());
     let says = || store.says(&object);
@@ -119,7 +124,7 @@ async fn a_link_lengthens_the_lock_and_a_hold_is_a_legal_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_on_a_case_holds_what_is_linked_to_it_and_a_review_bounds_the_lock() {
-    let Site { store, objects, ledger, home: _home } = Site::new().await;
+    let Site { store, objects, unlocked, ledger, home: _home } = Site::new().await;
     let (item, object) = receive(&ledger, &objects).await;
     let (other, other_object) = receive(&ledger, &objects).await;
     let case = CaseId::from_uuid(Uuid::now_v7());
@@ -154,8 +159,9 @@ async fn a_hold_on_a_case_holds_what_is_linked_to_it_and_a_review_bounds_the_loc
     // A hold of its own stays when that of the case ends.
     ledger.submit(act(EventKind::HoldSet).touching(item)).await.unwrap();
     ledger.submit(act(EventKind::HoldReleased).touching(case)).await.unwrap();
-    // A day that is past locks nothing, and holds nothing up.
-    ledger.submit(review(other, -3)).await.unwrap();
+    // A day that is past locks nothing, also what came without a lock, and holds nothing up.
+    let (old, _) = receive(&ledger, &unlocked).await;
+    ledger.submit(review(old, -3)).await.unwrap();
     ledger.submit(review(item, 40)).await.unwrap();
     until_days(&first, 40..=41, "ON").await;
     ledger.submit(act(EventKind::HoldReleased).touching(item)).await.unwrap();
