@@ -67,29 +67,37 @@ async fn beside_a_chain(folder: &Path, ours: &str, theirs: &str, rounds: usize) 
     let ledger = open(ours, folder).await?;
     let chain = PgPoolOptions::new().max_connections(CHAINERS as u32).connect(theirs).await?;
     sqlx::raw_sql(CHAIN).execute(&chain).await?;
-    let (mut appends, mut rows) = (Vec::new(), Vec::new());
+    let (mut appends, mut rows, mut alone) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
-        let measured = (in_flight(&ledger, BATCHES).await?, add_rows(&chain).await?);
+        let measured = in_flight(&ledger, BATCHES).await?;
+        let (many, one) = (add_rows(&chain, CHAINERS).await?, add_rows(&chain, 1).await?);
         if round > 0 {
-            appends.extend(measured.0);
-            rows.push(measured.1);
+            appends.extend(measured);
+            rows.push(many);
+            alone.push(one);
         }
     }
     ledger.close().await;
     let (appends, rows) = (1.0 / median(&mut appends), median(&mut rows));
+    let alone = median(&mut alone);
     println!(
         "\nLedger on PostgreSQL (cargo run --release -p benches -- several; medians of {rounds} interleaved rounds)"
     );
     println!("hash chain by a trigger, {CHAINERS} connections      {rows:>9.0} /s");
+    println!("the same, 1 connection                     {alone:>9.0} /s");
     println!("1,024 in flight, published in a folder     {appends:>9.0} /s");
-    println!("1,024 in flight / trigger = {:.1} (aim ≥ 6.0)", appends / rows);
+    println!(
+        "1,024 in flight / trigger = {:.1}, of 1 connection {:.1} (aim ≥ 6.0)",
+        appends / rows,
+        appends / alone
+    );
     Ok(())
 }
 
 /// Rows per second, each committed by itself, of as many bytes as one of our entries with its openings.
-async fn add_rows(chain: &PgPool) -> Result<f64> {
+async fn add_rows(chain: &PgPool, connections: usize) -> Result<f64> {
     let begun = Instant::now();
-    let adding = (0..CHAINERS).map(|_| async {
+    let adding = (0..connections).map(|_| async {
         let mut connection = chain.acquire().await?;
         for _ in 0..CHAINED {
             let mut entry = vec![0; 900];
@@ -100,7 +108,7 @@ async fn add_rows(chain: &PgPool) -> Result<f64> {
         Ok::<_, sqlx::Error>(())
     });
     try_join_all(adding).await?;
-    Ok((CHAINERS * CHAINED) as f64 / begun.elapsed().as_secs_f64())
+    Ok((connections * CHAINED) as f64 / begun.elapsed().as_secs_f64())
 }
 
 // --- Published in a bucket -------------------------------------------------------------------------------------------

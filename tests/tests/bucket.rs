@@ -8,8 +8,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use test_machine::disk::SmallDisk;
 use test_machine::postgres::Postgres;
 use test_machine::s3::Store;
+use tests::seeded::Seeded;
 use tests::tus::Tus;
 use tests::{Server, Workspace, audit, footage};
 
@@ -299,6 +301,75 @@ fn what_is_wrong_with_a_bucket_names_the_setting() {
         assert_eq!(refused.code, Some(1), "{name}");
         assert!(refused.stderr.contains(says), "{name}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn a_clock_that_the_store_does_not_accept_is_named() {
+    let store = Store::seaweed().expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let mut workspace = Workspace::in_bucket(&store, "evidence");
+    let clip = workspace.write("a.bin", b"footage").display().to_string();
+    workspace.exhibit(&["ingest", &clip]).ok();
+    let programs = std::fs::read_dir("/usr/lib").expect("it is there").flatten();
+    let libraries = programs.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    let library = libraries.into_iter().find(|path| path.exists()).expect("faketime is installed");
+    workspace.set("LD_PRELOAD", &library.display().to_string());
+    workspace.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    for wrong in ["-20m", "+20m"] {
+        workspace.set("FAKETIME", wrong);
+        let refused = workspace.exhibit(&["ingest", &clip]);
+        assert_eq!(refused.code, Some(1), "{wrong}: {}", refused.text());
+        assert!(refused.stderr.contains("clock"), "{wrong}: {}", refused.stderr);
+    }
+}
+
+/// A store without room: nothing that does not fit is acknowledged, what is there stays readable, and the same upload goes on
+/// when there is room again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_full_loses_nothing_and_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    let _mounted = SmallDisk::mount(&disk, "160m");
+    let store = Store::seaweed_on(&disk).expect("SeaweedFS starts");
+    store.make_bucket("evidence", true).expect("a bucket");
+    let workspace = Workspace::in_bucket(&store, "evidence");
+    let server = Server::start(&workspace);
+    let device = workspace.enrol("a dock");
+    let tus = Tus::new(server.url(), &device.token);
+    let small = Bytes::from(Seeded::new(7).bytes(3 << 20));
+    let upload = tus.create(small.len() as u64, "small.bin").await.expect("begun");
+    let standing = tus.append(&upload, 0, small.clone()).await.expect("sent");
+    let item = standing.finished.expect("a receipt").item;
+
+    let filler = disk.join("filler");
+    let room = rustix::fs::statvfs(&disk).expect("it is mounted");
+    let left = 12 << 20;
+    let fill = room.f_bavail * room.f_bsize - left;
+    std::fs::write(&filler, vec![1; fill as usize]).expect("it fits");
+    let large = Bytes::from(Seeded::new(8).bytes(40 << 20));
+    let upload = tus.create(large.len() as u64, "large.bin").await.expect("begun");
+    let refused = tus.append(&upload, 0, large.clone()).await.expect_err("it does not fit");
+    assert!(refused.to_string().contains("503"), "{refused}");
+    assert!(server.log().contains("waits for the store"), "{}", server.log());
+    let before = tus.standing(&upload).await.expect("it stands").offset;
+    assert!(before < large.len() as u64, "{before} bytes do not fit");
+    audit::bytes_read_back(&workspace, &[(&item, &small)]);
+
+    std::fs::remove_file(filler).expect("there is room again");
+    let began = Instant::now();
+    let finished = loop {
+        let offset = tus.standing(&upload).await.expect("it stands").offset;
+        assert!(offset >= before, "what was acknowledged is lost");
+        match tus.append(&upload, offset, large.slice(offset as usize..)).await {
+            Ok(standing) => break standing.finished.expect("a receipt"),
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(180), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    std::fs::remove_dir_all(workspace.path(&format!("bundle-{item}"))).expect("the first bundle");
+    audit::bytes_read_back(&workspace, &[(&item, &small), (&finished.item, &large)]);
+    assert!(server.stop().success());
+    audit::ledger_is_clean(&workspace);
 }
 
 /// More docks that send a byte now and then than there is memory for: each is asked to come again, and one that sends properly

@@ -86,6 +86,19 @@ impl Store {
 
     /// SeaweedFS, without the ways in that know no locks.
     pub fn seaweed() -> Result<Self> {
+        Self::seaweed_with(&[])
+    }
+
+    /// The same with its data in `disk`, which may get full.
+    pub fn seaweed_on(disk: &Path) -> Result<Self> {
+        // It looks whether there is room again once a minute, and stops writing while there is still a little.
+        Self::seaweed_with(&[
+            format!("-dir={}", disk.display()),
+            "-volume.minFreeSpace=2MiB".into(),
+        ])
+    }
+
+    fn seaweed_with(more: &[String]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("exhibit-s3-").tempdir()?;
         let identities = format!(
             "{{\"identities\":[{{\"name\":\"tests\",\"credentials\":[{{\"accessKey\":\"{ACCESS_KEY}\",\
@@ -117,6 +130,7 @@ impl Store {
         }
         arguments.push(format!("-dir={}", data.display()));
         arguments.push(format!("-s3.config={}", settings.display()));
+        arguments.extend_from_slice(more);
         let environment = vec![("WEED_S3_SSE_KEK", "7".repeat(64))];
         let program = tool("weed")?;
         Self::start(folder, Launch { program, arguments, environment, port: ports[6] })
