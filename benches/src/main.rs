@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a bench's output is its result")]
 
 mod client;
+mod derivatives;
 mod ingest;
 mod keeping;
 mod ledger;
@@ -49,9 +50,13 @@ enum Bench {
     Many,
     /// Bytes into an S3 store, beside @tus/s3-store, and s5cmd plus openssl: a null sink, then a SeaweedFS.
     S3,
-    /// The null sink of the bench before, which is a process of its own.
+    /// The part of it that is many docks at once: peak memory.
+    Docks,
+    /// The null sink of these benches, which is a process of its own.
     #[command(hide = true)]
     Sink { address: SocketAddr },
+    /// A minute of footage: CPU-seconds of its derivatives, beside the ffmpeg program.
+    Derivatives,
     /// Joining partial uploads.
     Concatenate,
     /// Checking a bundle, beside openssl hashing the same files.
@@ -104,7 +109,9 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Latency) => ingest::latency(&place),
         Some(Bench::Many) => ingest::many(&place),
         Some(Bench::S3) => s3::run(&place),
+        Some(Bench::Docks) => s3::memory(&place),
         Some(Bench::Sink { address }) => sink::serve(address),
+        Some(Bench::Derivatives) => derivatives::run(&place),
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
@@ -120,6 +127,7 @@ fn main() -> anyhow::Result<()> {
             ingest::many(&place)?;
             ingest::concatenation(&place)?;
             s3::run(&place)?;
+            derivatives::run(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
             several::run(&place.scratch, place.rounds)?;

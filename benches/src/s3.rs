@@ -263,7 +263,7 @@ fn docks(place: &Place) -> Result<()> {
 }
 
 /// What pieces on their way need, and what is kept of half pieces between requests.
-fn memory(place: &Place) -> Result<()> {
+pub(crate) fn memory(place: &Place) -> Result<()> {
     const EACH: u64 = 32 * MIB;
     const PATCHES: [u64; 2] = [EACH, 5 * MIB];
     let mut sink = Sink::start()?;

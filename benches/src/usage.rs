@@ -12,10 +12,14 @@ pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
     Ok((stat_field(pid, 14)? + stat_field(pid, 15)?) / TICKS_PER_SECOND)
 }
 
-/// CPU-seconds of this process's children that have ended.
+/// CPU-seconds of a process's children that have ended.
+pub(crate) fn children_cpu_s(pid: u32) -> Result<f64> {
+    Ok((stat_field(pid, 16)? + stat_field(pid, 17)?) / TICKS_PER_SECOND)
+}
+
+/// The same of this process.
 pub(crate) fn ended_children_cpu_s() -> Result<f64> {
-    let own = std::process::id();
-    Ok((stat_field(own, 16)? + stat_field(own, 17)?) / TICKS_PER_SECOND)
+    children_cpu_s(std::process::id())
 }
 
 /// The most memory a process has had resident, in bytes.

@@ -6,6 +6,7 @@
 //! The one invariant to keep: looking changes nothing, and works while the server runs, hangs or is down.
 
 pub(crate) mod alerts;
+pub(crate) mod dashboard;
 pub(crate) mod doctor;
 pub(crate) mod look;
 mod measures;

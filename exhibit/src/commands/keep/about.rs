@@ -1,4 +1,4 @@
-//! What the program says of itself: man pages, completions, alert rules.
+//! What the program says of itself: man pages, completions, alert rules, the dashboard.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 
 use super::Keep;
 use crate::cli::Cli;
-use crate::keeping::alerts;
+use crate::keeping::{alerts, dashboard};
 use crate::terminal;
 
 pub(super) fn print(command: &Keep) -> ExitCode {
@@ -24,6 +24,7 @@ pub(super) fn print(command: &Keep) -> ExitCode {
             clap_complete::generate(*shell, &mut Cli::command(), "exhibit", &mut text);
             terminal::exact(&String::from_utf8_lossy(&text));
         }
+        Keep::Status { dashboard: true, .. } => terminal::exact(&dashboard::dashboard()),
         _ => terminal::exact(&alerts::rules()),
     }
     ExitCode::SUCCESS

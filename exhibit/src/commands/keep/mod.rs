@@ -37,6 +37,9 @@ pub(crate) enum Keep {
         /// Print the alert rules for Prometheus that go with it.
         #[arg(long)]
         alert_rules: bool,
+        /// Print the dashboard for Grafana that goes with it.
+        #[arg(long, conflicts_with = "alert_rules")]
+        dashboard: bool,
     },
     /// Look for what is wrong, and say how to mend each.
     #[command(
@@ -142,7 +145,10 @@ impl Keep {
     pub(crate) fn is_about_this_program(&self) -> bool {
         matches!(
             self,
-            Self::Man { .. } | Self::Completions { .. } | Self::Status { alert_rules: true }
+            Self::Man { .. }
+                | Self::Completions { .. }
+                | Self::Status { alert_rules: true, .. }
+                | Self::Status { dashboard: true, .. }
         )
     }
 }
