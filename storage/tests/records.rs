@@ -20,6 +20,7 @@ on_both_databases!(
     an_item_is_found_in_every_way,
     the_same_recording_is_refused_once_held,
     a_rebuild_equals_the_records_row_by_row,
+    holds_and_reviews_follow_the_events,
     what_people_may_see_follows_the_events,
     a_link_opens_one_session_once,
 );
@@ -317,7 +318,37 @@ fn people_and_cases() -> Vec<Command> {
         about(access::VIEWER_WITHDRAWN, 3).touching(item(2)),
         refused(&item(2).to_string()),
         refused("-"),
+        hold(EventKind::HoldSet, item(1)),
+        hold(EventKind::HoldSet, item(1)),
+        hold(EventKind::HoldSet, item(2)),
+        hold(EventKind::HoldReleased, item(2)),
+        hold(EventKind::HoldSet, case(1)),
+        review("2031-05-03"),
+        review("some day"),
+        review("2030-01-01"),
     ]
+}
+
+fn hold(kind: EventKind, of: impl Into<SubjectId>) -> Command {
+    Command::new(kind, id()).touching(of).field(field::REASON, "an appeal", salt())
+}
+
+fn review(until: &str) -> Command {
+    let command = Command::new(EventKind::RetentionReviewed, id()).touching(item(1));
+    command.field(field::KEEP_UNTIL, until, salt())
+}
+
+async fn holds_and_reviews_follow_the_events(home: Home) {
+    let ledger = home.open().await;
+    everything(&ledger).await;
+    let records = ledger.records();
+    let held: Vec<_> = records.holds().await.unwrap().into_iter().map(|h| h.subject).collect();
+    assert_eq!(held, [item(1).into(), case(1).into()], "in their order, each once");
+    assert_eq!(records.holds_on(item(1)).await.unwrap().len(), 2, "itself, and with its case");
+    assert_eq!(records.holds_on(item(2)).await.unwrap(), []);
+    let until = records.keep_until(item(1)).await.unwrap().unwrap();
+    assert_eq!(until.to_string(), "2030-01-02T00:00:00.000Z", "the newest that names a day");
+    assert_eq!(records.keep_until(item(2)).await.unwrap(), None);
 }
 
 fn refused(asked: &str) -> Command {
