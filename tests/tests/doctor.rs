@@ -200,7 +200,9 @@ const FAULTS: &[(&str, Plant)] = &[
     }),
     ("database-missing", |d| fs::remove_file(d.join("records.sqlite")).expect("removed")),
     ("database-damaged", |d| fs::write(d.join("records.sqlite"), vec![7; 9000]).expect("written")),
-    ("database-newer", |d| sql(d, "INSERT INTO schema_history VALUES (9999, 'from-the-future')")),
+    ("database-newer", |d| {
+        sql(d, "INSERT INTO schema_history (number, name) VALUES (9999, 'from-the-future')")
+    }),
     ("database-behind", |d| sql(d, "UPDATE sequencer SET size = size - 1")),
     ("checkpoint-missing", |d| {
         fs::remove_file(d.join(LEDGER).join("checkpoint")).expect("removed")

@@ -479,7 +479,7 @@ fn an_upgrade_is_tried_on_a_copy() {
     assert_eq!(older["migrations"], serde_json::json!(["keeping"]), "{older}");
     assert_eq!(workspace.exhibit(&["upgrade", "check"]).ok().json(), older, "nothing was changed");
     // One that was made by a newer program, and one whose migration fails.
-    sql("INSERT INTO schema_history VALUES (9999, 'from-the-future')");
+    sql("INSERT INTO schema_history (number, name) VALUES (9999, 'from-the-future')");
     let newer = workspace.exhibit(&["upgrade", "check"]);
     assert!(newer.code == Some(1) && newer.text().contains("newer one"), "{}", newer.text());
     sql("DELETE FROM schema_history WHERE number = 9999; CREATE TABLE backups (x)");
