@@ -6,7 +6,7 @@ use chain_of_custody::command::Command;
 use chain_of_custody::event::{EventKind, field};
 use storage::ledger::Ledger;
 use storage::objects::{BucketOptions, Kek, ObjectStore};
-use storage::s3::probe::{Report, probe};
+use storage::s3::probe::{Finding, Outcome, Report, probe};
 use storage::s3::{Bucket, Place, S3Error, Secret};
 
 use super::open::{failed, new_event, random_salt};
@@ -105,12 +105,24 @@ fn shortfalls(report: &Report, config: &config::Storage) -> Result<Vec<String>, 
     if unnamed.is_empty() {
         return Ok(named.into_iter().map(|finding| finding.promise.name()).collect());
     }
-    let says = unnamed.iter().map(|f| format!("{} ({})", f.says, f.outcome.what().unwrap_or("-")));
+    let says = |findings: &[&Finding]| {
+        let says = |f: &&Finding| format!("{} ({})", f.says, f.outcome.what().unwrap_or("-"));
+        findings.iter().map(says).collect::<Vec<_>>().join("; ")
+    };
+    let (untried, unnamed): (Vec<_>, Vec<_>) =
+        unnamed.into_iter().partition(|f| matches!(f.outcome, Outcome::CannotTell(_)));
+    if unnamed.is_empty() {
+        let message =
+            format!("the bucket {} could not be tried: {}", report.bucket, says(&untried));
+        return Err(Failure::new("storage", message).advice(
+            "start again once the store answers; exhibit store probe says what came of each promise",
+        ));
+    }
     let names: Vec<_> = unnamed.iter().map(|f| format!("\"{}\"", f.promise.name())).collect();
     let message = format!(
         "the bucket {} does not do what evidence rests on: {}",
         report.bucket,
-        says.collect::<Vec<_>>().join("; ")
+        says(&unnamed)
     );
     Err(Failure::new("storage", message).advice(format!(
         "use a bucket made with versions and Object Lock; or take this one as it is, which becomes an entry in the ledger: \
@@ -154,4 +166,39 @@ async fn last_recorded(ledger: &Ledger) -> Result<String, Failure> {
         }
     }
     Ok(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::s3::probe::Promise;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_give_up_what_could_not_be_tried() {
+        let finding = |promise: Promise, outcome| Finding {
+            promise,
+            says: "a promise in words",
+            required: true,
+            outcome,
+        };
+        let failing = || Outcome::CannotTell("the store fails".to_owned());
+        let ignored = || Outcome::Ignored("it was deleted".to_owned());
+        let report = |outcomes: Vec<(Promise, Outcome)>| Report {
+            bucket: "evidence".to_owned(),
+            fit: false,
+            findings: outcomes.into_iter().map(|(p, outcome)| finding(p, outcome)).collect(),
+            left_behind: 0,
+        };
+        let config = config::Storage::default();
+        let untried =
+            report(vec![(Promise::Versions, Outcome::Holds), (Promise::LegalHold, failing())]);
+        let refused = format!("{:?}", shortfalls(&untried, &config).unwrap_err());
+        assert!(refused.contains("could not be tried"), "{refused}");
+        assert!(!refused.contains(WITHOUT) && !refused.contains("does not do"), "{refused}");
+        let both = report(vec![(Promise::Versions, ignored()), (Promise::LegalHold, failing())]);
+        let refused = format!("{:?}", shortfalls(&both, &config).unwrap_err());
+        assert!(refused.contains("does not do"), "{refused}");
+        assert!(refused.contains("versions") && !refused.contains("legal-hold"), "{refused}");
+    }
 }
