@@ -146,6 +146,9 @@ pub(super) fn of_service(error: ServiceError) -> Failure {
     match error {
         ServiceError::NotFound => Failure::new("not-found", "there is no such item or case")
             .advice("exhibit search and exhibit case list show what there is"),
+        ServiceError::Conflict { code: "held" | "not-held", why } => {
+            Failure::new("hold", why).advice("exhibit hold list shows what stands")
+        }
         ServiceError::Internal(why) => Failure::new("internal", why),
         other => failed("portal", &other),
     }

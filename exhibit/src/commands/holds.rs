@@ -117,6 +117,8 @@ impl Retention {
 
     pub(super) fn print(&self, answer: &Value) {
         let Self::Review { items, .. } = self;
-        line(&format!("{} items are to be kept until {}", items.len(), text(answer, "until")));
+        for item in items {
+            line(&format!("item {item} is to be kept until {}", text(answer, "until")));
+        }
     }
 }

@@ -425,6 +425,8 @@ impl KnownRow {
             "receipt" => "What the receipt rests on",
             "viewing-copy" => "Viewing copy",
             "disclosure" => "Disclosure",
+            "hold" => "Hold",
+            "retention" => "Retention",
             _ => "Also",
         };
         let mark = match known.standing {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chain_of_custody::event::EventKind;
-use chain_of_custody::ids::ItemId;
+use chain_of_custody::ids::{CaseId, ItemId};
 use portal::access::{LINK_LIFE, Role};
 use portal::door;
 use serde_json::json;
@@ -134,6 +134,33 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
     assert!(house.count(EventKind::AccessRefused).await >= 10, "attempts are events");
     let seen = open(&house, Some(&owner), &format!("/items/{item}")).await;
     assert!(String::from_utf8_lossy(&seen.body).contains("secret.mp4"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_an_item_is_said_and_why_its_case_is_held_is_not() {
+    let house = House::new().await;
+    let owner = house.investigator("1").await;
+    let item = house.receive("held.mp4", &footage(3_000)).await;
+    let case = house.case(&owner, "01AB1").await;
+    house.link_item(&owner, &case, item).await;
+    let case: CaseId = case.parse().unwrap();
+    let console = house.service.console("os-user:root");
+    console.set_hold(&item.into(), "complaint 77").await.unwrap();
+    console.set_hold(&case.into(), "an inquiry that nobody knows of").await.unwrap();
+    console.review(item, "2031-05-03", "MoPI group 2").await.unwrap();
+    let seen = open(&house, Some(&owner), &format!("/items/{item}")).await;
+    let page = String::from_utf8_lossy(&seen.body);
+    for expected in
+        ["Hold", ": complaint 77.", "with a case that it is linked to", "kept until 3 May 2031"]
+    {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    assert!(!page.contains("inquiry") && !page.contains(">Also<"), "{page}");
+    console.release_hold(&item.into(), "it was dismissed").await.unwrap();
+    let seen = open(&house, Some(&owner), &format!("/items/{item}")).await;
+    let page = String::from_utf8_lossy(&seen.body);
+    assert!(!page.contains(": complaint 77."), "it is held no more: {page}");
+    assert!(page.contains("it was dismissed"), "its events stay: {page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
