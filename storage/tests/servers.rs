@@ -393,14 +393,30 @@ async fn a_database_that_restarts_under_load_stops_no_server() {
     }
 }
 
+/// A ledger with an act in it, on a PostgreSQL of its own.
+struct Own {
+    server: test_machine::postgres::Postgres,
+    url: String,
+    ledger: Ledger,
+    _folder: tempfile::TempDir,
+}
+
+impl Own {
+    async fn start() -> Self {
+        let mut server = test_machine::postgres::Postgres::start().unwrap();
+        let url = server.create_database().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::connect(&url, ORIGIN).await.unwrap();
+        let ledger = support::open_with(records, folder.path()).await.unwrap();
+        ledger.submit(act(1)).await.unwrap();
+        Self { server, url, ledger, _folder: folder }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_that_is_away_is_said_and_waited_for() {
-    let mut server = test_machine::postgres::Postgres::start().unwrap();
-    let url = server.create_database().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let records = Records::connect(&url, ORIGIN).await.unwrap();
-    let ledger = support::open_with(records, folder.path()).await.unwrap();
-    ledger.submit(act(1)).await.unwrap();
+    let mut own = Own::start().await;
+    let (server, ledger) = (&mut own.server, &own.ledger);
     server.stop().unwrap();
     let refused = timeout(PATIENCE, ledger.submit(act(2))).await.unwrap().unwrap_err();
     let said = refused.to_string();
@@ -409,7 +425,7 @@ async fn a_database_that_is_away_is_said_and_waited_for() {
     server.restart().unwrap();
     let placed = ledger.submit(act(2)).await.unwrap();
     assert_eq!(placed.leaf_index, LeafIndex(3));
-    assert_clean(&ledger).await;
+    assert_clean(ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -435,14 +451,10 @@ async fn a_database_without_connections_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_that_is_read_only_is_said_and_waited_for() {
-    let mut server = test_machine::postgres::Postgres::start().unwrap();
-    let url = server.create_database().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let records = Records::connect(&url, ORIGIN).await.unwrap();
-    let ledger = support::open_with(records, folder.path()).await.unwrap();
-    ledger.submit(act(1)).await.unwrap();
+    let own = Own::start().await;
+    let ledger = &own.ledger;
     // As a standby that a force's own failover put in its place.
-    let mut root = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut root = sqlx::PgConnection::connect(&own.url).await.unwrap();
     sqlx::raw_sql("SET default_transaction_read_only = off").execute(&mut root).await.unwrap();
     for read_only in ["on", "off"] {
         let text = format!("ALTER SYSTEM SET default_transaction_read_only = {read_only}");
@@ -457,7 +469,7 @@ async fn a_database_that_is_read_only_is_said_and_waited_for() {
     let placed = timeout(PATIENCE, ledger.submit(act(2))).await.unwrap().unwrap();
     assert_eq!(placed.leaf_index, LeafIndex(3));
     assert_eq!(ledger.stop_reason(), None);
-    assert_clean(&ledger).await;
+    assert_clean(ledger).await;
 }
 
 // --- Servers of different versions -----------------------------------------------------------------------------------

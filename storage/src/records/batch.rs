@@ -391,12 +391,16 @@ fn stored_entry(row: &AnyRow) -> Result<StoredEntry, RecordsError> {
     })
 }
 
-fn leaf(row: &AnyRow, column: usize, table: &'static str) -> Result<LeafIndex, RecordsError> {
+pub(super) fn leaf(
+    row: &AnyRow,
+    column: usize,
+    table: &'static str,
+) -> Result<LeafIndex, RecordsError> {
     Ok(LeafIndex(from_db(row.try_get(column)?, table)?))
 }
 
 /// A column whose text only we have written.
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(super) fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     row: &AnyRow,
     column: usize,
     table: &'static str,

@@ -6,8 +6,9 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::batch::{leaf, parse};
 use super::items::timestamp;
-use super::{Records, RecordsError, from_db};
+use super::{Records, RecordsError};
 
 const HOLDS: &str = "SELECT subject, leaf_index, set_at_ms, reason FROM holds WHERE force = $1";
 /// On the item itself, or on a case that it is linked to.
@@ -78,24 +79,15 @@ impl Records {
         }
         let query = sqlx::query(ITEMS_OF_CASE).bind(self.force()).bind(subject.name().to_owned());
         let rows = query.fetch_all(self.pool()).await?;
-        rows.iter().map(|row| parsed(row, 0, "case_items")).collect()
+        rows.iter().map(|row| parse(row, 0, "case_items")).collect()
     }
 }
 
 fn hold_record(row: &AnyRow) -> Result<HoldRecord, RecordsError> {
     Ok(HoldRecord {
-        subject: parsed(row, 0, "holds")?,
-        leaf_index: LeafIndex(from_db(row.try_get(1)?, "holds")?),
+        subject: parse(row, 0, "holds")?,
+        leaf_index: leaf(row, 1, "holds")?,
         set_at: timestamp(row.try_get(2)?)?,
         reason: row.try_get(3)?,
     })
-}
-
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
-    row: &AnyRow,
-    column: usize,
-    table: &'static str,
-) -> Result<T, RecordsError> {
-    let text: &str = row.try_get(column)?;
-    text.parse().map_err(|e: T::Err| RecordsError::Corrupt { table, reason: e.to_string() })
 }

@@ -62,7 +62,7 @@ pub(super) enum Allowed {
 /// Brings the schema to this version; gives the names of what was applied.
 ///
 /// # Errors
-/// [`RecordsError::NewerSchema`] when a later version of Exhibit has been here, and has left nothing that this one works on.
+/// [`RecordsError::NewerSchema`] when a later version of Exhibit has changed the schema to one that this one does not work on.
 pub(super) async fn migrate(
     connection: &mut AnyConnection,
     dialect: Dialect,
