@@ -1,13 +1,8 @@
 //! The whole job as people run it: the demo, the commands and what they answer, the server's stop.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use tests::programs::{exhibit, program};
 use tests::{Answer, Server, Workspace, audit, footage};
-
-/// Derivatives of short clips take seconds; a busy machine takes longer.
-const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
 
 #[test]
 fn the_demo_tells_its_story_to_the_end() {
@@ -60,13 +55,13 @@ fn a_workstation_brings_in_footage_and_what_cannot_be_read() {
 
     let unreadable = workspace.exhibit(&["ingest", &noise.display().to_string()]).ok().json();
     let id = unreadable["item"].as_str().expect("an id").to_owned();
-    let shown = settled(&workspace, &id);
+    let shown = workspace.settled(&id);
     assert_eq!(shown["state"], "stored", "unreadable footage is kept");
     assert_eq!(audit::count_of_events(&shown, "item.derivation-failed"), 1);
     let reason = shown["failures"][0]["reason"].as_str().expect("a reason people can read");
     assert!(!reason.is_empty());
 
-    let shown = settled(&workspace, taken["item"].as_str().expect("an id"));
+    let shown = workspace.settled(taken["item"].as_str().expect("an id"));
     let kinds: Vec<&str> = shown["derivatives"]
         .as_array()
         .expect("derivatives")
@@ -163,18 +158,4 @@ fn a_passphrase_protects_the_keys_and_is_missed() {
     let without = exhibit(&workspace.data(), &["keys", "publish"]);
     assert_eq!(without.code, Some(1));
     assert!(without.stderr.contains("passphrase"), "{}", without.stderr);
-}
-
-/// The item once each derivative was made or failed.
-fn settled(workspace: &Workspace, item: &str) -> Value {
-    let deadline = Instant::now() + DERIVATIVE_PATIENCE;
-    loop {
-        let shown = workspace.show(item).ok().json();
-        let made = shown["derivatives"].as_array().map_or(0, Vec::len);
-        if made >= 3 || audit::count_of_events(&shown, "item.derivation-failed") > 0 {
-            return shown;
-        }
-        assert!(Instant::now() < deadline, "no derivatives: {shown}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }

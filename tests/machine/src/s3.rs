@@ -118,7 +118,8 @@ impl Store {
             "-s3.port.lance=0",
             "-filer.disableHttp=true",
             "-master.volumeSizeLimitMB=64",
-            "-volume.max=100",
+            // Enough for what a hundred kills leave behind.
+            "-volume.max=1000",
             "-volume.preStopSeconds=0",
         ];
         let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
