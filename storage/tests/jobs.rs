@@ -12,7 +12,11 @@ use futures_util::future::join_all;
 use storage::records::{JobAttempt, JobRow, NewJob, Records};
 use support::Home;
 
-on_both_databases!(a_job_is_one_servers, what_a_dead_process_left_is_put_back);
+on_both_databases!(
+    a_job_is_one_servers,
+    what_is_made_of_one_item_is_one_servers,
+    what_a_dead_process_left_is_put_back,
+);
 
 fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_700_000_000_000).unwrap()
@@ -32,8 +36,36 @@ fn attempt() -> JobAttempt {
     JobAttempt { upload, object: "derivatives/x".to_owned() }
 }
 
+/// The one job of an item.
 async fn claim(records: &Records) -> Option<JobRow> {
-    records.claim_job(now()).await.unwrap()
+    let mut claimed = records.claim_jobs("", now()).await.unwrap();
+    assert!(claimed.len() <= 1, "{claimed:?}");
+    claimed.pop()
+}
+
+async fn what_is_made_of_one_item_is_one_servers(home: Home) {
+    let (one, two) = (home.records().await, home.records().await);
+    let of = |kind: &str, n| {
+        let kind = kind.to_owned();
+        NewJob { recipe_id: format!("recipe of {kind}"), kind, ..job(n) }
+    };
+    let kinds = ["probe", "proxy", "poster"];
+    let jobs: Vec<_> = (0..8).flat_map(|n| kinds.map(|kind| of(kind, n))).collect();
+    one.add_jobs(&jobs).await.unwrap();
+    let probe = two.claim_jobs("probe", now()).await.unwrap();
+    assert_eq!(probe.iter().map(|row| &row.job).collect::<Vec<_>>(), [&of("probe", 0)]);
+    let claims = (0..12).map(|n| {
+        let records = if n % 2 == 0 { &one } else { &two };
+        records.claim_jobs("", now())
+    });
+    let claimed = join_all(claims).await.into_iter().flat_map(Result::unwrap);
+    let mut claimed: Vec<_> = claimed.chain(probe).map(|row| row.job).collect();
+    while let Some(row) = one.claim_jobs("", now()).await.unwrap().pop() {
+        claimed.push(row.job);
+    }
+    let key = |job: &NewJob| (job.item.to_string(), job.recipe_id.clone());
+    let all: BTreeSet<_> = claimed.iter().map(key).collect();
+    assert_eq!((claimed.len(), all.len()), (24, 24), "each once");
 }
 
 async fn a_job_is_one_servers(home: Home) {

@@ -73,6 +73,7 @@ async function investigator(chromium) {
   const watched = await plays(page, 6);
   check(watched.advanced > 0.2 && Math.abs(watched.seeked - 6) < 0.5 && watched.width > 0, `plays: ${JSON.stringify(watched)}`);
   check(ranges.length > 0 && ranges.every((status) => status === 206), `by range: ${ranges}`);
+  await looksAlong(page, itemPath);
   const words = await page.locator("main").innerText();
   for (const expected of ["Camera signature", "This server’s clock", "One copy", "GMT", "UTC", "SHA-256", "BLAKE3", "Continuity", "Received"]) {
     check(words.includes(expected), `the item's page does not say ${expected}`);
@@ -80,6 +81,7 @@ async function investigator(chromium) {
   const [receipt] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Receipt to check" }).click()]);
   check(receipt.suggestedFilename().endsWith(".tlog-proof"), receipt.suggestedFilename());
   await judged(page, "item");
+  await looksAtAPhotograph(page);
 
   const casePath = await opensACase(context, page);
   await page.goto(at(itemPath));
@@ -98,6 +100,32 @@ async function investigator(chromium) {
   await judged(page, "not-found");
   wrong.push(...faults);
   return { context, page, itemPath, casePath };
+}
+
+/** From a sheet of small pictures to a moment, by keyboard and without a script of ours. */
+async function looksAlong(page, itemPath) {
+  const summary = page.locator("summary", { hasText: "Look along the recording" });
+  await summary.click();
+  const sheet = await page.locator(".x-sheet img").evaluate((image) => image.decode().then(() => image.naturalWidth));
+  check(sheet > 0, "the sheet of pictures is shown");
+  await page.locator("map area").nth(3).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname === itemPath && url.search === "?at=3");
+  const now = () => page.evaluate(() => document.querySelector("video").currentTime);
+  for (let waited = 0; (await now()) < 2.5 && waited < FOCUS_MS; waited += 100) await page.waitForTimeout(100);
+  check(Math.abs((await now()) - 3) < 0.5, `the player begins at ${await now()} s`);
+  const layout = await ask(page, `${itemPath.replace("/items/", "/media/")}/thumbnails.vtt`);
+  check(layout.kind.startsWith("text/vtt") && layout.text.startsWith("WEBVTT"), `its layout: ${layout.kind}`);
+  await page.goto(at(itemPath));
+  await summary.click();
+}
+
+/** A photograph is shown, not played. */
+async function looksAtAPhotograph(page) {
+  await page.goto(at("/?text=IMG_"));
+  await page.locator(".x-item a").first().click();
+  const width = await page.locator("img.x-still").evaluate((image) => image.decode().then(() => image.naturalWidth));
+  check(width > 1000, `the photograph is ${width} wide`);
 }
 
 /** An error summary stands on top and has the focus. */

@@ -17,6 +17,11 @@ pub fn speech(container: &str) -> PathBuf {
     installed(Path::new(SAMPLES).join(format!("movie2/movie-hello.{container}")))
 }
 
+/// A photograph: JPEG, 1,280 pixels wide.
+pub fn photograph() -> PathBuf {
+    installed(Path::new(SAMPLES).join("pic1/IMG_1054.JPG"))
+}
+
 /// A fixed camera above pedestrians: MS-MPEG4 in AVI, 10 pictures a second.
 pub fn cctv() -> PathBuf {
     installed(Path::new(CCTV).join("vtest.avi"))

@@ -10,7 +10,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use test_machine::s3::{ACCESS_KEY, SECRET_KEY, Store};
 
-use crate::audit;
 use crate::programs::{self, Answer};
 
 /// Derivatives of short clips take seconds; a busy machine takes longer.
@@ -116,32 +115,16 @@ impl Workspace {
         self.exhibit(&["show", item])
     }
 
-    /// What `exhibit show` says of `item` once it has so many derivatives.
-    #[track_caller]
-    pub fn derived(&self, item: &str, at_least: usize) -> Value {
-        self.shown_once(item, |shown| {
-            shown["derivatives"].as_array().is_some_and(|all| all.len() >= at_least)
-        })
-    }
-
-    /// The same once each derivative was made, or one failed.
+    /// What `exhibit show` says of `item` once no derivative is still to come.
     #[track_caller]
     pub fn settled(&self, item: &str) -> Value {
-        self.shown_once(item, |shown| {
-            shown["derivatives"].as_array().is_some_and(|all| all.len() >= 3)
-                || audit::count_of_events(shown, "item.derivation-failed") > 0
-        })
-    }
-
-    #[track_caller]
-    fn shown_once(&self, item: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let shown = self.show(item).ok().json();
-            if is_so(&shown) {
+            if shown["making"].as_array().is_some_and(Vec::is_empty) {
                 return shown;
             }
-            assert!(began.elapsed() < PATIENCE, "no derivatives: {shown}");
+            assert!(began.elapsed() < PATIENCE, "still to come: {shown}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -2,15 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::programs::{program, repository};
 use tests::tus::Tus;
 use tests::{Answer, Server, Workspace, audit, footage};
 
-/// Derivatives of short clips take seconds; a busy machine takes longer.
-const DERIVATIVE_PATIENCE: Duration = Duration::from_secs(180);
 /// Names a folder that gets a picture of every page, for people who look at them.
 const PICTURES_ENV: &str = "EXHIBIT_PICTURES";
 const FORCE: &str = "[force]\nname = \"Demo Constabulary\"\nledger = \"ledger.demo.invalid\"\ncontact = \"the evidence desk\"\n";
@@ -32,6 +29,7 @@ async fn from_dock_to_checked_bundle_in_a_browser_while_an_operator_sees_no_foot
         footage::speech("mp4"),
         footage::handheld(),
         footage::cctv(),
+        footage::photograph(),
     ];
     let dock_token = dock(&workspace, &server, &clips);
     let quarantined = send_unsigned(&server, &dock_token).await;
@@ -174,17 +172,10 @@ fn item_named(workspace: &Workspace, name: &str) -> Value {
 }
 
 fn wait_for_derivatives(workspace: &Workspace, clips: &[PathBuf]) {
-    let deadline = Instant::now() + DERIVATIVE_PATIENCE;
     for clip in clips {
         let name = clip.file_name().and_then(|name| name.to_str()).expect("a clip's name");
         let item = item_named(workspace, name)["item"].as_str().expect("an id").to_owned();
-        loop {
-            let shown = workspace.show(&item).ok().json();
-            if shown["derivatives"].as_array().is_some_and(|made| made.len() >= 3) {
-                break;
-            }
-            assert!(Instant::now() < deadline, "no derivatives: {shown}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let shown = workspace.settled(&item);
+        assert!(shown["failures"].as_array().is_some_and(Vec::is_empty), "{shown}");
     }
 }

@@ -67,8 +67,8 @@ async fn footage_rests_in_a_bucket_and_outlives_whoever_has_its_credentials() {
     let standing = tus.append(&upload, half, clip.slice(half as usize..)).await.expect("the rest");
     let item = standing.finished.expect("a receipt").item;
     audit::is_stored_once(&workspace, &clip);
-    let shown = workspace.derived(&item, 3);
-    assert!(shown["derivatives"].to_string().contains("proxy"), "{shown}");
+    let shown = workspace.settled(&item);
+    assert!(shown["derivatives"].to_string().contains("thumbnails"), "{shown}");
 
     // Nothing of it is on the server's disk.
     assert!(!workspace.in_data("objects").exists());

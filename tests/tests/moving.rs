@@ -50,7 +50,7 @@ impl Story {
         let clip = Bytes::from(fs::read(footage::prepared("cctv-1fps.avi")).expect("a clip"));
         let tus = Tus::new(server.url(), &device.token);
         let sent = tus.upload("cctv-1fps.avi", &clip, clip.len()).await.expect("received");
-        workspace.derived(&sent.item, 2);
+        workspace.settled(&sent.item);
         assert!(server.stop().success());
         let mut story = Self { workspace, clips: vec![(sent.item, clip)], runs: 0 };
         let mut seeded = Seeded::new(5);

@@ -68,7 +68,7 @@ fn a_workstation_brings_in_footage_and_what_cannot_be_read() {
         .iter()
         .map(|d| d["kind"].as_str().expect("a kind"))
         .collect();
-    assert!(kinds.contains(&"proxy") && kinds.contains(&"poster"), "{kinds:?}");
+    assert!(kinds.contains(&"poster") && kinds.contains(&"thumbnails"), "{kinds:?}");
     let by_digest = format!("blake3:{}", shown["digests"]["blake3"].as_str().expect("hex"));
     assert_eq!(workspace.show(&by_digest).ok().json()["item"], shown["item"]);
     assert!(server.stop().success(), "a stop that was asked for is a success");

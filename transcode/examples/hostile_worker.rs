@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use transcode::protocol::{
-    Confinement, FailureCode, Frame, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, MadeWith, Outcome,
+    Confinement, Ended, FailureCode, Frame, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, MadeWith,
     PROTOCOL_VERSION, Report, WorkerFailure,
 };
 
@@ -48,7 +48,9 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
         "is-ready-twice" => send(socket, &ready(PROTOCOL_VERSION)),
         "speaks-before-it-is-ready" => send(socket, &output("probe.json", 1)),
         "sends-what-nobody-asked-for" => send(socket, &output("../../etc/passwd", 1)),
-        "sends-a-head-nobody-asked-for" => send(socket, &Frame::Head { data: vec![1] }),
+        "sends-a-head-nobody-asked-for" => {
+            send(socket, &Frame::Head { name: "probe.json".into(), data: vec![1] })
+        }
         "spends-credit-it-has-not" => {
             for _ in 0..=INITIAL_CREDIT_BYTES >> 20 {
                 raw(socket, 0x13, &[&b"\x0aprobe.json"[..], &vec![1; 1 << 20]].concat());
@@ -75,7 +77,8 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
             send(socket, &Frame::Progress { permille: 1 });
             std::thread::sleep(A_LITTLE);
         },
-        "boasts" => send(socket, &Frame::Done(report())),
+        "boasts" => send(socket, &Frame::Done(vec![made()])),
+        "gives-an-account-too-many" => send(socket, &Frame::Done(vec![made(), made()])),
         "closes-and-stays" => {
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
@@ -98,7 +101,7 @@ fn ready(protocol: u8) -> Frame {
     })
 }
 
-fn report() -> Report {
+fn made() -> Ended {
     let made_with = MadeWith {
         program: "exhibit-transcode".into(),
         version: "0".into(),
@@ -106,7 +109,7 @@ fn report() -> Report {
         codecs: Default::default(),
         threads: 1,
     };
-    Report { outcome: Outcome::Made, made_with, notes: Vec::new() }
+    Ended::Made(Report { made_with, notes: Vec::new() })
 }
 
 fn send(socket: &mut UnixStream, frame: &Frame) {

@@ -1,10 +1,12 @@
 //! Why a job made nothing.
 
+use std::sync::Arc;
+
 use crate::protocol::{FailureCode, MAX_MESSAGE_CHARS};
 
 /// Why a job made nothing. The first four say something about the footage or the worker and end as
 /// `item.derivation-failed`; the others are troubles of this machine, and the job is tried again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The worker looked and said why not.
     #[error("{message}")]
@@ -20,10 +22,10 @@ pub enum Failure {
     Misbehaved { what: String },
     /// A range of the original could not be read or did not verify.
     #[error("the original could not be read: {0}")]
-    Source(#[source] std::io::Error),
+    Source(#[source] Arc<std::io::Error>),
     /// What the worker made could not be kept.
     #[error("the derivative could not be stored: {0}")]
-    Sink(#[source] std::io::Error),
+    Sink(#[source] Arc<std::io::Error>),
     /// The space kept free would be touched, or the store is full.
     #[error("there is no room for the derivative: it waits until there is")]
     NoRoom,
@@ -32,7 +34,7 @@ pub enum Failure {
     Start {
         program: String,
         #[source]
-        error: std::io::Error,
+        error: Arc<std::io::Error>,
     },
 }
 
@@ -57,7 +59,7 @@ impl Failure {
     pub(crate) fn of_sink(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull => Self::NoRoom,
-            _ => Self::Sink(error),
+            _ => Self::Sink(Arc::new(error)),
         }
     }
 

@@ -5,8 +5,8 @@ use chain_of_custody::digest::Sha256;
 use chain_of_custody::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::protocol::{Outcome, Probe, Report};
-pub use crate::protocol::{PosterParameters, ProbeParameters, ProxyParameters, Recipe};
+pub use crate::protocol::Recipe;
+use crate::protocol::{Probe, ProbeParameters, Report};
 
 /// The digest of a recipe as asked for: same original, same id, same job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,23 +35,35 @@ pub fn first() -> Recipe {
     Recipe::Probe(ProbeParameters::default())
 }
 
-/// What is made of an original, given the `media` field of its probe.
+/// All recipes, the first one first.
+pub fn standard() -> Vec<Recipe> {
+    vec![
+        first(),
+        Recipe::Proxy(Default::default()),
+        Recipe::Poster(Default::default()),
+        Recipe::Thumbnails(Default::default()),
+        Recipe::Waveform(Default::default()),
+        Recipe::Frames(Default::default()),
+        Recipe::Scenes(Default::default()),
+    ]
+}
+
+/// What is made of an original, given the `media` field of its probe. What a browser plays as it came is not made again.
 pub fn after(media: &str) -> Vec<Recipe> {
     let media: Value = serde_json::from_str(media).unwrap_or_default();
     let streams = media["streams"].as_array().map_or(&[][..], Vec::as_slice);
     let has = |kind: &str| streams.iter().any(|stream| stream["kind"] == kind);
-    let proxy = (has("video") || has("audio")).then(|| Recipe::Proxy(ProxyParameters::default()));
-    let poster = has("video").then(|| Recipe::Poster(PosterParameters::default()));
-    proxy.into_iter().chain(poster).collect()
-}
-
-/// All recipes, the first one first.
-pub fn standard() -> [Recipe; 3] {
-    [
-        first(),
-        Recipe::Proxy(ProxyParameters::default()),
-        Recipe::Poster(PosterParameters::default()),
-    ]
+    let (picture, sound) = (has("video"), has("audio"));
+    let plays = media["browser"]["plays"] == true;
+    let is_still = media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"));
+    let is_wanted = |recipe: &Recipe| match recipe {
+        Recipe::Probe(_) => false,
+        Recipe::Proxy(_) => (picture || sound) && !plays,
+        Recipe::Poster(_) => picture,
+        Recipe::Waveform(_) => sound,
+        Recipe::Thumbnails(_) | Recipe::Frames(_) | Recipe::Scenes(_) => picture && !is_still,
+    };
+    standard().into_iter().filter(is_wanted).collect()
 }
 
 /// The canonical form of a recipe as asked for.
@@ -64,19 +76,14 @@ pub fn parse(text: &str) -> Option<Recipe> {
     serde_json::from_str(text).ok()
 }
 
-/// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), with which program,
-/// libraries and codecs it was made, and what came of it.
+/// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), and with which program,
+/// libraries and codecs it was made.
 pub fn made_text(recipe: &Recipe, report: &Report) -> String {
-    let outcome = match report.outcome {
-        Outcome::Made => "made",
-        Outcome::OriginalIsProxy => "original-is-proxy",
-    };
     text_of(&json!({
         "v": 1,
         "asked": recipe,
         "made-with": report.made_with,
         "notes": report.notes,
-        "outcome": outcome,
     }))
 }
 
@@ -124,6 +131,7 @@ fn small_numbers(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ProxyParameters;
 
     #[test]
     fn ids_differ_with_every_parameter_and_stay_as_they_are() {

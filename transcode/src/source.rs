@@ -19,7 +19,7 @@ pub trait RangeSource: Send + Sync {
     fn read(&self, range: Range<u64>) -> impl Future<Output = io::Result<Bytes>> + Send;
 }
 
-/// Where the one output of a job goes, in order. What was written counts only once the job has finished.
+/// Where one output of a job goes, in order. What was written counts only once the job has finished.
 pub trait OutputSink: Send {
     /// Takes the next bytes; returning means that more may come.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
@@ -27,6 +27,16 @@ pub trait OutputSink: Send {
     /// Takes what comes before everything that was written, once, after the last of it; at most
     /// [`crate::protocol::MAX_CHUNK_BYTES`]. Only for a recipe whose [`crate::protocol::Recipe::head_comes_last`].
     fn head(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl<S: OutputSink> OutputSink for &mut S {
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        (**self).write(bytes).await
+    }
+
+    async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
+        (**self).head(bytes).await
+    }
 }
 
 impl RangeSource for Bytes {

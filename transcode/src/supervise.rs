@@ -1,4 +1,4 @@
-//! Runs one worker process for one job.
+//! Runs one worker process for one job: what is made of one original.
 //!
 //! The worker parses what a suspect may have made, so it is treated as if it had been taken over: every length it
 //! announces is checked before room is made, ranges outside the original are refused, outputs are bounded by the size
@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use tokio::process::{Child, Command};
 
 use crate::failure::{Failure, Limit, clean_message};
 use crate::protocol::{
-    Confinement, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
-    OriginalDigests, Outcome, PROTOCOL_VERSION, Recipe, Report, WorkerFailure,
+    Confinement, Ended, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
+    OriginalDigests, PROTOCOL_VERSION, Recipe, Report, WorkerFailure,
 };
 use crate::source::{OutputSink, RangeSource};
 
@@ -67,13 +68,20 @@ pub struct Supervisor {
     allowance: Allowance,
 }
 
-/// What a finished job says about itself. The output's bytes went to the sink.
-#[derive(Debug, Clone, PartialEq)]
+/// One output of a job: how it is made, and where it goes.
+#[derive(Debug)]
+pub struct Wanted<S> {
+    pub recipe: Recipe,
+    /// What was written to it counts only where the recipe was made.
+    pub sink: S,
+}
+
+/// What a finished job says about itself. The outputs' bytes went to the sinks.
+#[derive(Debug)]
 pub struct Finished {
-    /// The worker's account, naming tool, libraries and codecs. Well-formed and bounded, not trusted.
-    pub report: Report,
-    /// Bytes written to the sink; 0 where the original is its own viewing copy.
-    pub output_bytes: u64,
+    /// For each recipe, in the order asked: the worker's account, naming tool, libraries and codecs. Well-formed and
+    /// bounded, not trusted.
+    pub ended: Vec<Result<Report, Failure>>,
     pub confinement: Confinement,
 }
 
@@ -91,7 +99,7 @@ impl Supervisor {
         } else {
             Err(Failure::Start {
                 program: program.display().to_string(),
-                error: std::io::ErrorKind::NotFound.into(),
+                error: Arc::new(std::io::ErrorKind::NotFound.into()),
             })
         }
     }
@@ -106,25 +114,28 @@ impl Supervisor {
         &self.program
     }
 
-    /// Makes one derivative. Dropping the future kills the worker; so does every failure.
-    pub async fn run(
+    /// Makes derivatives of one original, which is read and decoded once for all of them. Dropping the future kills the
+    /// worker; so does every failure.
+    ///
+    /// # Errors
+    /// Where nothing came of any of them.
+    pub async fn run<S: OutputSink>(
         &self,
-        recipe: Recipe,
         original: OriginalDigests,
         source: &impl RangeSource,
-        sink: &mut impl OutputSink,
+        wanted: &mut [Wanted<S>],
     ) -> Result<Finished, Failure> {
         let (child, socket) = self.start()?;
         let mut worker = Worker { child };
-        let mut session = Session::new(socket, &recipe, source.size_bytes(), &self.allowance);
         let job = Frame::Job(Box::new(Job {
-            recipe,
+            recipes: wanted.iter().map(|one| one.recipe.clone()).collect(),
             size_bytes: source.size_bytes(),
             original,
             limits: self.allowance.worker,
         }));
+        let mut session = Session::new(socket, wanted, source.size_bytes(), &self.allowance);
         let wall = self.allowance.wall_time;
-        let outcome = tokio::time::timeout(wall, session.talk(job, source, sink)).await;
+        let outcome = tokio::time::timeout(wall, session.talk(job, source)).await;
         drop(session);
         match outcome {
             Err(_) => Err(Failure::LimitReached { limit: Limit::WallSeconds(wall.as_secs()) }),
@@ -153,8 +164,10 @@ impl Supervisor {
             yield_to_ingest(&child);
             Ok((child, ours))
         };
-        attempt()
-            .map_err(|error| Failure::Start { program: self.program.display().to_string(), error })
+        attempt().map_err(|error| Failure::Start {
+            program: self.program.display().to_string(),
+            error: Arc::new(error),
+        })
     }
 
     fn explain(&self, status: Option<ExitStatus>) -> Failure {
@@ -229,7 +242,7 @@ impl From<Failure> for Stopped {
     }
 }
 
-/// What comes before the output, once the output is there.
+/// What comes before an output, once the output is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     None,
@@ -237,13 +250,20 @@ enum Head {
     Here,
 }
 
+/// One output on its way.
+struct Output<'w, S> {
+    name: &'static str,
+    /// Whether one is due: nothing of the output comes after it, and it is not whole without it.
+    head: Head,
+    bytes: u64,
+    sink: &'w mut S,
+}
+
 /// The conversation with one worker and what it has used up so far.
-struct Session {
+struct Session<'w, S> {
     socket: UnixStream,
     idle_time: Duration,
-    expected_output: &'static str,
-    /// Whether one is due: no output comes after it, and none is whole without it.
-    head: Head,
+    outputs: Vec<Output<'w, S>>,
     size_bytes: u64,
     confinement: Option<Confinement>,
     credit_bytes: u64,
@@ -253,15 +273,25 @@ struct Session {
     read_limit: u64,
 }
 
-impl Session {
-    fn new(socket: UnixStream, recipe: &Recipe, size_bytes: u64, allowance: &Allowance) -> Self {
+impl<'w, S: OutputSink> Session<'w, S> {
+    fn new(
+        socket: UnixStream,
+        wanted: &'w mut [Wanted<S>],
+        size_bytes: u64,
+        allowance: &Allowance,
+    ) -> Self {
         let times =
             |factor: u64| size_bytes.saturating_mul(factor).max(allowance.output_floor_bytes);
+        let output = |Wanted { recipe, sink }: &'w mut Wanted<S>| Output {
+            name: recipe.output_name(),
+            head: if recipe.head_comes_last() { Head::Due } else { Head::None },
+            bytes: 0,
+            sink,
+        };
         Self {
             socket,
             idle_time: allowance.idle_time,
-            expected_output: recipe.output_name(),
-            head: if recipe.head_comes_last() { Head::Due } else { Head::None },
+            outputs: wanted.iter_mut().map(output).collect(),
             size_bytes,
             confinement: None,
             credit_bytes: INITIAL_CREDIT_BYTES,
@@ -272,12 +302,7 @@ impl Session {
         }
     }
 
-    async fn talk(
-        &mut self,
-        job: Frame,
-        source: &impl RangeSource,
-        sink: &mut impl OutputSink,
-    ) -> Result<Finished, Stopped> {
+    async fn talk(&mut self, job: Frame, source: &impl RangeSource) -> Result<Finished, Stopped> {
         self.send(&job).await?;
         loop {
             let frame = self.receive().await?;
@@ -287,10 +312,10 @@ impl Session {
             match frame {
                 Frame::Ready(confinement) => self.ready(confinement)?,
                 Frame::Range { offset, len } => self.range(source, offset, len).await?,
-                Frame::Output { name, data } => self.output(sink, &name, data).await?,
-                Frame::Head { data } => self.head(sink, data).await?,
+                Frame::Output { name, data } => self.output(&name, data).await?,
+                Frame::Head { name, data } => self.head(&name, data).await?,
                 Frame::Progress { .. } => {}
-                Frame::Done(report) => return self.done(report).map_err(Stopped::Failure),
+                Frame::Done(ended) => return self.done(ended).map_err(Stopped::Failure),
                 Frame::Failed(failure) => return Err(declined(failure).into()),
                 Frame::Job(_) | Frame::Bytes { .. } | Frame::Credit { .. } => {
                     return Err(misbehaved("sent a frame that is ours to send").into());
@@ -324,57 +349,63 @@ impl Session {
         if self.read_bytes > self.read_limit {
             return Err(Failure::LimitReached { limit: Limit::ReadBytes(self.read_limit) }.into());
         }
-        let data = source.read(offset..end).await.map_err(Failure::Source)?;
+        let data =
+            source.read(offset..end).await.map_err(|error| Failure::Source(Arc::new(error)))?;
         if data.len() as u64 != u64::from(len) {
             let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-            return Err(Failure::Source(error).into());
+            return Err(Failure::Source(Arc::new(error)).into());
         }
         let data = data.to_vec();
         self.send(&Frame::Bytes { offset, data }).await
     }
 
-    async fn output(
-        &mut self,
-        sink: &mut impl OutputSink,
-        name: &str,
-        data: Vec<u8>,
-    ) -> Result<(), Stopped> {
-        if name != self.expected_output || self.head == Head::Here {
-            return Err(misbehaved("sent an output nobody asked for").into());
-        }
+    async fn output(&mut self, name: &str, data: Vec<u8>) -> Result<(), Stopped> {
+        let named = self.outputs.iter_mut().find(|output| output.name == name);
+        let output = named
+            .filter(|output| output.head != Head::Here)
+            .ok_or_else(|| misbehaved("sent an output nobody asked for"))?;
         let bytes = data.len() as u64;
         self.credit_bytes = self
             .credit_bytes
             .checked_sub(bytes)
             .ok_or_else(|| misbehaved("sent more output than it had credit for"))?;
+        output.bytes += bytes;
         self.output_bytes += bytes;
         if self.output_bytes > self.output_limit {
             return Err(
                 Failure::LimitReached { limit: Limit::OutputBytes(self.output_limit) }.into()
             );
         }
-        sink.write(Bytes::from(data)).await.map_err(Failure::of_sink)?;
+        output.sink.write(Bytes::from(data)).await.map_err(Failure::of_sink)?;
         self.credit_bytes += bytes;
         self.send(&Frame::Credit { bytes }).await
     }
 
-    async fn head(&mut self, sink: &mut impl OutputSink, data: Vec<u8>) -> Result<(), Stopped> {
-        if self.head != Head::Due || self.output_bytes == 0 {
-            return Err(misbehaved("sent a head nobody asked for").into());
-        }
-        self.head = Head::Here;
+    async fn head(&mut self, name: &str, data: Vec<u8>) -> Result<(), Stopped> {
+        let named = self.outputs.iter_mut().find(|output| output.name == name);
+        let output = named
+            .filter(|output| output.head == Head::Due && output.bytes > 0)
+            .ok_or_else(|| misbehaved("sent a head nobody asked for"))?;
+        output.head = Head::Here;
+        output.bytes += data.len() as u64;
         self.output_bytes += data.len() as u64;
-        Ok(sink.head(Bytes::from(data)).await.map_err(Failure::of_sink)?)
+        Ok(output.sink.head(Bytes::from(data)).await.map_err(Failure::of_sink)?)
     }
 
-    fn done(&mut self, report: Report) -> Result<Finished, Failure> {
+    fn done(&mut self, ended: Vec<Ended>) -> Result<Finished, Failure> {
         let confinement =
             self.confinement.take().ok_or_else(|| misbehaved("finished before it began"))?;
-        let headless = self.output_bytes > 0 && self.head == Head::Due;
-        if headless || (report.outcome == Outcome::Made) != (self.output_bytes > 0) {
-            return Err(misbehaved("its report does not fit what it sent"));
+        if ended.len() != self.outputs.len() {
+            return Err(misbehaved("its account does not fit what was asked for"));
         }
-        Ok(Finished { report, output_bytes: self.output_bytes, confinement })
+        let ended = ended.into_iter().zip(&self.outputs).map(|(ended, output)| match ended {
+            Ended::Failed(failure) => Ok(Err(declined(failure))),
+            Ended::Made(_) if output.bytes == 0 || output.head == Head::Due => {
+                Err(misbehaved("its account does not fit what it sent"))
+            }
+            Ended::Made(report) => Ok(Ok(report)),
+        });
+        Ok(Finished { ended: ended.collect::<Result<_, _>>()?, confinement })
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), Stopped> {

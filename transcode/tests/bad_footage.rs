@@ -196,11 +196,8 @@ async fn memory_and_time_are_limited() {
         wall_time: Duration::from_millis(wall_ms),
         ..Allowance::default()
     };
-    let always = transcode::protocol::ProxyParameters {
-        original_is_proxy_max_bytes: 0,
-        preset: "veryslow".into(),
-        ..Default::default()
-    };
+    let always =
+        transcode::protocol::ProxyParameters { preset: "veryslow".into(), ..Default::default() };
     let recipe = || Recipe::Proxy(always.clone());
     let memory = run_with(little(200 << 20, 600, 240_000), recipe(), &original).await.unwrap_err();
     assert!(memory.is_about_the_footage(), "{memory:?}");
@@ -227,12 +224,11 @@ async fn a_store_that_fails_is_not_blamed_on_the_footage() {
             Ok(self.0.slice(range.start as usize..range.end as usize))
         }
     }
-    let digests = transcode::protocol::OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let supervisor = transcode::Supervisor::new(worker(), allowance());
     let source = Broken(footage(&format!("{HELLO}.avi")));
     let mut output = Vec::new();
     let probe = Recipe::Probe(Default::default());
-    let failure = supervisor.run(probe, digests, &source, &mut output).await.unwrap_err();
+    let failure = run_one(&supervisor, probe, &source, &mut output).await.unwrap_err();
     assert!(matches!(failure, Failure::Source(_)), "{failure:?}");
     assert!(!failure.is_about_the_footage());
 }

@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use support::*;
 use transcode::protocol::probe::{StreamKind, Verdict};
-use transcode::protocol::{Outcome, PosterParameters, ProbeParameters, ProxyParameters, Recipe};
+use transcode::protocol::{PosterParameters, Recipe};
 
 #[tokio::test]
 async fn probe_tells_what_a_phone_clip_is() {
@@ -64,7 +64,7 @@ async fn rotation_of_an_upright_clip_is_told_and_undone() {
     assert_ne!(clockwise, 0);
     assert_eq!((video.width, video.height), (1920, 1080));
     assert_eq!(i64::from(video.rotation_degrees), clockwise);
-    let (_, made) = made_proxy(&turned).await;
+    let (_, made) = proxy(&turned).await;
     let probed = ffprobe(&made);
     let video = stream(&probed, "video").unwrap();
     assert_eq!((&video["width"], &video["height"]), (&720.into(), &1280.into()));
@@ -87,9 +87,7 @@ async fn proxies_play_last_as_long_and_have_their_sound() {
         (WEBCAM.to_owned(), (320, 240), false),
     ] {
         let length = seconds(&ffprobe(&footage(&original))["format"]["duration"]);
-        let (finished, made) = made_proxy(&footage(&original)).await;
-        assert_eq!(finished.report.outcome, Outcome::Made);
-        assert_eq!(finished.output_bytes, made.len() as u64);
+        let (_, made) = proxy(&footage(&original)).await;
         assert_eq!(complaints(&made), "", "{original}");
         let probed = ffprobe(&made);
         let video = stream(&probed, "video").unwrap();
@@ -126,7 +124,7 @@ fn boxes(file: &[u8]) -> Vec<(String, usize, usize)> {
 #[tokio::test]
 async fn the_index_in_front_leads_to_every_fragment() {
     for original in [format!("{HELLO}.avi"), SOUND.to_owned(), WEBCAM.to_owned()] {
-        let (_, made) = made_proxy(&footage(&original)).await;
+        let (_, made) = proxy(&footage(&original)).await;
         let boxes = boxes(&made);
         let (_, index, mut at) = boxes.iter().find(|(kind, ..)| kind == "sidx").unwrap().clone();
         let number = |at: usize| u32::from_be_bytes(made[at..at + 4].try_into().unwrap());
@@ -148,7 +146,7 @@ async fn the_index_in_front_leads_to_every_fragment() {
 
 #[tokio::test]
 async fn proxies_are_fragmented_with_the_index_first() {
-    let (_, made) = made_proxy(&footage(PHONE)).await;
+    let (_, made) = proxy(&footage(PHONE)).await;
     let kinds: Vec<_> = boxes(&made).into_iter().map(|(kind, ..)| kind).collect();
     assert_eq!(kinds[..5], ["ftyp", "moov", "sidx", "moof", "mdat"], "{kinds:?}");
     let probe = probe(&made.into()).await;
@@ -158,7 +156,7 @@ async fn proxies_are_fragmented_with_the_index_first() {
 #[tokio::test]
 async fn variable_frame_rate_keeps_its_timestamps() {
     let original = footage(PHONE);
-    let (_, made) = made_proxy(&original).await;
+    let (_, made) = proxy(&original).await;
     let (before, after) = (picture_times(&original), picture_times(&made));
     assert!(before.len() > 30);
     assert_eq!(before.len(), after.len(), "no picture doubled or dropped");
@@ -205,24 +203,27 @@ fn beep(video: &[u8]) -> f64 {
     let loud = |s: &[u8]| i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 1500;
     raw.chunks_exact(2).position(loud).expect("there is a beep") as f64 / 8000.0
 }
+/// The index may be at the end: players ask for ranges.
 #[tokio::test]
-async fn what_a_browser_plays_is_its_own_proxy() {
-    let front = ffmpeg(
-        &footage(&format!("{HELLO}.mp4")),
-        &["-c", "copy", "-movflags", "+faststart"],
-        "mp4",
-    );
-    let (finished, made) = proxy(&front).await;
-    assert_eq!(finished.report.outcome, Outcome::OriginalIsProxy);
-    assert!(made.is_empty(), "nothing is stored twice");
-    // The same with the index at the end, in another container or cut short is not.
-    let back = ffmpeg(&front, &["-c", "copy"], "mp4");
-    let other = ffmpeg(&front, &["-c", "copy"], "mkv");
-    let cut = front.slice(..front.len() / 3);
-    for (name, original) in [("back", back), ("mkv", other), ("cut", cut)] {
-        let (finished, made) = proxy(&original).await;
-        assert_eq!(finished.report.outcome, Outcome::Made, "{name}");
-        assert!(!made.is_empty());
+async fn what_a_browser_plays_is_not_made_again() {
+    let remade = |arguments: &[&str], extension| {
+        ffmpeg(&footage(&format!("{HELLO}.mp4")), &[&["-c", "copy"], arguments].concat(), extension)
+    };
+    let front = remade(&["-movflags", "+faststart"], "mp4");
+    for (name, original, plays) in [
+        ("front", front.clone(), true),
+        ("back", remade(&[], "mp4"), true),
+        ("mkv", remade(&[], "mkv"), false),
+        ("cut", front.slice(..front.len() / 3), false),
+        ("still", footage(STILL), true),
+    ] {
+        let probe = probe(&original).await;
+        assert_eq!(probe.browser.plays, plays, "{name}: {:?}", probe.browser);
+        let next = transcode::recipe::after(&transcode::recipe::media_text(&probe));
+        let kinds: Vec<_> = next.iter().map(Recipe::kind).collect();
+        assert_eq!(kinds.contains(&"proxy"), !plays, "{name}: {kinds:?}");
+        assert!(kinds.contains(&"poster"), "{name}: {kinds:?}");
+        assert_eq!(kinds.contains(&"thumbnails"), name != "still", "{name}: {kinds:?}");
     }
 }
 
@@ -231,9 +232,7 @@ async fn posters_are_small_pictures_from_a_little_in() {
     for (original, size) in
         [(footage(PHONE), (640, 360)), (footage(CCTV), (640, 480)), (footage(WEBCAM), (320, 240))]
     {
-        let (finished, made) =
-            run(Recipe::Poster(PosterParameters::default()), &original).await.unwrap();
-        assert_eq!(finished.report.outcome, Outcome::Made);
+        let (_, made) = run(Recipe::Poster(PosterParameters::default()), &original).await.unwrap();
         let probed = ffprobe(&made);
         let video = stream(&probed, "video").unwrap();
         assert_eq!(video["codec_name"], "mjpeg");
@@ -242,35 +241,31 @@ async fn posters_are_small_pictures_from_a_little_in() {
     }
 }
 
+/// All that is made of an original comes out of one pass as it does by itself, and so again.
 #[tokio::test]
-async fn same_original_and_recipe_give_the_same_bytes() {
+async fn same_original_and_recipe_give_the_same_bytes_alone_or_together() {
     let original = footage(PHONE);
-    let mut made = Vec::new();
-    let always = ProxyParameters { original_is_proxy_max_bytes: 0, ..Default::default() };
-    for recipe in [
-        Recipe::Probe(ProbeParameters::default()),
-        Recipe::Proxy(always),
-        Recipe::Poster(PosterParameters::default()),
-    ] {
-        let first = run(recipe.clone(), &original).await.unwrap();
-        let second = run(recipe, &original).await.unwrap();
-        assert_eq!(first.1, second.1);
-        assert_eq!(first.0.report, second.0.report);
-        made.push(first);
+    let recipes = transcode::recipe::standard();
+    let together = run_all(&recipes, &original).await.unwrap();
+    assert_eq!(together.len(), recipes.len());
+    for (recipe, together) in recipes.into_iter().zip(together) {
+        let (report, bytes) = together.unwrap();
+        let kind = recipe.kind();
+        let alone = run(recipe, &original).await.unwrap();
+        assert_eq!((&alone.0.report, &alone.1), (&report, &bytes), "{kind}");
+        assert_eq!(report.made_with.program, "exhibit-transcode");
+        assert!(report.made_with.libraries["libavcodec"].starts_with("59."), "{report:?}");
+        if kind == "proxy" {
+            assert!(report.made_with.codecs["video"].contains("libx264 preset=veryfast crf=23"));
+            assert_eq!(report.made_with.threads, 1);
+        }
     }
-    let made_with = &made[1].0.report.made_with;
-    assert_eq!(made_with.program, "exhibit-transcode");
-    assert!(made_with.libraries["libavcodec"].starts_with("59."), "{made_with:?}");
-    assert!(made_with.codecs["video"].contains("libx264 preset=veryfast crf=23"));
-    assert_eq!(made_with.threads, 2);
 }
 
 #[tokio::test]
 async fn stills_and_sound_alone_are_handled() {
     let still = footage(STILL);
     assert!(probe(&still).await.has_video());
-    let (finished, _) = proxy(&still).await;
-    assert_eq!(finished.report.outcome, Outcome::OriginalIsProxy);
     let (_, poster) = run(Recipe::Poster(PosterParameters::default()), &still).await.unwrap();
     assert_eq!(complaints(&poster), "");
     let sound: Bytes = footage(SOUND);

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use support::*;
-use transcode::protocol::{OriginalDigests, Recipe};
+use transcode::protocol::Recipe;
 use transcode::source::OutputSink;
 use transcode::supervise::Allowance;
-use transcode::{Failure, Finished, Supervisor};
+use transcode::{Failure, Supervisor};
 
 /// The hostile program under the name of its deed.
 fn hostile(deed: &str, folder: &Path) -> PathBuf {
@@ -36,11 +36,10 @@ fn short() -> Allowance {
 async fn supervise_with(allowance: Allowance, deed: &str) -> (Result<Finished, Failure>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let supervisor = Supervisor::new(hostile(deed, folder.path()), allowance);
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let original = Bytes::from(vec![0; 100_000]);
     let mut output = Vec::new();
     let probe = Recipe::Probe(Default::default());
-    let outcome = supervisor.run(probe, digests, &original, &mut output).await;
+    let outcome = run_one(&supervisor, probe, &original, &mut output).await;
     assert_nobody_left(&folder.path().join(deed)).await;
     (outcome, output)
 }
@@ -68,6 +67,7 @@ async fn every_breach_of_the_protocol_ends_the_worker() {
         ("sends-what-nobody-asked-for", "an output nobody asked for"),
         ("sends-a-head-nobody-asked-for", "a head nobody asked for"),
         ("boasts", "does not fit what it sent"),
+        ("gives-an-account-too-many", "does not fit what was asked for"),
         ("closes-and-stays", "closed its connection"),
     ] {
         let (outcome, output) = supervise(deed).await;
@@ -138,11 +138,9 @@ impl Real {
     }
 
     async fn makes_a_proxy(&self, output: &mut Vec<u8>) -> Result<Finished, Failure> {
-        let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
         let proxy = Recipe::Proxy(Default::default());
-        Supervisor::new(&self.program, allowance())
-            .run(proxy, digests, &self.original, output)
-            .await
+        let supervisor = Supervisor::new(&self.program, allowance());
+        run_one(&supervisor, proxy, &self.original, output).await
     }
 }
 
@@ -211,15 +209,14 @@ async fn the_worker_at_work_is_confined() {
     }
 }
 
-/// Once it has used processor time on the footage: the limit of open files is the last thing it sets before.
+/// Once it has laid the list of system calls, which is the last thing before the first byte of footage.
 async fn at_work(program: &Path) -> i32 {
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let Some(process) = pids(program).next() else { continue };
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
-        // The decoder has started its own threads.
-        if threads.is_some_and(|threads| threads.trim() != "1") {
+        let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+        if seccomp.is_some_and(|seccomp| seccomp.trim() == "2") {
             return process;
         }
     }
@@ -248,10 +245,9 @@ impl OutputSink for Full {
 
 #[tokio::test]
 async fn a_full_store_is_a_failure_of_its_own_and_not_the_footages() {
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let probe = Recipe::Probe(Default::default());
     let supervisor = Supervisor::new(worker(), allowance());
-    let outcome = supervisor.run(probe, digests, &footage(WEBCAM), &mut Full).await;
+    let outcome = run_one(&supervisor, probe, &footage(WEBCAM), &mut Full).await;
     let failure = outcome.unwrap_err();
     assert_eq!(failure.code(), "no-room");
     assert!(!failure.is_about_the_footage());

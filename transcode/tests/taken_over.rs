@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use support::*;
-use transcode::protocol::{OriginalDigests, Recipe};
+use transcode::protocol::Recipe;
 use transcode::{Failure, Supervisor};
 
 /// What came of a deed, in the worker's own words.
@@ -22,11 +22,10 @@ async fn deed(name: &str) -> String {
 }
 
 async fn last_word(program: &Path) -> String {
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let original = Bytes::from_static(b"footage");
     let probe = Recipe::Probe(Default::default());
     let supervisor = Supervisor::new(program, allowance());
-    let outcome = supervisor.run(probe, digests, &original, &mut Vec::new()).await;
+    let outcome = run_one(&supervisor, probe, &original, &mut Vec::new()).await;
     let Err(Failure::Declined { message, .. }) = outcome else { panic!("{outcome:?}") };
     message
 }
@@ -123,14 +122,13 @@ async fn an_ordinary_account_makes_viewing_copies() {
         true => as_nobody(worker(), "exhibit-transcode", folder.path()),
         false => worker().to_owned(),
     };
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let supervisor = Supervisor::new(program, allowance());
     let mut made = Vec::new();
     for path in [CCTV.to_owned(), format!("{HELLO}.avi")] {
         made.clear();
         let proxy = Recipe::Proxy(Default::default());
         let original = footage(&path);
-        let run = supervisor.run(proxy, digests.clone(), &original, &mut made);
+        let run = run_one(&supervisor, proxy, &original, &mut made);
         let finished = run.await.unwrap();
         assert!(finished.confinement.threads_limited, "{path}: {:?}", finished.confinement);
         assert_eq!(complaints(&made), "", "{path}");

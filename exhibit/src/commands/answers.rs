@@ -153,7 +153,10 @@ fn print_item(item: &Value) {
     line("derivatives");
     for derivative in list(item, "derivatives") {
         let bytes = derivative["size_bytes"].as_u64().unwrap_or(0);
-        line(&format!("  {:<8}  {}", text(derivative, "kind"), size(bytes)));
+        line(&format!("  {:<10}  {}", text(derivative, "kind"), size(bytes)));
+    }
+    for kind in list(item, "making").iter().filter_map(Value::as_str) {
+        line(&format!("  {kind:<10}  still to come"));
     }
 }
 

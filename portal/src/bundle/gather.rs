@@ -73,8 +73,7 @@ async fn open_one(
     let is_original = |view: &DerivativeView| view.digests == record.digests;
     let media: Option<Value> = views.iter().find_map(|view| serde_json::from_str(&view.media).ok());
     let found_plays = media.as_ref().and_then(|media| media["browser"]["plays"].as_bool());
-    let is_proxy = |view: &DerivativeView| view.kind == "proxy" && is_original(view);
-    let original_plays = found_plays == Some(true) || views.iter().any(is_proxy);
+    let original_plays = found_plays == Some(true);
     let mut derivatives = Vec::new();
     for view in views.iter().filter(|view| goes_along(purpose, &view.kind) && !is_original(view)) {
         let path = derivative_path(number, &view.kind, derivatives.len() + 1);
@@ -85,9 +84,10 @@ async fn open_one(
     Ok(Held { asked: asked.clone(), record, path, original, derivatives, original_plays, media })
 }
 
-/// What a probe found may say where somebody was; it stays inside the force.
+/// What is looked at goes along. What is there for programs stays inside the force: what a probe found may say where somebody
+/// was.
 fn goes_along(purpose: Purpose, kind: &str) -> bool {
-    kind != "probe" || purpose == Purpose::Internal
+    matches!(kind, "proxy" | "poster") || purpose == Purpose::Internal
 }
 
 async fn open_object(objects: &ObjectStore, object: &str) -> Result<VerifiedObject, BundleError> {

@@ -24,8 +24,8 @@ pub(super) fn original_path(number: usize, name: &str, show_name: bool) -> Strin
 pub(super) fn derivative_path(number: usize, kind: &str, counter: usize) -> String {
     let extension = match kind {
         "proxy" => ".mp4",
-        "poster" => ".jpg",
-        "probe" => ".json",
+        "poster" | "thumbnails" => ".jpg",
+        "probe" | "waveform" | "frames" | "scenes" => ".json",
         _ => ".bin",
     };
     format!("{DERIVATIVES}{number:03}-{}-{counter}{extension}", safe_name(kind, PART_CHARS))

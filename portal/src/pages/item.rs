@@ -11,8 +11,8 @@ use super::frame::{Frame, Section};
 use super::items::{Choice, source, tags, title};
 use super::visit::{Answer, Named, Visitor, named, page as rendered};
 use crate::service::{
-    Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, Member,
-    RequestKey,
+    Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, Member, OnSheet,
+    RequestKey, Sheet,
 };
 use crate::words::{Recorded, Tag, UkTime, capitalised, length, size};
 
@@ -28,6 +28,7 @@ struct ItemPage {
     tags: Vec<Tag>,
     warnings: Vec<String>,
     player: Option<Player>,
+    sheet: Option<SheetOfPictures>,
     no_player: &'static str,
     original: Original,
     recorded: Option<Recorded>,
@@ -38,6 +39,7 @@ struct ItemPage {
     facts: Vec<Fact>,
     derivatives: Vec<Made>,
     no_derivatives: &'static str,
+    making: Option<String>,
     failures: Vec<String>,
     events: Vec<EventRow>,
     more_events: Option<String>,
@@ -70,6 +72,23 @@ struct Player {
     poster: Option<String>,
     length: String,
     is_original: bool,
+    is_still: bool,
+}
+
+/// The sheet of thumbnails, each a way to its moment.
+struct SheetOfPictures {
+    source: String,
+    width: u32,
+    height: u32,
+    every: String,
+    pictures: Vec<Moment>,
+}
+
+struct Moment {
+    href: String,
+    /// Left, top, right, bottom.
+    place: String,
+    time: String,
 }
 
 struct Original {
@@ -123,6 +142,17 @@ struct CaseLink {
 pub(super) struct Where {
     /// Events behind this entry.
     events_after: String,
+    /// The player begins so many seconds in.
+    at: String,
+}
+
+/// Which part of an item is shown.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    /// Events behind this entry.
+    after: Option<LeafIndex>,
+    /// The player begins so many seconds in.
+    at: u64,
 }
 
 /// `/items/{item}`.
@@ -133,7 +163,8 @@ pub(super) async fn page(
     Query(query): Query<Where>,
 ) -> Answer {
     let after = query.events_after.parse().ok().map(LeafIndex);
-    show(&pages, &visitor, item, after, Sent::default()).await
+    let at = query.at.parse().unwrap_or(0);
+    show(&pages, &visitor, item, Shown { after, at }, Sent::default()).await
 }
 
 /// Puts the item into a case of theirs. Sent twice, it is linked once.
@@ -214,31 +245,31 @@ async fn then(
 ) -> Answer {
     match sent {
         None => go_to(&format!("/items/{item}#{part}")),
-        Some(sent) => show(pages, visitor, item, None, sent).await,
+        Some(sent) => show(pages, visitor, item, Shown::default(), sent).await,
     }
 }
 
-async fn show(
-    pages: &Pages,
-    visitor: &Visitor,
-    item: ItemId,
-    after: Option<LeafIndex>,
-    sent: Sent,
-) -> Answer {
+async fn show(pages: &Pages, visitor: &Visitor, item: ItemId, shown: Shown, sent: Sent) -> Answer {
     let (service, person) = (&pages.service, visitor.person());
     let detail = service.item(person, item).await?;
-    let events = service.item_events(person, item, after).await?;
+    let events = service.item_events(person, item, shown.after).await?;
     let devices = service.device_names(person).await?;
     let mine = service.cases(person).await?;
     let is_in = |case| detail.cases.iter().any(|linked| linked.case == case);
     let others = mine.iter().filter(|case| !is_in(case.case));
     let linkable = others.map(|case| Choice::of_case(case, "")).collect();
-    let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices);
+    let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices, shown.at);
     rendered(sent.status(), &ItemPage { sent, linkable, ..page })
 }
 
 impl ItemPage {
-    fn new(frame: Frame, detail: &ItemDetail, events: &EventsPage, devices: &[DeviceName]) -> Self {
+    fn new(
+        frame: Frame,
+        detail: &ItemDetail,
+        events: &EventsPage,
+        devices: &[DeviceName],
+        at: u64,
+    ) -> Self {
         let summary = &detail.summary;
         let item = summary.item;
         let media = |kind| format!("/media/{item}/{kind}");
@@ -251,11 +282,13 @@ impl ItemPage {
             tags: tags(summary),
             warnings: warnings(detail),
             player: summary.has_proxy.then(|| Player {
-                source: media("proxy"),
+                source: if at > 0 { format!("{}#t={at}", media("proxy")) } else { media("proxy") },
                 poster: summary.has_poster.then(|| media("poster")),
                 length,
-                is_original: detail.derivatives.iter().any(is_original),
+                is_original: detail.plays_as_it_came(),
+                is_still: detail.derivatives.iter().any(is_still),
             }),
+            sheet: detail.sheet().map(|sheet| SheetOfPictures::new(item, sheet)),
             no_player: no_player(detail),
             original: Original {
                 href: media("original"),
@@ -270,6 +303,7 @@ impl ItemPage {
             facts: facts(detail, devices),
             derivatives: detail.derivatives.iter().map(Made::new).collect(),
             no_derivatives: no_derivatives(detail),
+            making: making(detail),
             failures: detail.failures.iter().map(failure).collect(),
             events: events.events.iter().map(|event| EventRow::new(event, devices)).collect(),
             more_events: events
@@ -303,8 +337,32 @@ fn recorded(detail: &ItemDetail) -> (Option<Recorded>, &'static str) {
     (recorded, "So it stands in the file; nobody has compared the camera’s clock.")
 }
 
-fn is_original(derivative: &Derivative) -> bool {
-    derivative.kind == "proxy" && derivative.recipe["outcome"] == "original-is-proxy"
+/// A photograph, which a browser shows and does not play.
+fn is_still(derivative: &Derivative) -> bool {
+    derivative.media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"))
+}
+
+impl SheetOfPictures {
+    fn new(item: ItemId, sheet: Sheet) -> Self {
+        let moment = |picture: OnSheet| {
+            let OnSheet { left, top, from } = picture;
+            let (right, bottom) = (left + sheet.width, top + sheet.height);
+            let micros = i64::try_from(from.as_micros()).unwrap_or(i64::MAX);
+            Moment {
+                href: format!("/items/{item}?at={}", from.as_secs()),
+                place: format!("{left},{top},{right},{bottom}"),
+                time: length(micros),
+            }
+        };
+        let every = i64::try_from(sheet.every.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            source: format!("/media/{item}/thumbnails"),
+            width: sheet.width * sheet.columns.min(sheet.pictures),
+            height: sheet.height * sheet.pictures.div_ceil(sheet.columns),
+            every: length(every),
+            pictures: sheet.pictures().map(moment).collect(),
+        }
+    }
 }
 
 fn warnings(detail: &ItemDetail) -> Vec<String> {
@@ -344,6 +402,11 @@ fn no_player(detail: &ItemDetail) -> &'static str {
 
 fn no_derivatives(detail: &ItemDetail) -> &'static str {
     if detail.failures.is_empty() { "Nothing yet." } else { "Nothing could be made from it." }
+}
+
+fn making(detail: &ItemDetail) -> Option<String> {
+    let kinds: Vec<_> = detail.making.iter().map(|of| kind(of).to_lowercase()).collect();
+    (!kinds.is_empty()).then(|| format!("Still to come: {}.", kinds.join(", ")))
 }
 
 fn facts(detail: &ItemDetail, devices: &[DeviceName]) -> Vec<Fact> {
@@ -395,15 +458,16 @@ fn kind(kind: &str) -> &'static str {
         "proxy" => "Viewing copy",
         "poster" => "Picture for lists",
         "probe" => "Technical description",
+        "thumbnails" => "Sheet of pictures",
+        "waveform" => "Curve of the sound",
+        "frames" => "List of pictures",
+        "scenes" => "List of scenes",
         _ => "Derivative",
     }
 }
 
 /// Program, version and codecs, as the recipe has them.
 fn made_with(recipe: &serde_json::Value) -> String {
-    if recipe["outcome"] == "original-is-proxy" {
-        return "Nothing: browsers play the original as it is".to_owned();
-    }
     let made_with = &recipe["made-with"];
     let text = |key: &str| made_with[key].as_str().unwrap_or_default();
     let codecs = made_with["codecs"].as_object().into_iter().flatten();

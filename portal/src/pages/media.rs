@@ -1,7 +1,7 @@
 //! Footage for the player, posters for lists, originals and receipts to save.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::IntoResponse;
 use chain_of_custody::ids::ItemId;
 use serde::Deserialize;
@@ -31,6 +31,31 @@ pub(super) async fn poster(
 ) -> Answer {
     let media = pages.service.poster(visitor.person(), item).await?;
     Ok(door::bytes(&media, &method, &headers))
+}
+
+pub(super) async fn thumbnails(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let media = pages.service.thumbnails(visitor.person(), item).await?;
+    Ok(door::bytes(&media, &method, &headers))
+}
+
+/// Where each picture is on the sheet, for players.
+pub(super) async fn thumbnails_vtt(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+) -> Answer {
+    let sheet = pages.service.sheet(visitor.person(), item).await?;
+    let fields = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/vtt")),
+        (header::CACHE_CONTROL, door::NOT_STORED),
+    ];
+    Ok((fields, sheet.vtt("thumbnails")).into_response())
 }
 
 pub(super) async fn original(

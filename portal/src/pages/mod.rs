@@ -59,6 +59,8 @@ pub fn routes(pages: Pages) -> Router {
         .route("/bundles/{bundle}", get(bundles::download))
         .route("/media/{item}/proxy", get(media::proxy))
         .route("/media/{item}/poster", get(media::poster))
+        .route("/media/{item}/thumbnails", get(media::thumbnails))
+        .route("/media/{item}/thumbnails.vtt", get(media::thumbnails_vtt))
         .route("/media/{item}/original", get(media::original))
         .route("/people", get(operator::people).post(operator::add))
         .route("/people/link", post(operator::link))

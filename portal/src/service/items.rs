@@ -173,6 +173,7 @@ impl Service {
         record: &ItemRecord,
     ) -> Result<ItemDetail, ServiceError> {
         let (records, item) = (self.records(), record.item);
+        let making = records.making(record).await?;
         let derivatives = records.derivatives(item).await?;
         let failures = records.failures(item).await?;
         let received = records.event_at(record.leaf_index).await?;
@@ -209,6 +210,7 @@ impl Service {
             verified_at: record.verified_at,
             derivatives: derivatives.iter().map(derivative).collect(),
             failures: failures.into_iter().map(failure).collect(),
+            making,
             cases,
             viewers: viewers.into_iter().map(Member::from).collect(),
         })
@@ -249,8 +251,10 @@ fn made<'a>(kinds: impl Iterator<Item = (&'a str, &'a str)>) -> Made {
         made.poster |= kind == "poster";
         made.proxy |= kind == "proxy";
         if kind == "probe" {
-            let media: Option<serde_json::Value> = serde_json::from_str(media).ok();
-            made.duration_us = media.and_then(|media| media["duration-us"].as_i64());
+            let media: serde_json::Value = serde_json::from_str(media).unwrap_or_default();
+            made.duration_us = media["duration-us"].as_i64();
+            // A browser plays the original as it came.
+            made.proxy |= media["browser"]["plays"] == true;
         }
     }
     made

@@ -8,7 +8,7 @@ use futures_util::{Stream, TryStreamExt as _};
 use storage::objects::{StoreError, StoredObject, VerifiedObject};
 use storage::records::DerivativeView;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, Sheet};
 use crate::access::{Attempt, Person};
 
 /// Something to be played, shown or saved, opened and not read yet.
@@ -68,12 +68,48 @@ impl Service {
         self.derivative_where(person, item, |view| view.kind == "poster").await
     }
 
-    /// An item's viewing copy. Opens a viewing session.
+    /// What a browser plays of an item: its viewing copy, or else the original where that plays as it came. Opens a viewing
+    /// session.
     ///
     /// # Errors
     /// [`ServiceError`].
     pub async fn proxy(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
-        self.derivative_where(person, item, |view| view.kind == "proxy").await
+        let record = self.item_of_theirs(person, item).await?;
+        let derivatives = self.records().derivatives(item).await?;
+        if derivatives.iter().any(|view| view.kind == "proxy") {
+            return self.derivative_where(person, item, |view| view.kind == "proxy").await;
+        }
+        let Some(content_type) = derivatives.iter().find_map(|view| plays_as(&view.media)) else {
+            return Err(self.not_found(person, Attempt::Item(item)).await);
+        };
+        let object = self.open(&record.object).await?;
+        self.record_viewing(person, item).await?;
+        let (size_bytes, sha256) = (record.size_bytes, record.digests.sha256.to_string());
+        Ok(Media { content_type, size_bytes, sha256, save_as: None, object })
+    }
+
+    /// An item's sheet of thumbnails. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn thumbnails(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
+        self.derivative_where(person, item, |view| view.kind == "thumbnails").await
+    }
+
+    /// How that sheet is laid out. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn sheet(&self, person: &Person, item: ItemId) -> Result<Sheet, ServiceError> {
+        self.item_of_theirs(person, item).await?;
+        let derivatives = self.records().derivatives(item).await?;
+        let mut sheets = derivatives.iter().filter(|view| view.kind == "thumbnails");
+        let recipe = sheets.next().and_then(|view| serde_json::from_str(&view.recipe).ok());
+        let Some(sheet) = recipe.as_ref().and_then(Sheet::of) else {
+            return Err(self.not_found(person, Attempt::Item(item)).await);
+        };
+        self.record_viewing(person, item).await?;
+        Ok(sheet)
     }
 
     /// The derivative of an item by its recipe. Opens a viewing session.
@@ -144,8 +180,8 @@ impl Service {
         }
         let content_type = match view.kind.as_str() {
             "proxy" => "video/mp4",
-            "poster" => "image/jpeg",
-            "probe" => "application/json",
+            "poster" | "thumbnails" => "image/jpeg",
+            "probe" | "waveform" | "frames" | "scenes" => "application/json",
             _ => "application/octet-stream",
         };
         let sha256 = view.digests.sha256.to_string();
@@ -155,5 +191,16 @@ impl Service {
     async fn open(&self, object: &str) -> Result<VerifiedObject, ServiceError> {
         let stored: StoredObject = serde_json::from_str(object).map_err(ServiceError::internal)?;
         Ok(self.parts().objects.open_object(&stored).await?)
+    }
+}
+
+/// As what a browser plays the original, given what the probe found: a type of our own list.
+fn plays_as(media: &str) -> Option<&'static str> {
+    let media: serde_json::Value = serde_json::from_str(media).ok()?;
+    (media["browser"]["plays"] == true).then_some(())?;
+    match media["container"].as_str()? {
+        "jpeg_pipe" => Some("image/jpeg"),
+        "png_pipe" => Some("image/png"),
+        _ => Some("video/mp4"),
     }
 }

@@ -14,6 +14,7 @@ mod items;
 mod media;
 mod operate;
 mod restricted;
+mod sheet;
 mod views;
 mod words;
 
@@ -39,6 +40,7 @@ pub use consult::VIEWING;
 pub use items::{ItemsQuery, MAX_PAGE_ITEMS, MAX_SEARCH_CHARS, PAGE_ITEMS};
 pub use media::{Fetch, Media, Statement};
 pub use operate::{DeviceError, Devices, Enrolled, GivenLink, MADE_KEPT, Made};
+pub use sheet::{OnSheet, Sheet};
 pub use storage::records::Handling;
 pub use views::*;
 

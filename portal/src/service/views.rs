@@ -7,6 +7,8 @@ use serde::Serialize;
 use storage::records::{ItemRecord, UserRecord};
 use utoipa::ToSchema;
 
+use super::Sheet;
+
 /// Two digests of the same bytes.
 #[derive(Debug, ToSchema)]
 #[schema(as = Digests)]
@@ -86,6 +88,8 @@ pub struct ItemDetail {
     pub verified_at: Option<Timestamp>,
     pub derivatives: Vec<Derivative>,
     pub failures: Vec<Failure>,
+    /// Kinds of derivatives that are still to come.
+    pub making: Vec<String>,
     /// The cases of this person that it is in.
     pub cases: Vec<CaseOfItem>,
     /// Who is named for it; empty unless it is restricted.
@@ -107,7 +111,7 @@ pub struct Known {
 /// What was computed from an original.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Derivative {
-    /// `probe`, `proxy` or `poster`.
+    /// `probe`, `proxy`, `poster`, `thumbnails`, `waveform`, `frames` or `scenes`.
     pub kind: String,
     pub recipe_id: String,
     #[schema(value_type = u64)]
@@ -119,6 +123,20 @@ pub struct Derivative {
     pub recipe: serde_json::Value,
     /// What the probe found, or null.
     pub media: serde_json::Value,
+}
+
+impl ItemDetail {
+    /// Whether what is played is the original itself, since browsers play it as it came.
+    pub fn plays_as_it_came(&self) -> bool {
+        let is_copy = |d: &Derivative| d.kind == "proxy" && d.digests != self.digests;
+        !self.derivatives.iter().any(is_copy)
+    }
+
+    /// The sheet of thumbnails, if there is one.
+    pub fn sheet(&self) -> Option<Sheet> {
+        let mut sheets = self.derivatives.iter().filter(|d| d.kind == "thumbnails");
+        Sheet::of(&sheets.next()?.recipe)
+    }
 }
 
 /// What could not be made.

@@ -119,6 +119,10 @@ fn kind_in_words(kind: &str) -> &str {
         "proxy" => "viewing copy",
         "poster" => "poster picture",
         "probe" => "technical description",
+        "thumbnails" => "sheet of pictures",
+        "waveform" => "curve of the sound",
+        "frames" => "list of pictures",
+        "scenes" => "list of scenes",
         other => other,
     }
 }

@@ -69,6 +69,8 @@ pub struct ItemView {
     pub derivatives: Vec<DerivativeView>,
     /// What could not be made.
     pub failures: Vec<FailureView>,
+    /// Kinds of derivatives that are still to come.
+    pub making: Vec<String>,
 }
 
 /// One event of a subject.
@@ -219,10 +221,34 @@ impl Records {
     /// [`RecordsError`].
     pub async fn item_view(&self, item: ItemId) -> Result<Option<ItemView>, RecordsError> {
         let Some(record) = self.item(item).await? else { return Ok(None) };
+        let making = self.making(&record).await?;
         let events = self.events_of(&item.into()).await?;
         let derivatives = self.derivatives(item).await?;
         let failures = self.failures(item).await?;
-        Ok(Some(ItemView { record, events, derivatives, failures }))
+        Ok(Some(ItemView { record, events, derivatives, failures, making }))
+    }
+
+    /// Kinds of derivatives of an item that are still to come, a probe first. Where there are none, all that were made or failed
+    /// are found by whoever looks after this.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn making(&self, record: &ItemRecord) -> Result<Vec<String>, RecordsError> {
+        let text = "SELECT \
+            (SELECT COUNT(*) FROM derivatives WHERE force = $1 AND item = $2 AND kind = 'probe') + \
+            (SELECT COUNT(*) FROM derivation_failures WHERE force = $1 AND item = $2 AND kind = 'probe')";
+        let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
+        let probes: i64 = query.fetch_one(self.pool()).await?.try_get(0)?;
+        let text = "SELECT kind FROM jobs WHERE force = $1 AND item = $2 AND state <> 'ended' ORDER BY kind";
+        let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
+        let rows = query.fetch_all(self.pool()).await?;
+        let mut kinds: Vec<String> =
+            rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let gets_some = record.state == "stored" && !record.restricted;
+        if kinds.is_empty() && probes == 0 && gets_some {
+            kinds.push("probe".to_owned());
+        }
+        Ok(kinds)
     }
 
     /// Everything that happened to a subject, in the ledger's order.

@@ -22,18 +22,30 @@ macro_rules! claim_end {
     };
 }
 
-/// How to claim a job: on SQLite there is one server, whose claims do not lapse while it lives.
+macro_rules! due {
+    () => {
+        concat!(
+            "((state = 'waiting' AND not_before_ms <= $2) OR (state = 'running' AND claimed_until_ms < ",
+            now_ms!(),
+            "))"
+        )
+    };
+}
+
+/// How to claim what is due of one item: on SQLite there is one server, whose claims do not lapse while it lives.
 const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims + 1 \
-    WHERE force = $1 AND (item, recipe_id) IN (SELECT item, recipe_id FROM jobs WHERE force = $1 \
-    AND state = 'waiting' AND not_before_ms <= $2 ORDER BY not_before_ms, item, recipe_id LIMIT 1)";
+    WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 AND (kind = $3 OR $3 = '') \
+    AND item = (SELECT item FROM jobs WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 \
+    AND (kind = $3 OR $3 = '') ORDER BY not_before_ms, item LIMIT 1)";
 /// Whoever asks at the same moment gets the next one, and what a server has left that is gone.
 const CLAIM_POSTGRES: &str = concat!(
     "UPDATE jobs SET state = 'running', claims = claims + 1, claimed_until_ms = ",
     claim_end!(),
-    " WHERE force = $1 AND (item, recipe_id) = (SELECT item, recipe_id FROM jobs WHERE force = $1 \
-     AND ((state = 'waiting' AND not_before_ms <= $2) OR (state = 'running' AND claimed_until_ms < ",
-    now_ms!(),
-    ")) ORDER BY not_before_ms, item, recipe_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+    " WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
+    due!(),
+    " AND item = (SELECT item FROM jobs WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
+    due!(),
+    " ORDER BY not_before_ms, item LIMIT 1 FOR UPDATE SKIP LOCKED)"
 );
 const KEEP_SQLITE: &str = "UPDATE jobs SET claimed_until_ms = 0";
 const KEEP_POSTGRES: &str = concat!("UPDATE jobs SET claimed_until_ms = ", claim_end!());
@@ -125,21 +137,27 @@ impl Records {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes a waiting job that is due; two who ask never get the same one. On PostgreSQL also one whose server is gone.
+    /// Takes the waiting jobs of one item that are due, of one kind or (with an empty `kind`) of all: what is made of one
+    /// original is made together. Two who ask never get the same job. On PostgreSQL also those whose server is gone.
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn claim_job(&self, now: Timestamp) -> Result<Option<JobRow>, RecordsError> {
+    pub async fn claim_jobs(
+        &self,
+        kind: &str,
+        now: Timestamp,
+    ) -> Result<Vec<JobRow>, RecordsError> {
         let claim = match self.dialect() {
             Dialect::Sqlite => CLAIM_SQLITE,
             Dialect::Postgres => CLAIM_POSTGRES,
         };
-        let row = sqlx::query(AssertSqlSafe(format!("{claim} RETURNING {COLUMNS}")))
+        let rows = sqlx::query(AssertSqlSafe(format!("{claim} RETURNING {COLUMNS}")))
             .bind(self.force())
             .bind(now.unix_millis())
-            .fetch_optional(self.pool())
+            .bind(kind)
+            .fetch_all(self.pool())
             .await?;
-        row.as_ref().map(read).transpose()
+        rows.iter().map(read).collect()
     }
 
     /// Goes on with a job, before [`JOB_CLAIM`] is over. False when it is somebody else's now, or decided.

@@ -2,8 +2,8 @@
 //!
 //! `"EX"` · version (u8) · kind (u8) · payload length (u32, big-endian) · payload.
 
-use crate::job::{Confinement, Job, WorkerFailure};
-use crate::report::Report;
+use crate::job::{Confinement, Job, MAX_RECIPES, WorkerFailure};
+use crate::report::Ended;
 use crate::{MAX_CHUNK_BYTES, MAX_JSON_BYTES, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION};
 
 /// Bytes of a frame before its payload.
@@ -25,13 +25,13 @@ pub enum Frame {
     Range { offset: u64, len: u32 },
     /// Worker to server: the next bytes of an output.
     Output { name: String, data: Vec<u8> },
-    /// Worker to server, once, after all output: what comes before that output.
-    Head { data: Vec<u8> },
+    /// Worker to server, once for an output, after all of it: what comes before it.
+    Head { name: String, data: Vec<u8> },
     /// Worker to server: thousandths of the job done.
     Progress { permille: u16 },
-    /// Worker to server, last: the account of a finished job.
-    Done(Report),
-    /// Worker to server, last: why there is nothing.
+    /// Worker to server, last: what became of each recipe, in the order of the job.
+    Done(Vec<Ended>),
+    /// Worker to server, last: why there is nothing of any.
     Failed(WorkerFailure),
 }
 
@@ -120,7 +120,9 @@ impl Frame {
             Kind::Job => json(payload).map(|job| Self::Job(Box::new(job))),
             Kind::Ready => json(payload).map(Self::Ready),
             Kind::Failed => json(payload).map(Self::Failed),
-            Kind::Done => json(payload).filter(Report::is_within_limits).map(Self::Done),
+            Kind::Done => json::<Vec<Ended>>(payload)
+                .filter(|all| all.len() <= MAX_RECIPES && all.iter().all(Ended::is_within_limits))
+                .map(Self::Done),
             Kind::Bytes => {
                 split_u64(payload).map(|(offset, data)| Self::Bytes { offset, data: data.to_vec() })
             }
@@ -129,8 +131,8 @@ impl Frame {
                 let len = u32::from_be_bytes(rest.try_into().ok()?);
                 (1..=MAX_CHUNK_BYTES).contains(&len).then_some(Self::Range { offset, len })
             }),
-            Kind::Output => output(payload),
-            Kind::Head => (!payload.is_empty()).then(|| Self::Head { data: payload.to_vec() }),
+            Kind::Output => named(payload).map(|(name, data)| Self::Output { name, data }),
+            Kind::Head => named(payload).map(|(name, data)| Self::Head { name, data }),
             Kind::Progress => <[u8; 2]>::try_from(payload).ok().and_then(|bytes| {
                 let permille = u16::from_be_bytes(bytes);
                 (permille <= 1000).then_some(Self::Progress { permille })
@@ -160,7 +162,7 @@ impl Frame {
             Self::Job(job) => put_json(out, job),
             Self::Ready(confinement) => put_json(out, confinement),
             Self::Failed(failure) => put_json(out, failure),
-            Self::Done(report) => put_json(out, report),
+            Self::Done(all) => put_json(out, all),
             Self::Bytes { offset, data } => {
                 out.extend_from_slice(&offset.to_be_bytes());
                 out.extend_from_slice(data);
@@ -170,16 +172,15 @@ impl Frame {
                 out.extend_from_slice(&offset.to_be_bytes());
                 out.extend_from_slice(&len.to_be_bytes());
             }
-            Self::Output { name, data } => {
+            Self::Output { name, data } | Self::Head { name, data } => {
                 let length = u8::try_from(name.len())
                     .ok()
                     .filter(|length| usize::from(*length) <= MAX_NAME_BYTES)
-                    .ok_or(FrameError::Malformed(Kind::Output))?;
+                    .ok_or(FrameError::Malformed(self.kind()))?;
                 out.push(length);
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(data);
             }
-            Self::Head { data } => out.extend_from_slice(data),
             Self::Progress { permille } => out.extend_from_slice(&permille.to_be_bytes()),
         }
         Ok(())
@@ -208,8 +209,7 @@ impl Kind {
         match self {
             Self::Job | Self::Ready | Self::Done | Self::Failed => MAX_JSON_BYTES as u32,
             Self::Bytes => MAX_CHUNK_BYTES + 8,
-            Self::Output => MAX_PAYLOAD_BYTES,
-            Self::Head => MAX_CHUNK_BYTES,
+            Self::Output | Self::Head => MAX_PAYLOAD_BYTES,
             Self::Credit => 8,
             Self::Range => 12,
             Self::Progress => 2,
@@ -217,7 +217,8 @@ impl Kind {
     }
 }
 
-fn output(payload: &[u8]) -> Option<Frame> {
+/// The name of an output, and bytes of it: some, and not too many.
+fn named(payload: &[u8]) -> Option<(String, Vec<u8>)> {
     let (length, rest) = payload.split_first()?;
     let length = usize::from(*length);
     if length > MAX_NAME_BYTES || rest.len() < length {
@@ -227,7 +228,7 @@ fn output(payload: &[u8]) -> Option<Frame> {
     if data.is_empty() || data.len() > MAX_CHUNK_BYTES as usize {
         return None;
     }
-    Some(Frame::Output { name: std::str::from_utf8(name).ok()?.to_owned(), data: data.to_vec() })
+    Some((std::str::from_utf8(name).ok()?.to_owned(), data.to_vec()))
 }
 
 fn json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Option<T> {
@@ -265,18 +266,22 @@ mod tests {
             Frame::Credit { bytes: 12 },
             Frame::Range { offset: 1 << 40, len: MAX_CHUNK_BYTES },
             Frame::Output { name: "proxy.mp4".into(), data: vec![1] },
-            Frame::Head { data: vec![2] },
+            Frame::Head { name: "proxy.mp4".into(), data: vec![2] },
             Frame::Progress { permille: 1000 },
-            Frame::Done(report("")),
+            Frame::Done(vec![made(""), failed()]),
         ];
         for frame in frames {
             assert_eq!(round_trip(&frame), frame);
         }
     }
 
-    fn report(note: &str) -> Report {
-        Report {
-            outcome: crate::Outcome::Made,
+    fn failed() -> Ended {
+        let code = crate::FailureCode::NotDecodable;
+        Ended::Failed(WorkerFailure { code, message: "no picture".into() })
+    }
+
+    fn made(note: &str) -> Ended {
+        Ended::Made(crate::Report {
             made_with: crate::MadeWith {
                 program: "exhibit-transcode".into(),
                 version: "0".into(),
@@ -285,14 +290,16 @@ mod tests {
                 threads: 1,
             },
             notes: vec![note.into()],
-        }
+        })
     }
 
     #[test]
     fn reports_are_bounded() {
-        let long = Frame::Done(report(&"x".repeat(10_000))).encode().unwrap();
-        let decoded = Frame::decode(Kind::Done, &long[HEADER_BYTES..]);
-        assert_eq!(decoded, Err(FrameError::Malformed(Kind::Done)));
+        for bad in [vec![made(&"x".repeat(10_000))], vec![made(""); MAX_RECIPES + 1]] {
+            let encoded = Frame::Done(bad).encode().unwrap();
+            let decoded = Frame::decode(Kind::Done, &encoded[HEADER_BYTES..]);
+            assert_eq!(decoded, Err(FrameError::Malformed(Kind::Done)));
+        }
     }
 
     #[test]
@@ -329,7 +336,7 @@ mod tests {
             (Kind::Output, &[200, b'x', 0]),
             (Kind::Output, &[1, 0xff, 0]),
             (Kind::Progress, &[0xff, 0xff]),
-            (Kind::Done, b"[]"),
+            (Kind::Done, b"{}"),
             (Kind::Failed, b"{\"code\":"),
         ];
         for (kind, payload) in cases {

@@ -2,11 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most recipes of one job.
+pub const MAX_RECIPES: usize = 16;
+
 /// What the worker is asked to do. The original itself stays with the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    pub recipe: Recipe,
+    /// What to make, each with an output name of its own: 1 to [`MAX_RECIPES`]. The original is decoded once for all of
+    /// them, and each comes out as it would alone.
+    pub recipes: Vec<Recipe>,
     /// Length of the original; no range beyond it is answered.
     pub size_bytes: u64,
     /// Digests of the original, so that the result can name what it was made from.
@@ -42,6 +47,14 @@ pub enum Recipe {
     Proxy(ProxyParameters),
     /// One picture from a little in.
     Poster(PosterParameters),
+    /// A sheet of small pictures, for looking along the recording.
+    Thumbnails(ThumbnailsParameters),
+    /// How loud it is when.
+    Waveform(WaveformParameters),
+    /// When each picture is shown, and which of them begin anew.
+    Frames(FramesParameters),
+    /// Where one picture is quite another than the one before.
+    Scenes(ScenesParameters),
 }
 
 /// Parameters of [`Recipe::Probe`].
@@ -62,12 +75,9 @@ pub struct ProxyParameters {
     pub crf: u32,
     pub preset: String,
     pub keyframe_every_ms: u32,
-    pub audio_rate_hz: u32,
     pub audio_bit_rate: u32,
-    /// Threads of decoder and encoder: another number gives other bytes.
+    /// Threads of the encoder: another number gives other bytes.
     pub threads: u32,
-    /// Up to this size a browser may be given the original as it is.
-    pub original_is_proxy_max_bytes: u64,
 }
 
 /// Parameters of [`Recipe::Poster`].
@@ -75,12 +85,55 @@ pub struct ProxyParameters {
 #[serde(deny_unknown_fields)]
 pub struct PosterParameters {
     pub version: u32,
-    /// Neither side is larger; never enlarged, always even.
     pub max_side_px: u32,
-    /// The picture is taken this far in, or at a tenth of the length if that is sooner.
+    /// Taken at this moment, or a tenth of the length in where that is earlier.
     pub at_ms: u32,
-    /// Quantiser of the JPEG, 2 (best) to 31.
+    /// JPEG quality scale, 2 (best) to 31.
     pub quality: u32,
+}
+
+/// Parameters of [`Recipe::Thumbnails`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThumbnailsParameters {
+    pub version: u32,
+    /// The longer side of one picture.
+    pub max_side_px: u32,
+    /// Pictures in a row of the sheet.
+    pub columns: u32,
+    /// Most pictures. Of a longer recording every second one is kept, and so on.
+    pub max_pictures: u32,
+    /// Pictures are at least so far apart.
+    pub every_ms: u32,
+    /// JPEG quality scale, 2 (best) to 31.
+    pub quality: u32,
+}
+
+/// Parameters of [`Recipe::Waveform`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaveformParameters {
+    pub version: u32,
+    /// Points for each second of a short recording.
+    pub points_per_second: u32,
+    /// Most points. Of a longer recording two become one, and so on.
+    pub max_points: u32,
+}
+
+/// Parameters of [`Recipe::Frames`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FramesParameters {
+    pub version: u32,
+}
+
+/// Parameters of [`Recipe::Scenes`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenesParameters {
+    pub version: u32,
+    /// How different a picture has to be, in thousandths of the whole range of brightness.
+    pub threshold_permille: u32,
 }
 
 impl Default for ProbeParameters {
@@ -92,17 +145,15 @@ impl Default for ProbeParameters {
 impl Default for ProxyParameters {
     fn default() -> Self {
         Self {
-            // 2: an index of the fragments in front.
-            version: 2,
+            // 2: an index of the fragments in front. 3: one thread; sound is always 48 kHz.
+            version: 3,
             max_long_side_px: 1280,
             max_short_side_px: 720,
             crf: 23,
             preset: "veryfast".into(),
             keyframe_every_ms: 2000,
-            audio_rate_hz: 48_000,
             audio_bit_rate: 128_000,
-            threads: 2,
-            original_is_proxy_max_bytes: 2 << 30,
+            threads: 1,
         }
     }
 }
@@ -113,6 +164,37 @@ impl Default for PosterParameters {
     }
 }
 
+impl Default for ThumbnailsParameters {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            max_side_px: 160,
+            columns: 10,
+            max_pictures: 100,
+            every_ms: 1000,
+            quality: 6,
+        }
+    }
+}
+
+impl Default for WaveformParameters {
+    fn default() -> Self {
+        Self { version: 1, points_per_second: 20, max_points: 36_000 }
+    }
+}
+
+impl Default for FramesParameters {
+    fn default() -> Self {
+        Self { version: 1 }
+    }
+}
+
+impl Default for ScenesParameters {
+    fn default() -> Self {
+        Self { version: 1, threshold_permille: 100 }
+    }
+}
+
 impl Recipe {
     /// The one output this recipe makes.
     pub fn output_name(&self) -> &'static str {
@@ -120,6 +202,10 @@ impl Recipe {
             Self::Probe(_) => "probe.json",
             Self::Proxy(_) => "proxy.mp4",
             Self::Poster(_) => "poster.jpg",
+            Self::Thumbnails(_) => "thumbnails.jpg",
+            Self::Waveform(_) => "waveform.json",
+            Self::Frames(_) => "frames.json",
+            Self::Scenes(_) => "scenes.json",
         }
     }
 
@@ -128,22 +214,10 @@ impl Recipe {
         matches!(self, Self::Proxy(_))
     }
 
-    /// `probe`, `proxy` or `poster`.
+    /// `probe`, `proxy`, `poster` and so on: the name of its output without the extension.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Probe(_) => "probe",
-            Self::Proxy(_) => "proxy",
-            Self::Poster(_) => "poster",
-        }
-    }
-
-    /// Version of this kind of recipe: raised whenever the same parameters would give other bytes.
-    pub fn version(&self) -> u32 {
-        match self {
-            Self::Probe(p) => p.version,
-            Self::Proxy(p) => p.version,
-            Self::Poster(p) => p.version,
-        }
+        let name = self.output_name();
+        name.split_once('.').map_or(name, |(kind, _)| kind)
     }
 }
 

@@ -14,14 +14,15 @@ mod report;
 
 pub use frame::{Frame, FrameError, HEADER_BYTES, Header, Kind};
 pub use job::{
-    Confinement, FailureCode, Job, Limits, OriginalDigests, PosterParameters, ProbeParameters,
-    ProxyParameters, Recipe, WorkerFailure,
+    Confinement, FailureCode, FramesParameters, Job, Limits, MAX_RECIPES, OriginalDigests,
+    PosterParameters, ProbeParameters, ProxyParameters, Recipe, ScenesParameters,
+    ThumbnailsParameters, WaveformParameters, WorkerFailure,
 };
 pub use probe::Probe;
-pub use report::{MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Outcome, Report};
+pub use report::{Ended, MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Report};
 
 /// Version of the protocol; each side refuses any other by name.
-pub const PROTOCOL_VERSION: u8 = 2;
+pub const PROTOCOL_VERSION: u8 = 3;
 /// Largest payload of any frame.
 pub const MAX_PAYLOAD_BYTES: u32 = (1 << 20) + 64;
 /// Largest range a worker may ask for at once, and largest piece of output it may send.

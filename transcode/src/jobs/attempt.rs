@@ -1,6 +1,6 @@
-//! One attempt at a derivative: from the verified original through a worker into the object store.
+//! One attempt at derivatives: from the verified original through one worker into the object store.
 //!
-//! Where it writes is remembered before it writes, so that what a killed process left is cleared away.
+//! Where each is written is remembered before that, so that what a killed process left is cleared away.
 
 use std::io;
 use std::ops::Range;
@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::{JobsError, Shared};
 use crate::Failure;
-use crate::protocol::{MAX_JSON_BYTES, OriginalDigests, Outcome, Probe, Report};
+use crate::protocol::{MAX_JSON_BYTES, OriginalDigests, Probe, Report};
 use crate::recipe::Recipe;
 use crate::source::{OutputSink, RangeSource};
+use crate::supervise::Wanted;
 
-/// A derivative that is stored, or the original standing for it.
+/// A derivative that is stored.
 pub(super) struct Made {
     pub(super) report: Report,
     pub(super) digests: Digests,
@@ -52,35 +53,59 @@ const HELD_BACK_BYTES: u64 = 2 << 20;
 /// A derivative is one part, with its head before it another.
 const PARTS_MAX: usize = 2;
 
-/// Makes the derivative that `row` asks for.
+/// Makes what `rows` ask for, all of them of one original; what became of each, in their order.
+///
+/// # Errors
+/// Where nothing came of any.
 pub(super) async fn make(
     shared: &Shared,
-    row: &JobRow,
+    rows: &[(JobRow, Recipe)],
     record: &ItemRecord,
-    recipe: &Recipe,
-) -> Result<Made, Setback> {
+) -> Result<Vec<Result<Made, Setback>>, Setback> {
     check_room(shared, 0)?;
     let original = stored_object(record)?;
     let source = shared.objects.open_object(&original).await?;
-    let attempt = begin(shared, row, recipe).await?;
-    let mut sink = Sink::new(shared, &attempt, recipe).await?;
     let digests = OriginalDigests {
         sha256: record.digests.sha256.to_string(),
         blake3: record.digests.blake3.to_string(),
     };
-    let outcome = shared.supervisor.run(recipe.clone(), digests, &source, &mut sink).await;
-    let outcome = outcome.and_then(|finished| Ok((finished.report, sink.probe()?)));
-    let (report, probe) = match outcome {
-        Ok((report, probe)) if report.outcome == Outcome::Made => (report, probe),
-        other => {
-            sink.writer.discard().await?;
-            let (report, probe) = other.map_err(Setback::Worker)?;
-            return Ok(Made { report, digests: record.digests, object: original, probe });
+    let mut wanted = Vec::with_capacity(rows.len());
+    for (row, recipe) in rows {
+        let attempt = begin(shared, row, recipe).await?;
+        let sink = Sink::new(shared, attempt, recipe).await?;
+        wanted.push(Wanted { recipe: recipe.clone(), sink });
+    }
+    let outcome = shared.supervisor.run(digests, &source, &mut wanted).await;
+    let sinks = wanted.into_iter().map(|one| one.sink);
+    let ended = match outcome {
+        Ok(finished) => finished.ended,
+        Err(failure) => {
+            for sink in sinks {
+                sink.writer.discard().await?;
+            }
+            return Err(Setback::Worker(failure));
         }
     };
-    let (digests, object) = sink.finish(&attempt).await?;
+    let mut made = Vec::with_capacity(rows.len());
+    for (sink, ended) in sinks.zip(ended) {
+        made.push(keep(sink, ended).await);
+    }
     failpoint::hit("transcode.derivative-stored");
-    Ok(Made { report, digests, object, probe })
+    Ok(made)
+}
+
+/// Keeps what was made, or throws away what was begun.
+async fn keep(sink: Sink<'_>, ended: Result<Report, Failure>) -> Result<Made, Setback> {
+    match ended.and_then(|report| Ok((report, sink.probe()?))) {
+        Ok((report, probe)) => {
+            let (digests, object) = sink.finish().await?;
+            Ok(Made { report, digests, object, probe })
+        }
+        Err(failure) => {
+            sink.writer.discard().await?;
+            Err(Setback::Worker(failure))
+        }
+    }
 }
 
 /// Removes what an attempt that was cut off has left. Nothing refers to it: the caller has seen to that, or does not
@@ -144,6 +169,7 @@ fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {
 /// Hashes what the worker sends and writes it, encrypted; keeps a probe besides, because the next jobs follow from it.
 struct Sink<'a> {
     shared: &'a Shared,
+    name: ObjectName,
     writer: ObjectWriter,
     beginning: Beginning,
     kept: Option<Vec<u8>>,
@@ -160,17 +186,18 @@ enum Beginning {
 impl<'a> Sink<'a> {
     async fn new(
         shared: &'a Shared,
-        attempt: &JobAttempt,
+        attempt: JobAttempt,
         recipe: &Recipe,
     ) -> Result<Self, StoreError> {
-        let (upload, name) = (attempt.upload, attempt.object.parse()?);
+        let (objects, upload) = (&shared.objects, attempt.upload);
+        let name: ObjectName = attempt.object.parse()?;
         let (writer, beginning) = if recipe.head_comes_last() {
-            (shared.objects.begin_piece(upload, name).await?, Beginning::Last(Bytes::new()))
+            (objects.begin_piece(upload, name.clone()).await?, Beginning::Last(Bytes::new()))
         } else {
-            (shared.objects.begin(upload, name).await?, Beginning::Here(Box::default()))
+            (objects.begin(upload, name.clone()).await?, Beginning::Here(Box::default()))
         };
         let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
-        Ok(Self { shared, writer, beginning, kept })
+        Ok(Self { shared, name, writer, beginning, kept })
     }
 
     /// Of the probe recipe: what it found.
@@ -180,7 +207,7 @@ impl<'a> Sink<'a> {
         Probe::parse(kept).map(Some).ok_or_else(broken)
     }
 
-    async fn finish(mut self, attempt: &JobAttempt) -> Result<(Digests, StoredObject), JobsError> {
+    async fn finish(mut self) -> Result<(Digests, StoredObject), JobsError> {
         let objects = &self.shared.objects;
         let (digests, sealed) = match self.beginning {
             Beginning::Here(hasher) => {
@@ -194,8 +221,7 @@ impl<'a> Sink<'a> {
                 (whole.digests, whole.sealed)
             }
         };
-        let name = attempt.object.parse()?;
-        Ok((digests, objects.complete(sealed, name, digests.blake3).await?))
+        Ok((digests, objects.complete(sealed, self.name, digests.blake3).await?))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The jobs: what the ledger says was received is probed, then gets its viewing copy and poster.
+//! The jobs: what the ledger says was received is probed, then gets its viewing copy, pictures and indexes.
 //!
 //! Here: the follower that turns entries into jobs, the runners that work on them in parallel, and what becomes of the
 //! outcome: a derivative in the object store and `item.derived`, or `item.derivation-failed` with a reason people can
@@ -27,6 +27,9 @@ use crate::supervise::Supervisor;
 
 /// How the follower is called in the records.
 const FOLLOWER: &str = "transcode";
+/// Kinds of jobs that a runner takes.
+const PROBES: &str = "probe";
+const ALL: &str = "";
 /// Runners look for jobs that have become due this often, if nobody wakes them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After trouble with database or ledger the same is tried again this much later.
@@ -37,7 +40,7 @@ const FREE_SPACE_KEPT_BYTES: u64 = 1 << 30;
 /// How jobs are worked on.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
-    /// Workers at the same time.
+    /// Workers at the same time, and one more for probes.
     pub parallel: usize,
     /// Disk space that is always kept free: derivatives wait rather than take of what the ledger needs.
     pub free_space_kept_bytes: u64,
@@ -124,8 +127,10 @@ impl Jobs {
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(follow::follow(Arc::clone(&shared)));
+        // However long the others take, what has come is looked at, so that what a browser plays can be watched at once.
+        tasks.spawn(run::run_jobs(Arc::clone(&shared), PROBES));
         for _ in 0..options.parallel.max(1) {
-            tasks.spawn(run::run_jobs(Arc::clone(&shared)));
+            tasks.spawn(run::run_jobs(Arc::clone(&shared), ALL));
         }
         Ok(Self { shared, tasks })
     }

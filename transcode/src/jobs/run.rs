@@ -37,23 +37,15 @@ enum Decision {
     NotWanted,
 }
 
-/// Works on jobs until the process stops.
-pub(super) async fn run_jobs(shared: Arc<Shared>) {
+/// Works on jobs until the process stops: on those of one kind, or (with an empty `kind`) on all.
+pub(super) async fn run_jobs(shared: Arc<Shared>, kind: &'static str) {
     while !shared.stopping.load(Ordering::Relaxed) {
         let woken = shared.wake.notified();
-        match shared.records().claim_job(shared.clock.now()).await {
-            Ok(Some(row)) => {
-                let claimed = row.clone();
-                tokio::select! {
-                    () = run_job(&shared, row) => {}
-                    () = lost(&shared, &claimed) => {
-                        tracing::warn!(item = %claimed.job.item, "another server works on it now");
-                    }
-                }
-            }
-            Ok(None) => {
+        match shared.records().claim_jobs(kind, shared.clock.now()).await {
+            Ok(rows) if rows.is_empty() => {
                 let _ = tokio::time::timeout(LOOK_EVERY, woken).await;
             }
+            Ok(rows) => run_claimed(&shared, rows).await,
             Err(error) => {
                 tracing::error!("no job could be taken: {error}");
                 tokio::time::sleep(TROUBLE_PAUSE).await;
@@ -62,23 +54,79 @@ pub(super) async fn run_jobs(shared: Arc<Shared>) {
     }
 }
 
-/// Keeps a job as long as it is worked on; returns when it is somebody else's.
-async fn lost(shared: &Shared, row: &JobRow) {
-    loop {
-        tokio::time::sleep(JOB_CLAIM / 4).await;
-        match shared.records().keep_job(row).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            // It may be kept in time yet; and whatever is written of it names the claim.
-            Err(error) => tracing::warn!("a job could not be kept: {error}"),
+/// Works on the jobs of one item: together, but for those of which a worker died, so that one that kills it takes no other
+/// along again.
+async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
+    let (together, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.crashes == 0);
+    let alone = alone.into_iter().map(|row| vec![row]);
+    for rows in std::iter::once(together).chain(alone) {
+        run_together(shared, rows).await;
+        shared.job_decided();
+        shared.wake.notify_waiters();
+    }
+}
+
+async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
+    let (mut asked, mut of) = (Vec::with_capacity(rows.len()), None);
+    for row in rows {
+        attempt::clear_away(shared, &row).await;
+        match wanted(shared, &row.job).await {
+            Ok(Some((record, recipe))) => {
+                of = Some(record);
+                asked.push((row, recipe));
+            }
+            Ok(None) => end(shared, row, Ok(Decision::NotWanted)).await,
+            Err(error) => end(shared, row, Err(Setback::Trouble(error))).await,
+        }
+    }
+    let Some(record) = of else { return };
+    let made = tokio::select! {
+        made = attempt::make(shared, &asked, &record) => made,
+        () = lost(shared, &asked) => Err(Setback::Trouble(JobsError::Lost)),
+    };
+    let rows = asked.into_iter().map(|(row, _)| row);
+    match made {
+        Ok(made) => {
+            for (row, made) in rows.zip(made) {
+                let judged = judge(&row, made);
+                end(shared, row, judged).await;
+            }
+        }
+        // What stopped all of them stopped each.
+        Err(Setback::Worker(failure)) => {
+            for row in rows {
+                let judged = judge(&row, Err(Setback::Worker(failure.clone())));
+                end(shared, row, judged).await;
+            }
+        }
+        Err(Setback::Trouble(error)) => {
+            tracing::error!(item = %record.item, "its derivatives have to wait: {error}");
+            for row in rows {
+                put_back(shared, row, true).await;
+            }
         }
     }
 }
 
-async fn run_job(shared: &Shared, row: JobRow) {
+/// Keeps jobs as long as they are worked on; returns when one is somebody else's.
+async fn lost(shared: &Shared, asked: &[(JobRow, Recipe)]) {
+    loop {
+        tokio::time::sleep(JOB_CLAIM / 4).await;
+        for (row, _) in asked {
+            match shared.records().keep_job(row).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // It may be kept in time yet; and whatever is written of it names the claim.
+                Err(error) => tracing::warn!("a job could not be kept: {error}"),
+            }
+        }
+    }
+}
+
+/// Enters what was decided about a job, or puts it back.
+async fn end(shared: &Shared, row: JobRow, decision: Result<Decision, Setback>) {
     let (item, kind) = (row.job.item, row.job.kind.clone());
-    attempt::clear_away(shared, &row).await;
-    let outcome = match decide(shared, &row).await {
+    let outcome = match decision {
         Ok(decision) => settle(shared, &row, decision).await.map_err(Setback::Trouble),
         Err(setback) => Err(setback),
     };
@@ -93,16 +141,11 @@ async fn run_job(shared: &Shared, row: JobRow) {
             put_back(shared, row, true).await;
         }
     }
-    shared.job_decided();
-    shared.wake.notify_waiters();
 }
 
-/// Looks whether the derivative is wanted, and makes it. Only what is worth another attempt is a setback.
-async fn decide(shared: &Shared, row: &JobRow) -> Result<Decision, Setback> {
-    let Some((record, recipe)) = wanted(shared, &row.job).await? else {
-        return Ok(Decision::NotWanted);
-    };
-    match attempt::make(shared, row, &record, &recipe).await {
+/// What becomes of an attempt. Only what is worth another one is a setback.
+fn judge(row: &JobRow, made: Result<Made, Setback>) -> Result<Decision, Setback> {
+    match made {
         Ok(made) => Ok(Decision::Made(Box::new(made))),
         Err(Setback::Worker(failure)) => {
             let again = failure.is_worth_another_attempt() && row.crashes < CRASHES_ALLOWED;
@@ -170,7 +213,7 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
             let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
             shared.records().add_jobs(&jobs).await?;
         }
-        (Decision::Made(made), None) if made.object.name.as_str().starts_with("derivatives/") => {
+        (Decision::Made(made), None) => {
             shared.objects.dispose(&made.object).await?;
         }
         (Decision::Failed(failure), Some(record)) => {
@@ -193,7 +236,7 @@ async fn forget_unless_entered(
     let name = made.object.name.as_str();
     let object = placed.openings.iter().find(|opening| opening.name.as_str() == field::OBJECT);
     let entered = object.is_none_or(|object| object.value.contains(name));
-    if !entered && name.starts_with("derivatives/") {
+    if !entered {
         shared.objects.dispose(&made.object).await?;
     }
     Ok(())

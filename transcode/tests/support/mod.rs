@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use transcode::protocol::{OriginalDigests, Probe, ProxyParameters, Recipe};
-use transcode::supervise::Allowance;
-use transcode::{Failure, Finished, Supervisor};
+use transcode::protocol::{Confinement, OriginalDigests, Probe, Recipe, Report};
+use transcode::source::{OutputSink, RangeSource};
+use transcode::supervise::{Allowance, Wanted};
+use transcode::{Failure, Supervisor};
 
 pub(crate) const PHONE: &str =
     "/usr/share/forensics-samples/original-files/movie1/VID_20191220_170832.mp4";
@@ -66,15 +67,50 @@ pub(crate) fn footage(path: &str) -> Bytes {
     read.into()
 }
 
+/// What came of one recipe by itself.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) report: Report,
+    pub(crate) confinement: Confinement,
+}
+
+pub(crate) async fn run_one(
+    supervisor: &Supervisor,
+    recipe: Recipe,
+    source: &impl RangeSource,
+    sink: &mut impl OutputSink,
+) -> Result<Finished, Failure> {
+    let mut wanted = [Wanted { recipe, sink }];
+    let mut finished = supervisor.run(digests(), source, &mut wanted).await?;
+    let report = finished.ended.remove(0)?;
+    Ok(Finished { report, confinement: finished.confinement })
+}
+
+/// The same of several, from one pass.
+pub(crate) async fn run_all(
+    recipes: &[Recipe],
+    original: &Bytes,
+) -> Result<Vec<Result<(Report, Vec<u8>), Failure>>, Failure> {
+    let wanted = recipes.iter().map(|recipe| Wanted { recipe: recipe.clone(), sink: Vec::new() });
+    let mut wanted: Vec<_> = wanted.collect();
+    let supervisor = Supervisor::new(worker(), allowance());
+    let finished = supervisor.run(digests(), original, &mut wanted).await?;
+    let ended = finished.ended.into_iter().zip(wanted);
+    Ok(ended.map(|(ended, one)| ended.map(|report| (report, one.sink))).collect())
+}
+
+fn digests() -> OriginalDigests {
+    OriginalDigests { sha256: "-".into(), blake3: "-".into() }
+}
+
 pub(crate) async fn run_with(
     allowance: Allowance,
     recipe: Recipe,
     original: &Bytes,
 ) -> Result<(Finished, Vec<u8>), Failure> {
-    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
     let mut output = Vec::new();
     let supervisor = Supervisor::new(worker(), allowance);
-    let finished = supervisor.run(recipe, digests, original, &mut output).await?;
+    let finished = run_one(&supervisor, recipe, original, &mut output).await?;
     Ok((finished, output))
 }
 
@@ -89,12 +125,6 @@ pub(crate) async fn probe(original: &Bytes) -> Probe {
 
 pub(crate) async fn proxy(original: &Bytes) -> (Finished, Vec<u8>) {
     run(Recipe::Proxy(Default::default()), original).await.unwrap()
-}
-
-/// The viewing copy, also of what a browser plays as it is.
-pub(crate) async fn made_proxy(original: &Bytes) -> (Finished, Vec<u8>) {
-    let parameters = ProxyParameters { original_is_proxy_max_bytes: 0, ..Default::default() };
-    run(Recipe::Proxy(parameters), original).await.unwrap()
 }
 
 /// A temporary file with these bytes, for programs that want a file.

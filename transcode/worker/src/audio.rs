@@ -9,21 +9,25 @@ use crate::mux::{Mp4, Track};
 use crate::scan::MICROSECONDS;
 use crate::video::open_decoder;
 
-/// Sound from one stream to AAC.
+/// Sound is brought to this many samples a second.
+pub(crate) const SOUND_RATE: u32 = 48_000;
+/// … and given on in pieces of this many: what AAC takes at once.
+const PIECE_SAMPLES: u32 = 1024;
+
+/// Decodes one stream of sound, and gives it on as [`SOUND_RATE`] floats, one or two channels, without gaps.
 pub(crate) struct Sound {
     decoder: ffmpeg::decoder::Audio,
-    encoder: ffmpeg::encoder::audio::Encoder,
-    track: Track,
     graph: Option<(Shape, filter::Graph)>,
     time_base: Rational,
     start_us: i64,
     next: Option<i64>,
-    stereo: bool,
-    frame_samples: u32,
+    pub(crate) stereo: bool,
     pub(crate) index: usize,
     pub(crate) decoded: u64,
-    pub(crate) how: String,
 }
+
+/// Who is given the sound.
+pub(crate) type Taker<'t> = &'t mut dyn FnMut(&frame::Audio);
 
 /// What a filter graph was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,51 +39,28 @@ struct Shape {
 }
 
 impl Sound {
-    /// `Ok(None)` where the sound cannot be decoded: the picture is still worth having.
-    pub(crate) fn open(
-        stream: &ffmpeg::Stream<'_>,
-        start_us: i64,
-        parameters: &ProxyParameters,
-        mp4: &mut Mp4,
-    ) -> Result<Option<Self>, JobFailure> {
-        let Ok(decoder) = open_decoder(stream, 1).and_then(|opened| opened.audio()) else {
-            return Ok(None);
-        };
+    /// Nothing where the sound cannot be decoded: the picture is still worth having.
+    pub(crate) fn open(stream: &ffmpeg::Stream<'_>, start_us: i64) -> Option<Self> {
+        let decoder = open_decoder(stream, 1).and_then(|opened| opened.audio()).ok()?;
         // SAFETY: reads one number of a stream of an open context.
         let stereo = unsafe { (*(*stream.as_ptr()).codecpar).ch_layout.nb_channels } != 1;
-        let (encoder, frame_samples) =
-            open_encoder(stereo, parameters).while_doing("starting the AAC encoder")?;
-        let track = mp4.add(&encoder)?;
-        // SAFETY: reads one number of an open context.
-        let priming = i64::from(unsafe { (*encoder.as_ptr()).initial_padding });
-        mp4.delay(priming.rescale(encoder.time_base(), MICROSECONDS));
-        let how = format!(
-            "aac b={} rate={} channels={}",
-            bit_rate(stereo, parameters),
-            parameters.audio_rate_hz,
-            if stereo { 2 } else { 1 }
-        );
-        Ok(Some(Self {
+        Some(Self {
             decoder,
-            encoder,
-            track,
             graph: None,
             time_base: stream.time_base(),
             start_us,
             next: None,
             stereo,
-            frame_samples,
             index: stream.index(),
             decoded: 0,
-            how,
-        }))
+        })
     }
 
-    /// Takes a packet, or the end, through to the MP4.
+    /// Takes a packet, or the end.
     pub(crate) fn feed(
         &mut self,
         packet: Option<&Packet>,
-        mp4: &mut Mp4,
+        taker: Taker<'_>,
     ) -> Result<(), JobFailure> {
         // Damaged sound is left out, and the gap filled with silence.
         let _ = match packet {
@@ -89,19 +70,15 @@ impl Sound {
         let mut sound = frame::Audio::empty();
         loop {
             match self.decoder.receive_frame(&mut sound) {
-                Ok(()) => self.filter(&mut sound, mp4)?,
+                Ok(()) => self.filter(&mut sound, taker)?,
                 Err(ffmpeg::Error::InvalidData) => {}
                 Err(_) => break,
             }
         }
-        if packet.is_none() {
-            self.flush_graph(mp4)?;
-            self.encode(None, mp4)?;
-        }
-        Ok(())
+        if packet.is_none() { self.flush_graph(taker) } else { Ok(()) }
     }
 
-    fn filter(&mut self, sound: &mut frame::Audio, mp4: &mut Mp4) -> Result<(), JobFailure> {
+    fn filter(&mut self, sound: &mut frame::Audio, taker: Taker<'_>) -> Result<(), JobFailure> {
         // SAFETY: reads numbers of a decoded frame.
         let shape = unsafe {
             let raw = &*sound.as_ptr();
@@ -120,7 +97,7 @@ impl Sound {
             return Ok(());
         }
         if self.graph.as_ref().is_some_and(|(built_for, _)| *built_for != shape) {
-            self.flush_graph(mp4)?;
+            self.flush_graph(taker)?;
         }
         let own = Rational(1, shape.rate);
         let stamped = sound
@@ -141,49 +118,18 @@ impl Sound {
         };
         let added = graph.get("in").ok_or(ffmpeg::Error::FilterNotFound);
         added.and_then(|mut input| input.source().add(sound)).while_doing("filtering the sound")?;
-        self.drain(&mut graph, mp4)?;
+        drain(&mut graph, taker)?;
         self.graph = Some((shape, graph));
         Ok(())
     }
 
-    fn flush_graph(&mut self, mp4: &mut Mp4) -> Result<(), JobFailure> {
+    fn flush_graph(&mut self, taker: Taker<'_>) -> Result<(), JobFailure> {
         if let Some((_, mut graph)) = self.graph.take() {
             let input = graph.get("in").ok_or(ffmpeg::Error::FilterNotFound);
             input.and_then(|mut input| input.source().flush()).while_doing("ending the sound")?;
-            self.drain(&mut graph, mp4)?;
+            drain(&mut graph, taker)?;
         }
         Ok(())
-    }
-
-    fn drain(&mut self, graph: &mut filter::Graph, mp4: &mut Mp4) -> Result<(), JobFailure> {
-        let mut output = graph
-            .get("out")
-            .ok_or(ffmpeg::Error::FilterNotFound)
-            .while_doing("filtering the sound")?;
-        loop {
-            let mut ready = frame::Audio::empty();
-            if output.sink().frame(&mut ready).is_err() {
-                return Ok(());
-            }
-            self.encode(Some(&ready), mp4)?;
-        }
-    }
-
-    fn encode(&mut self, sound: Option<&frame::Audio>, mp4: &mut Mp4) -> Result<(), JobFailure> {
-        match sound {
-            Some(sound) => self.encoder.send_frame(sound),
-            None => self.encoder.send_eof(),
-        }
-        .while_doing("encoding the sound")?;
-        loop {
-            let mut packet = Packet::empty();
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => mp4.write(&self.track, packet)?,
-                Err(ffmpeg::Error::Eof) => return Ok(()),
-                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(JobFailure::av("encoding the sound", error)),
-            }
-        }
     }
 
     fn build(&self, shape: Shape) -> Result<filter::Graph, ffmpeg::Error> {
@@ -205,36 +151,89 @@ impl Sound {
         // async=1: gaps are filled with silence and overlaps trimmed, never stretched.
         let steps = format!(
             "aresample={}:async=1,aformat=sample_fmts=fltp:channel_layouts={}",
-            self.encoder.rate(),
+            SOUND_RATE,
             if self.stereo { "stereo" } else { "mono" }
         );
         graph.output("in", 0)?.input("out", 0)?.parse(&steps)?;
         graph.validate()?;
-        graph.get("out").ok_or(missing)?.sink().set_frame_size(self.frame_samples);
+        graph.get("out").ok_or(missing)?.sink().set_frame_size(PIECE_SAMPLES);
         Ok(graph)
     }
 }
 
-fn bit_rate(stereo: bool, parameters: &ProxyParameters) -> u32 {
-    if stereo { parameters.audio_bit_rate } else { parameters.audio_bit_rate / 2 }
+fn drain(graph: &mut filter::Graph, taker: Taker<'_>) -> Result<(), JobFailure> {
+    let output = graph.get("out").ok_or(ffmpeg::Error::FilterNotFound);
+    let mut output = output.while_doing("filtering the sound")?;
+    loop {
+        let mut ready = frame::Audio::empty();
+        if output.sink().frame(&mut ready).is_err() {
+            return Ok(());
+        }
+        taker(&ready);
+    }
+}
+
+/// Encodes sound as AAC.
+pub(crate) struct SoundEncoder {
+    encoder: ffmpeg::encoder::audio::Encoder,
+    track: Track,
+    pub(crate) how: String,
+}
+
+impl SoundEncoder {
+    pub(crate) fn open(
+        stereo: bool,
+        parameters: &ProxyParameters,
+        mp4: &mut Mp4,
+    ) -> Result<Self, JobFailure> {
+        let bit_rate =
+            if stereo { parameters.audio_bit_rate } else { parameters.audio_bit_rate / 2 };
+        let encoder = open_encoder(stereo, bit_rate).while_doing("starting the AAC encoder")?;
+        let track = mp4.add(&encoder)?;
+        // SAFETY: reads one number of an open context.
+        let priming = i64::from(unsafe { (*encoder.as_ptr()).initial_padding });
+        mp4.delay(priming.rescale(encoder.time_base(), MICROSECONDS));
+        let channels = if stereo { 2 } else { 1 };
+        let how = format!("aac b={bit_rate} rate={SOUND_RATE} channels={channels}");
+        Ok(Self { encoder, track, how })
+    }
+
+    /// Encodes sound, or the end, and writes what comes of it.
+    pub(crate) fn feed(
+        &mut self,
+        sound: Option<&frame::Audio>,
+        mp4: &mut Mp4,
+    ) -> Result<(), JobFailure> {
+        match sound {
+            Some(sound) => self.encoder.send_frame(sound),
+            None => self.encoder.send_eof(),
+        }
+        .while_doing("encoding the sound")?;
+        loop {
+            let mut packet = Packet::empty();
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => mp4.write(&self.track, packet)?,
+                Err(ffmpeg::Error::Eof) => return Ok(()),
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
+                Err(error) => return Err(JobFailure::av("encoding the sound", error)),
+            }
+        }
+    }
 }
 
 fn open_encoder(
     stereo: bool,
-    parameters: &ProxyParameters,
-) -> Result<(ffmpeg::encoder::audio::Encoder, u32), ffmpeg::Error> {
+    bit_rate: u32,
+) -> Result<ffmpeg::encoder::audio::Encoder, ffmpeg::Error> {
     let codec = ffmpeg::encoder::find_by_name("aac").ok_or(ffmpeg::Error::EncoderNotFound)?;
-    let rate = i32::try_from(parameters.audio_rate_hz).map_err(|_| ffmpeg::Error::InvalidData)?;
     let layout = if stereo { ffmpeg::ChannelLayout::STEREO } else { ffmpeg::ChannelLayout::MONO };
     let mut encoder = ffmpeg::codec::Context::new_with_codec(codec).encoder().audio()?;
-    encoder.set_rate(rate);
+    encoder.set_rate(SOUND_RATE as i32);
     encoder.set_channel_layout(layout);
     encoder.set_channels(layout.channels());
     encoder.set_format(ffmpeg::format::Sample::F32(ffmpeg::format::sample::Type::Planar));
-    encoder.set_bit_rate(bit_rate(stereo, parameters) as usize);
-    encoder.set_time_base(Rational(1, rate));
+    encoder.set_bit_rate(bit_rate as usize);
+    encoder.set_time_base(Rational(1, SOUND_RATE as i32));
     encoder.set_flags(ffmpeg::codec::Flags::GLOBAL_HEADER);
-    let opened = encoder.open_as(codec)?;
-    let samples = opened.frame_size();
-    Ok((opened, samples))
+    encoder.open_as(codec)
 }

@@ -1,10 +1,10 @@
 //! Why a job makes nothing, in a code and in words.
 
 use ffmpeg_next as ffmpeg;
-use transcode_protocol::{FailureCode, Frame, WorkerFailure};
+use transcode_protocol::{Ended, FailureCode, Frame, Report, WorkerFailure};
 
 /// Why a job makes nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct JobFailure {
     code: FailureCode,
     message: String,
@@ -25,9 +25,23 @@ impl JobFailure {
     }
 }
 
+impl From<JobFailure> for WorkerFailure {
+    fn from(JobFailure { code, message }: JobFailure) -> Self {
+        Self { code, message }
+    }
+}
+
 impl From<JobFailure> for Frame {
     fn from(failure: JobFailure) -> Self {
-        Self::Failed(WorkerFailure { code: failure.code, message: failure.message })
+        Self::Failed(failure.into())
+    }
+}
+
+/// What became of a recipe, as the server is told.
+pub(crate) fn ended(result: Result<Report, JobFailure>) -> Ended {
+    match result {
+        Ok(report) => Ended::Made(report),
+        Err(failure) => Ended::Failed(failure.into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `exhibit-transcode`: reads one original by asking for ranges of it, and makes one derivative.
+//! `exhibit-transcode`: reads one original by asking for ranges of it, and makes derivatives of it.
 //!
 //! Here: libav, behind limits. Not here: storage, keys, network, file names, the clock. The program is started by
 //! the server with one end of a socket pair as its standard input and speaks the protocol of
@@ -11,21 +11,27 @@ mod audio;
 mod channel;
 mod confine;
 mod failure;
+mod frames;
 mod index;
 mod input;
+mod jpeg;
 mod mux;
+mod pass;
 mod poster;
 mod probe;
 mod proxy;
 mod report;
 mod scan;
+mod scenes;
 mod structure;
+mod thumbnails;
 mod video;
+mod waveform;
 
-use transcode_protocol::{FailureCode, Frame, Recipe, Report};
+use transcode_protocol::{Ended, FailureCode, Frame, Recipe};
 
 use crate::channel::{Channel, SharedChannel};
-use crate::failure::JobFailure;
+use crate::failure::{JobFailure, ended};
 
 /// Exit code when the program was not started by a server.
 const EXIT_USAGE: i32 = 64;
@@ -52,18 +58,21 @@ fn main() {
     let channel = SharedChannel::new(channel, job.size_bytes);
     let outcome = started
         .map_err(|error| JobFailure::av("the libraries did not start", error))
-        .and_then(|()| make(&channel, &job.recipe));
+        .and_then(|()| make(&channel, job.recipes));
     channel.send(&match outcome {
-        Ok(report) => Frame::Done(report),
+        Ok(all) => Frame::Done(all),
         Err(failure) => failure.into(),
     });
 }
 
-fn make(channel: &SharedChannel, recipe: &Recipe) -> Result<Report, JobFailure> {
-    let name = recipe.output_name();
-    match recipe {
-        Recipe::Probe(_) => probe::make(channel, name),
-        Recipe::Proxy(parameters) => proxy::make(channel, name, parameters),
-        Recipe::Poster(parameters) => poster::make(channel, name, parameters),
-    }
+/// What became of each recipe. A probe reads the file by itself; the others share one pass.
+fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
+    let is_probe = |recipe: &Recipe| matches!(recipe, Recipe::Probe(_));
+    let (probes, passed): (Vec<_>, Vec<_>) = recipes.iter().cloned().partition(is_probe);
+    let probed = probes.iter().map(|recipe| ended(probe::make(channel, recipe.output_name())));
+    let mut probed = probed.collect::<Vec<Ended>>().into_iter();
+    let passed = if passed.is_empty() { Vec::new() } else { pass::make(channel, &passed)? };
+    let mut passed = passed.into_iter();
+    let in_order = recipes.iter().map(|r| if is_probe(r) { probed.next() } else { passed.next() });
+    Ok(in_order.flatten().collect())
 }

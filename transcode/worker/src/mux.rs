@@ -22,6 +22,7 @@ const IO_BUFFER_BYTES: usize = 256 << 10;
 
 /// An MP4 on its way out.
 pub(crate) struct Mp4 {
+    name: &'static str,
     output: Output,
     indexer: Indexer,
     /// Added to every time, so that the encoder's priming before the first sound is not before zero: the muxer
@@ -40,7 +41,7 @@ impl Mp4 {
         let indexer = Indexer::new(channel.writer(name));
         let io = StreamIo::from_write_with_capacity(indexer.clone(), IO_BUFFER_BYTES);
         let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some("mp4")));
-        Ok(Self { output: output.while_doing("starting the MP4")?, indexer, delay_us: 0 })
+        Ok(Self { name, output: output.while_doing("starting the MP4")?, indexer, delay_us: 0 })
     }
 
     /// Adds the stream that `encoder` will feed.
@@ -103,7 +104,7 @@ impl Mp4 {
             let message = "Nothing of the file could be decoded.";
             JobFailure::new(FailureCode::NotDecodable, message)
         })?;
-        channel.send(&Frame::Head { data });
+        channel.send(&Frame::Head { name: self.name.to_owned(), data });
         Ok(())
     }
 }

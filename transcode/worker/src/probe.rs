@@ -8,9 +8,7 @@ use ffmpeg_next::{Rescale, ffi};
 use transcode_protocol::probe::{
     Audio, Browser, Coverage, Location, Probe, Scan, Stream, StreamKind, Tag, Verdict, Video,
 };
-use transcode_protocol::{
-    FailureCode, MAX_ENTRIES, MAX_TEXT_CHARS, Outcome, ProxyParameters, Report,
-};
+use transcode_protocol::{FailureCode, MAX_ENTRIES, MAX_TEXT_CHARS, Report};
 
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
@@ -24,16 +22,19 @@ const TOLERANCE_US: i64 = 400_000;
 /// … or this share of the declared length, or twice the longest step between pictures, whichever is most.
 const TOLERANCE_PART: i64 = 100;
 
+/// Stills that browsers show as they are.
+const STILLS: [&str; 2] = ["jpeg_pipe", "png_pipe"];
+
 /// Makes `probe.json`.
 pub(crate) fn make(channel: &SharedChannel, name: &str) -> Result<Report, JobFailure> {
     let probe = probe(channel)?;
     let bytes = serde_json::to_vec_pretty(&probe).expect("plain data is always JSON");
     channel.output(name, &bytes);
-    Ok(report(Outcome::Made, [], 1, Vec::new()))
+    Ok(report([], 1, Vec::new()))
 }
 
 /// Looks at the whole original.
-pub(crate) fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
+fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let mut original = input::open(channel)?;
     let declared_us = declared_duration(&original.input);
     let estimated = Some(original.input.duration()).filter(|duration| *duration > 0);
@@ -306,10 +307,10 @@ fn why_not(
             && matches!(profile, "Baseline" | "Constrained Baseline" | "Main" | "High")
     };
     let plays_sound = |s: &Stream| s.codec == "aac" && s.profile.as_deref() == Some("LC");
-    if !container.starts_with("mov") || structure.brand.as_deref() == Some("qt  ") {
+    if STILLS.contains(&container) {
+        None
+    } else if !container.starts_with("mov") || structure.brand.as_deref() == Some("qt  ") {
         Some("not an MP4 file")
-    } else if !structure.index_first && !structure.fragmented {
-        Some("the index is not at the front")
     } else if of(StreamKind::Video).count() != 1 {
         Some("not exactly one picture stream")
     } else if !of(StreamKind::Video).all(plays_picture) {
@@ -321,11 +322,6 @@ fn why_not(
     } else {
         None
     }
-}
-
-/// Whether the original may stand as its own viewing copy.
-pub(crate) fn original_is_proxy(probe: &Probe, parameters: &ProxyParameters) -> bool {
-    probe.browser.plays && probe.size_bytes <= parameters.original_is_proxy_max_bytes
 }
 
 fn tags(input: &Input) -> Vec<Tag> {

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use ffmpeg_next as ffmpeg;
-use transcode_protocol::{MadeWith, Outcome, Report};
+use transcode_protocol::{MadeWith, Report};
 
-/// A report on `outcome`. `codecs` says what was used for picture and sound, and how.
+/// A report on an output. `codecs` says what was used for picture and sound, and how.
 pub(crate) fn report(
-    outcome: Outcome,
     codecs: impl IntoIterator<Item = (&'static str, String)>,
     threads: u32,
     notes: Vec<String>,
 ) -> Report {
     let codecs = codecs.into_iter().map(|(name, how)| (name.to_owned(), how)).collect();
     Report {
-        outcome,
         made_with: MadeWith {
             program: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

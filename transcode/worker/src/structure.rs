@@ -1,5 +1,5 @@
 //! How a container lays out its file, read without libav: what it declares beyond the end of the file, and whether
-//! its index comes first. libav opens a cut file without a word; this says how much is gone.
+//! its index is there. libav opens a cut file without a word; this says how much is gone.
 
 use crate::channel::RangeReader;
 
@@ -16,7 +16,6 @@ pub(crate) struct Structure {
     /// Bytes declared beyond the end of the file; `None` where the container does not say.
     pub(crate) missing_bytes: Option<u64>,
     pub(crate) has_index: bool,
-    pub(crate) index_first: bool,
     pub(crate) fragmented: bool,
     pub(crate) media_bytes: u64,
 }
@@ -90,7 +89,6 @@ fn note_box(
         }
         b"moov" if whole => {
             found.has_index = true;
-            found.index_first = found.media_bytes == 0;
         }
         b"moof" => found.fragmented = true,
         b"mdat" => {

@@ -38,12 +38,8 @@ pub(crate) struct Shown {
 }
 
 impl Pictures {
-    pub(crate) fn open(
-        stream: &ffmpeg::Stream<'_>,
-        start_us: i64,
-        threads: u32,
-    ) -> Result<Self, JobFailure> {
-        let decoder = open_decoder(stream, threads).and_then(|opened| opened.video());
+    pub(crate) fn open(stream: &ffmpeg::Stream<'_>, start_us: i64) -> Result<Self, JobFailure> {
+        let decoder = open_decoder(stream, 1).and_then(|opened| opened.video());
         let decoder = decoder.map_err(|error| not_decodable("picture", error))?;
         Ok(Self {
             decoder,
@@ -190,6 +186,7 @@ pub(crate) struct Shaper {
     width: u32,
     height: u32,
     rotation: u32,
+    flags: &'static str,
     format: &'static str,
     graph: Option<(Shape, filter::Graph)>,
 }
@@ -203,8 +200,18 @@ struct Shape {
 }
 
 impl Shaper {
+    /// For people to look at.
     pub(crate) fn new(shown: Shown, size: (u32, u32), format: &'static str) -> Self {
-        Self { width: size.0, height: size.1, rotation: shown.rotation, format, graph: None }
+        let (width, height) = size;
+        let flags = "bicubic+accurate_rnd+bitexact";
+        Self { width, height, rotation: shown.rotation, flags, format, graph: None }
+    }
+
+    /// One point of the picture for each of the result, as it lies there: cheap, and for a program to look at.
+    pub(crate) fn points(size: (u32, u32)) -> Self {
+        let (width, height) = size;
+        let (flags, format) = ("neighbor+bitexact", "gray");
+        Self { width, height, rotation: 0, flags, format, graph: None }
     }
 
     /// The picture in its new shape, time kept.
@@ -242,8 +249,8 @@ impl Shaper {
             _ => "",
         };
         let steps = format!(
-            "{turn}scale={}:{}:flags=bicubic+accurate_rnd+bitexact,setsar=1,format={}",
-            self.width, self.height, self.format
+            "{turn}scale={}:{}:flags={},setsar=1,format={}",
+            self.width, self.height, self.flags, self.format
         );
         graph.output("in", 0)?.input("out", 0)?.parse(&steps)?;
         graph.validate()?;
@@ -257,8 +264,20 @@ fn run(
     shaped: &mut frame::Video,
 ) -> Result<(), ffmpeg::Error> {
     let missing = ffmpeg::Error::FilterNotFound;
-    graph.get("in").ok_or(missing)?.source().add(picture)?;
+    // The graph keeps what it is given.
+    let picture = held(picture)?;
+    graph.get("in").ok_or(missing)?.source().add(&picture)?;
     graph.get("out").ok_or(missing)?.sink().frame(shaped)
+}
+
+/// The same picture for later, without a copy of its pixels.
+pub(crate) fn held(picture: &frame::Video) -> Result<frame::Video, ffmpeg::Error> {
+    let mut held = frame::Video::empty();
+    // SAFETY: the first is an empty frame of our own, the second a decoded one; its pixels are counted, not copied.
+    match unsafe { ffi::av_frame_ref(held.as_mut_ptr(), picture.as_ptr()) } {
+        0 => Ok(held),
+        error => Err(error.into()),
+    }
 }
 
 /// Encodes pictures as H.264.

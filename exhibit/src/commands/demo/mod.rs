@@ -261,7 +261,7 @@ async fn derivatives(
                 .iter()
                 .filter(|e| text(e, "type") == "item.derivation-failed")
                 .count();
-            if failures > 0 || (kinds.contains(&"proxy") && kinds.contains(&"poster")) {
+            if list(&shown, "making").is_empty() {
                 made += kinds.len();
                 failed += failures;
                 break;

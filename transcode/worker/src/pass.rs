@@ -1,0 +1,263 @@
+//! One pass over an original: each picture and each piece of sound is decoded once, and given to all who make something
+//! of it. One that fails leaves the others alone.
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::frame;
+use transcode_protocol::probe::StreamKind;
+use transcode_protocol::{Ended, FailureCode, Frame, Recipe, Report};
+
+use crate::audio::Sound;
+use crate::channel::SharedChannel;
+use crate::failure::{JobFailure, ended};
+use crate::frames::Frames;
+use crate::input::{self, Next, Reader, permille};
+use crate::poster::Poster;
+use crate::probe::kind;
+use crate::proxy::Proxy;
+use crate::scenes::Scenes;
+use crate::thumbnails::Thumbnails;
+use crate::video::{Pictures, Shown, shown};
+use crate::waveform::Waveform;
+
+/// Makes one output of what the pass decodes.
+pub(crate) trait Maker {
+    /// Takes a picture, timed in [`crate::video::CLOCK`] from the start of the file, later than the one before.
+    fn picture(&mut self, _: &frame::Video) -> Result<(), JobFailure> {
+        Ok(())
+    }
+
+    /// Takes sound, as [`Sound`] gives it.
+    fn sound(&mut self, _: &frame::Audio) -> Result<(), JobFailure> {
+        Ok(())
+    }
+
+    /// Whether it has all that it needs.
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    /// Makes the rest of the output, after the last of the original.
+    fn finish(self: Box<Self>, seen: &Seen) -> Result<Report, JobFailure>;
+}
+
+/// What there is to decode.
+pub(crate) struct Tracks<'i> {
+    pub(crate) input: &'i Input,
+    /// The stream of pictures, and how large they are shown.
+    pub(crate) picture: Option<(ffmpeg::Stream<'i>, Shown)>,
+    /// Whether the sound has two channels, where there is one that can be decoded.
+    pub(crate) stereo: Option<bool>,
+}
+
+/// What was decoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) pictures: u64,
+    pub(crate) damaged: u64,
+    pub(crate) sounds: u64,
+    /// The file has a stream of sound, decodable or not.
+    pub(crate) has_sound: bool,
+}
+
+/// What becomes of one recipe.
+type Work = Result<Box<dyn Maker>, JobFailure>;
+
+/// The decoders of one pass.
+struct Pass {
+    pictures: Option<Pictures>,
+    sound: Option<Sound>,
+    works: Vec<Work>,
+    has_sound: bool,
+}
+
+/// Makes what `recipes` ask for.
+pub(crate) fn make(channel: &SharedChannel, recipes: &[Recipe]) -> Result<Vec<Ended>, JobFailure> {
+    let mut input = input::open(channel)?.input;
+    let mut pass = Pass::open(&input, channel, recipes)?;
+    pass.run(&mut input, channel);
+    Ok(pass.finish())
+}
+
+/// The stream of a kind that libavformat thinks best; never a cover picture.
+fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'_>> {
+    let medium = match wanted {
+        StreamKind::Audio => ffmpeg::media::Type::Audio,
+        _ => ffmpeg::media::Type::Video,
+    };
+    input
+        .streams()
+        .best(medium)
+        .filter(|stream| kind(stream) == wanted)
+        .or_else(|| input.streams().find(|stream| kind(stream) == wanted))
+}
+
+/// Where the file's time begins.
+fn start_us(input: &Input) -> i64 {
+    // SAFETY: reads one number of an open context.
+    let start = unsafe { (*input.as_ptr()).start_time };
+    if start == ffmpeg::ffi::AV_NOPTS_VALUE { 0 } else { start }
+}
+
+impl Pass {
+    fn open(
+        input: &Input,
+        channel: &SharedChannel,
+        recipes: &[Recipe],
+    ) -> Result<Self, JobFailure> {
+        let start = start_us(input);
+        let stream = best(input, StreamKind::Video);
+        let pictures = stream.as_ref().map(|stream| Pictures::open(stream, start)).transpose()?;
+        let picture = stream.map(|stream| shown(&stream).map(|shown| (stream, shown)));
+        let picture = picture.map(|sized| sized.ok_or_else(no_size)).transpose()?;
+        let sound = best(input, StreamKind::Audio);
+        let has_sound = sound.is_some();
+        let sound = sound.and_then(|stream| Sound::open(&stream, start));
+        let stereo = sound.as_ref().map(|sound| sound.stereo);
+        let tracks = Tracks { input, picture, stereo };
+        if tracks.picture.is_none() && stereo.is_none() {
+            return Err(nothing(has_sound));
+        }
+        let works = recipes.iter().map(|recipe| open_maker(recipe, &tracks, channel)).collect();
+        Ok(Self { pictures, sound, works, has_sound })
+    }
+
+    fn run(&mut self, input: &mut Input, channel: &SharedChannel) {
+        let mut reader = Reader::default();
+        let mut said = 0;
+        while self.goes_on() {
+            let Next::Packet(packet) = reader.next(input) else {
+                return self.feed_to_the_end();
+            };
+            self.feed(&packet);
+            if let Some(now) = permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10) {
+                said = now;
+                channel.send(&Frame::Progress { permille: now });
+            }
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.works.iter().flatten().any(|maker| !maker.is_done())
+    }
+
+    fn feed(&mut self, packet: &ffmpeg::Packet) {
+        let index = packet.stream();
+        if self.pictures.as_ref().is_some_and(|pictures| pictures.index == index) {
+            self.feed_pictures(Some(packet));
+        } else if self.sound.as_ref().is_some_and(|sound| sound.index == index) {
+            self.feed_sound(Some(packet));
+        }
+    }
+
+    fn feed_to_the_end(&mut self) {
+        self.feed_pictures(None);
+        self.feed_sound(None);
+    }
+
+    fn feed_pictures(&mut self, packet: Option<&ffmpeg::Packet>) {
+        let Some(pictures) = &mut self.pictures else { return };
+        pictures.feed(packet);
+        loop {
+            match pictures.next() {
+                Ok(Some(picture)) => each(&mut self.works, |maker| maker.picture(&picture)),
+                Ok(None) => return,
+                Err(failure) => return fail_all(&mut self.works, &failure),
+            }
+        }
+    }
+
+    fn feed_sound(&mut self, packet: Option<&ffmpeg::Packet>) {
+        let Some(sound) = &mut self.sound else { return };
+        let works = &mut self.works;
+        let fed = sound.feed(packet, &mut |piece| each(works, |maker| maker.sound(piece)));
+        if let Err(failure) = fed {
+            fail_all(&mut self.works, &failure);
+        }
+    }
+
+    fn finish(self) -> Vec<Ended> {
+        let seen = Seen {
+            pictures: self.pictures.as_ref().map_or(0, |pictures| pictures.decoded),
+            damaged: self.pictures.as_ref().map_or(0, |pictures| pictures.damaged),
+            sounds: self.sound.as_ref().map_or(0, |sound| sound.decoded),
+            has_sound: self.has_sound,
+        };
+        let works = self.works.into_iter();
+        works.map(|work| ended(work.and_then(|maker| maker.finish(&seen)))).collect()
+    }
+}
+
+/// Does the same with every maker that has not failed.
+fn each(works: &mut [Work], mut act: impl FnMut(&mut dyn Maker) -> Result<(), JobFailure>) {
+    for work in works {
+        if let Ok(maker) = work
+            && let Err(failure) = act(maker.as_mut())
+        {
+            *work = Err(failure);
+        }
+    }
+}
+
+fn fail_all(works: &mut [Work], failure: &JobFailure) {
+    each(works, |_| Err(failure.clone()));
+}
+
+fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> Work {
+    let name = recipe.output_name();
+    let channel = channel.clone();
+    Ok(match recipe {
+        Recipe::Proxy(parameters) => Box::new(Proxy::open(tracks, channel, name, parameters)?),
+        Recipe::Poster(parameters) => Box::new(Poster::open(tracks, channel, name, parameters)?),
+        Recipe::Thumbnails(parameters) => {
+            Box::new(Thumbnails::open(tracks, channel, name, parameters)?)
+        }
+        Recipe::Waveform(parameters) => {
+            Box::new(Waveform::open(tracks, channel, name, parameters)?)
+        }
+        Recipe::Frames(_) => Box::new(Frames::open(tracks, channel, name)?),
+        Recipe::Scenes(parameters) => Box::new(Scenes::open(tracks, channel, name, parameters)?),
+        Recipe::Probe(_) => unreachable!("a probe decodes nothing"),
+    })
+}
+
+impl Tracks<'_> {
+    /// The pictures, for what is made of nothing else.
+    pub(crate) fn pictures(&self) -> Result<&(ffmpeg::Stream<'_>, Shown), JobFailure> {
+        let none = || JobFailure::new(FailureCode::NothingToMake, "The file has no picture.");
+        self.picture.as_ref().ok_or_else(none)
+    }
+}
+
+impl Seen {
+    /// What is made of pictures needs one.
+    pub(crate) fn some_picture(&self) -> Result<(), JobFailure> {
+        if self.pictures > 0 {
+            return Ok(());
+        }
+        let message = "Not one picture of the file could be decoded.";
+        Err(JobFailure::new(FailureCode::NotDecodable, message))
+    }
+
+    /// What whoever looks at the pictures should know.
+    pub(crate) fn notes_on_pictures(&self) -> Vec<String> {
+        match self.damaged {
+            0 => Vec::new(),
+            damaged => vec![format!("{damaged} damaged pictures were left out")],
+        }
+    }
+}
+
+fn no_size() -> JobFailure {
+    let message = "The file does not say how large its picture is.";
+    JobFailure::new(FailureCode::NotDecodable, message)
+}
+
+fn nothing(has_sound: bool) -> JobFailure {
+    let message = if has_sound {
+        "The file has no picture, and its sound cannot be decoded."
+    } else {
+        "The file has neither picture nor sound."
+    };
+    JobFailure::new(FailureCode::NothingToMake, message)
+}
