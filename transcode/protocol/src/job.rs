@@ -169,7 +169,7 @@ impl Default for ThumbnailsParameters {
         Self {
             version: 1,
             max_side_px: 160,
-            columns: 10,
+            columns: 4,
             max_pictures: 100,
             every_ms: 1000,
             quality: 6,
