@@ -12,12 +12,12 @@ use crate::servers::{Kind, Place, program, start};
 use crate::usage::{children_cpu_s, cpu_s, ended_children_cpu_s};
 
 /// Of the sample that set-up makes from real footage: 720p H.264, a minute.
-const SAMPLE: &str = "footage/shift.mp4";
+pub(crate) const SAMPLE: &str = "footage/shift.mp4";
 const MINUTES: f64 = 1.0;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What ffmpeg is told for each output, as our recipes have it: the encoder's settings are the same.
-const VIEWING_COPY: &str = "-vf scale=-2:720:flags=bicubic -c:v libx264 -preset veryfast -crf 23 -bf 0 -g 60 -c:a aac -b:a 128k -ar 48000 \
+pub(crate) const VIEWING_COPY: &str = "-vf scale=-2:720:flags=bicubic -c:v libx264 -preset veryfast -crf 23 -bf 0 -g 60 -c:a aac -b:a 128k -ar 48000 \
     -movflags frag_keyframe+empty_moov+default_base_moof";
 const POSTER: &str = "-vf select='gte(t,3)',scale=640:-2 -frames:v 1 -q:v 4";
 const SHEET: &str = "-vf fps=1,scale=160:-2,tile=10x6 -frames:v 1 -q:v 6";
@@ -84,7 +84,7 @@ fn exhibit(data: &Path, arguments: &[&str]) -> Result<Value> {
 }
 
 /// As a recorder of ten years ago wrote it.
-fn in_mpeg4(sample: &Path, scratch: &Path) -> Result<PathBuf> {
+pub(crate) fn in_mpeg4(sample: &Path, scratch: &Path) -> Result<PathBuf> {
     let made = std::path::absolute(scratch.join("minute-1080p.avi"))?;
     ffmpeg(&[
         "-i",
@@ -148,11 +148,11 @@ fn by_ffmpeg(clip: &Path, scratch: &Path, calls: &[Call]) -> Result<(f64, f64)> 
     Ok((cost.0 / MINUTES, cost.1 / MINUTES))
 }
 
-fn words(text: &str) -> impl Iterator<Item = String> {
+pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
     text.split_whitespace().map(str::to_owned)
 }
 
-fn ffmpeg(arguments: &[&str]) -> Result<()> {
+pub(crate) fn ffmpeg(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("ffmpeg");
     let command = command.args(["-nostdin", "-v", "error", "-y"]).args(arguments);
     let ended = command.stdin(Stdio::null()).status().context("ffmpeg: run scripts/setup bench")?;

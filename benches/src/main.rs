@@ -18,6 +18,7 @@ mod several;
 mod sink;
 mod usage;
 mod verify;
+mod worker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ enum Bench {
     Sink { address: SocketAddr },
     /// A minute of footage: CPU-seconds of its derivatives, beside the ffmpeg program.
     Derivatives,
+    /// The worker by itself: a viewing copy's cost and quality, memory, start, two at once.
+    Worker,
     /// Joining partial uploads.
     Concatenate,
     /// Checking a bundle, beside openssl hashing the same files.
@@ -112,6 +115,7 @@ fn main() -> anyhow::Result<()> {
         Some(Bench::Docks) => s3::memory(&place),
         Some(Bench::Sink { address }) => sink::serve(address),
         Some(Bench::Derivatives) => derivatives::run(&place),
+        Some(Bench::Worker) => worker::run(&place),
         Some(Bench::Concatenate) => ingest::concatenation(&place),
         Some(Bench::Verify) => verify::verify(&place),
         Some(Bench::Ledger { entries }) => ledger::run(&place.scratch, place.rounds, entries),
@@ -128,6 +132,7 @@ fn main() -> anyhow::Result<()> {
             ingest::concatenation(&place)?;
             s3::run(&place)?;
             derivatives::run(&place)?;
+            worker::run(&place)?;
             verify::verify(&place)?;
             ledger::run(&place.scratch, place.rounds, GROWN_ENTRIES)?;
             several::run(&place.scratch, place.rounds)?;

@@ -57,6 +57,12 @@ pub(crate) enum Command {
     /// One item: digests, events, derivatives.
     #[command(after_help = "Example:\n  exhibit show --data /var/lib/exhibit sha256:9f86d081…")]
     Show(Show),
+    /// Make an item's derivatives again, and compare: 0 where all are the same bytes, 1 where one is not, 2 where that
+    /// cannot be told here.
+    #[command(
+        after_help = "Example:\n  exhibit reproduce --data /var/lib/exhibit 0193a7c2-… --derivative proxy"
+    )]
+    Reproduce(Reproduce),
     /// Find items.
     #[command(
         after_help = "Example:\n  exhibit search --data /var/lib/exhibit --device 0193a6ff-… --json"
@@ -174,6 +180,16 @@ pub(crate) struct Show {
     /// An item's id, sha256:HEX or blake3:HEX.
     #[arg(value_name = "ITEM")]
     pub(crate) item: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reproduce {
+    /// An item's id, sha256:HEX or blake3:HEX.
+    #[arg(value_name = "ITEM")]
+    pub(crate) item: String,
+    /// Only this kind, as `exhibit show` lists it: proxy, poster, thumbnails, …
+    #[arg(long, value_name = "KIND")]
+    pub(crate) derivative: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -211,11 +211,9 @@ async fn the_bucket_alone_gives_the_database_again() {
         (&drilled["published"], &0.into())
     );
 
-    let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\n\
-        c.execute(\"UPDATE items SET size_bytes = size_bytes + 1 WHERE item = (SELECT MIN(item) FROM items)\")\nc.commit()";
-    let mut python = std::process::Command::new("python3");
-    let python = python.args(["-c", script]).arg(workspace.in_data("records.sqlite"));
-    assert!(python.status().expect("python3 runs").success());
+    workspace.sql(
+        "UPDATE items SET size_bytes = size_bytes + 1 WHERE item = (SELECT MIN(item) FROM items)",
+    );
     let drilled = workspace.exhibit(&["restore-drill"]);
     assert_eq!(drilled.code, Some(1), "{}", drilled.stderr);
     assert_eq!(drilled.json()["differing_tables"], serde_json::json!(["items"]));

@@ -464,12 +464,7 @@ fn an_upgrade_is_tried_on_a_copy() {
         (&true.into(), &serde_json::json!([])),
         "{fits}"
     );
-    let sql = |text: &str| {
-        let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.close()";
-        let mut python = Command::new("python3");
-        let python = python.args(["-c", script]).arg(workspace.in_data("records.sqlite"));
-        assert!(python.arg(text).status().expect("python3 runs").success(), "{text}");
-    };
+    let sql = |text: &str| workspace.sql(text);
     // An older database: what it lacks would be made, and its rows stay.
     sql(
         "DROP TABLE backups; DROP TABLE scrubs; DROP INDEX items_by_time; DROP INDEX items_faulty; \

@@ -1,5 +1,7 @@
 //! The whole job as people run it: the demo, the commands and what they answer, the server's stop.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 use tests::programs::{exhibit, program};
 use tests::{Answer, Server, Workspace, audit, footage};
@@ -158,4 +160,46 @@ fn a_passphrase_protects_the_keys_and_is_missed() {
     let without = exhibit(&workspace.data(), &["keys", "publish"]);
     assert_eq!(without.code, Some(1));
     assert!(without.stderr.contains("passphrase"), "{}", without.stderr);
+}
+
+/// Made again, each derivative is the same bytes; one that is not is named, and whether the tools were others.
+#[test]
+fn derivatives_are_made_again_and_compared() {
+    let workspace = Workspace::new();
+    let server = Server::start(&workspace);
+    let ingest = |clip: PathBuf| {
+        let taken = workspace.exhibit(&["ingest", &clip.display().to_string()]).ok().json();
+        let item = taken["item"].as_str().expect("an id").to_owned();
+        let made = workspace.settled(&item)["derivatives"].as_array().map_or(0, Vec::len);
+        (item, made)
+    };
+    let reproduce = |item: &str, more: &[&str]| {
+        let answer = workspace.exhibit(&[&["reproduce", item][..], more].concat());
+        (answer.code, answer.json())
+    };
+    // One that is made anew, one that browsers play.
+    let (recorder, made) = ingest(footage::speech("avi"));
+    assert_eq!(made, 7);
+    for (item, made) in [(recorder.clone(), made), ingest(footage::handheld())] {
+        let (code, told) = reproduce(&item, &[]);
+        assert_eq!((code, &told["result"]), (Some(0), &Value::from("match")), "{told}");
+        let compared = told["derivatives"].as_array().expect("derivatives");
+        assert_eq!(compared.len(), made, "{told}");
+        assert!(compared.iter().all(|one| one["result"] == "match"), "{told}");
+    }
+    let (code, told) = reproduce(&recorder, &["--derivative", "nothing"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(server.stop().success());
+
+    // What stands in the records is not what comes out: of the same program, then of another.
+    let other = "UPDATE derivatives SET sha256 = replace(sha256, substr(sha256, 1, 8), '00000000') WHERE kind IN ('poster', 'proxy')";
+    workspace.sql(other);
+    for (kind, result, code) in [("poster", "mismatch", 1), ("frames", "match", 0)] {
+        let told = reproduce(&recorder, &["--derivative", kind]);
+        assert_eq!((told.0, &told.1["result"]), (Some(code), &Value::from(result)), "{told:?}");
+    }
+    workspace.sql("UPDATE derivatives SET recipe = replace(recipe, '\"libavcodec\":\"', '\"libavcodec\":\"0.')");
+    let (code, told) = reproduce(&recorder, &["--derivative", "poster"]);
+    assert_eq!((code, &told["result"]), (Some(2), &Value::from("cannot-tell")), "{told}");
+    assert!(told.to_string().contains("libraries then"), "{told}");
 }

@@ -10,6 +10,7 @@
 mod failure;
 pub mod jobs;
 pub mod recipe;
+pub mod reproduce;
 pub mod source;
 pub mod supervise;
 

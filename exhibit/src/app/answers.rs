@@ -30,7 +30,7 @@ impl App {
         Ok(value)
     }
 
-    async fn find(&self, reference: &str) -> Result<ItemId, Failure> {
+    pub(super) async fn find(&self, reference: &str) -> Result<ItemId, Failure> {
         let records = &self.parts.records;
         let bad = |e: &dyn std::error::Error| {
             failed("usage", e).advice("an item is named by its id, sha256:HEX or blake3:HEX")

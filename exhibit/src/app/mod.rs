@@ -15,6 +15,7 @@ pub(crate) mod open;
 mod people;
 pub(crate) mod portal;
 mod reading;
+mod reproduce;
 pub(crate) mod rotation;
 mod scrub;
 mod stamps;
@@ -118,10 +119,7 @@ impl App {
 
     /// Makes derivatives of what the ledger says was received, until the handle is stopped.
     pub(crate) async fn start_derivatives(&self) -> Result<Jobs, Failure> {
-        let supervisor = Supervisor::locate(Allowance::default()).map_err(|e| {
-            failed("transcode", &e)
-                .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
-        })?;
+        let supervisor = supervisor()?;
         let config = &self.parts.config;
         let free_space_kept_bytes = config.limits.free_bytes;
         let mut options = JobOptions { free_space_kept_bytes, ..JobOptions::default() };
@@ -149,6 +147,7 @@ impl App {
                 self.ingest(&path, name, restricted, &actor, progress).await
             }
             Request::Show { item } => self.show(&item).await,
+            Request::Reproduce { item, kind } => self.reproduce(&item, kind.as_deref()).await,
             Request::Search { text, device, limit, after } => {
                 self.search(text, device, limit, after).await
             }
@@ -246,4 +245,11 @@ impl App {
             "fingerprint": policy.fingerprint().to_string(),
         })
     }
+}
+
+fn supervisor() -> Result<Supervisor, Failure> {
+    Supervisor::locate(Allowance::default()).map_err(|e| {
+        failed("transcode", &e)
+            .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
+    })
 }

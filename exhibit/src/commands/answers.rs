@@ -18,13 +18,15 @@ pub(super) fn as_json(command: &Command, answer: &Value) -> Value {
     }
 }
 
-/// 0 unless the answer itself is a bad one: an audit that does not match (1) or cannot tell (2); another history of
-/// the ledger known outside (1).
+/// 0 unless the answer itself is a bad one: an audit or a comparison that does not match (1) or cannot tell (2); another history
+/// of the ledger known outside (1).
 pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
     match (command, answer["result"].as_str()) {
-        (Command::Ledger(cli::Ledger::Audit), Some("match")) => ExitCode::SUCCESS,
-        (Command::Ledger(cli::Ledger::Audit), Some("mismatch")) => ExitCode::from(1),
-        (Command::Ledger(cli::Ledger::Audit), _) => ExitCode::from(2),
+        (Command::Ledger(cli::Ledger::Audit) | Command::Reproduce(_), result) => match result {
+            Some("match") => ExitCode::SUCCESS,
+            Some("mismatch") => ExitCode::from(1),
+            _ => ExitCode::from(2),
+        },
         (Command::Ledger(cli::Ledger::Checkpoint), _) if other_history(answer) => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
@@ -34,6 +36,7 @@ pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
 pub(super) fn print(command: &Command, answer: &Value) {
     match command {
         Command::Show(_) => print_item(answer),
+        Command::Reproduce(_) => print_reproduced(answer),
         Command::Search(_) => print_items(answer),
         Command::Bundle(_) => print_bundle(answer),
         Command::Ledger(cli::Ledger::Checkpoint) => print_checkpoint(answer),
@@ -157,6 +160,20 @@ fn print_item(item: &Value) {
     }
     for kind in list(item, "making").iter().filter_map(Value::as_str) {
         line(&format!("  {kind:<10}  still to come"));
+    }
+}
+
+fn print_reproduced(answer: &Value) {
+    for one in list(answer, "derivatives") {
+        let said = match text(one, "result") {
+            "match" => "the same bytes",
+            "mismatch" => "NOT the same",
+            _ => "cannot be told",
+        };
+        line(&format!("{:<10}  {said:<14}  {}", text(one, "kind"), text(one, "sha256")));
+        if let Some(reason) = one["reason"].as_str() {
+            line(&format!("            {reason}"));
+        }
     }
 }
 

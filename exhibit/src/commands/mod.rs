@@ -242,6 +242,9 @@ async fn ingest_one(
 fn request(command: &Command) -> Result<Request, Failure> {
     Ok(match command {
         Command::Show(args) => Request::Show { item: args.item.clone() },
+        Command::Reproduce(args) => {
+            Request::Reproduce { item: args.item.clone(), kind: args.derivative.clone() }
+        }
         Command::Search(args) => Request::Search {
             text: args.text.clone(),
             device: args.device.clone(),

@@ -32,6 +32,11 @@ pub(crate) enum Request {
     Show {
         item: String,
     },
+    /// Of one kind of derivative, or of all.
+    Reproduce {
+        item: String,
+        kind: Option<String>,
+    },
     Search {
         text: Option<String>,
         device: Option<String>,

@@ -145,7 +145,7 @@ impl<'a> Agent<'a> {
         act: impl FnOnce(&StateFolder) -> Result<T, AgentError> + Send + 'static,
     ) -> Result<T, AgentError> {
         let state = Arc::clone(&self.state);
-        blocking(move || act(&state)).await
+        blocking(move || state.one_at_a_time(act)).await
     }
 
     fn device(&self) -> std::sync::MutexGuard<'_, Option<DeviceId>> {

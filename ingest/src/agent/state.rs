@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use chain_of_custody::ids::{DeviceId, ItemId, LeafIndex};
 use chain_of_custody::manifest::SignedManifest;
@@ -26,6 +27,8 @@ const MAX_SMALL_FILE_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) struct StateFolder {
     root: PathBuf,
     key: SigningKey,
+    /// Held while files are looked at and kept: clips settle at the same time, and two of one item have receipts of one name.
+    keeping: Mutex<()>,
     /// Held until the process ends.
     _lock: File,
 }
@@ -40,7 +43,13 @@ impl StateFolder {
         let lock = lock(root)?;
         let key = open_key(&root.join("agent-key"))?;
         let journal = Journal::open(&root.join("journal.jsonl"))?;
-        Ok((Self { root: root.to_owned(), key, _lock: lock }, journal))
+        Ok((Self { root: root.to_owned(), key, keeping: Mutex::new(()), _lock: lock }, journal))
+    }
+
+    /// Looks and keeps, one at a time.
+    pub(super) fn one_at_a_time<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
+        let _one = self.keeping.lock().expect("nothing panics while holding it");
+        act(self)
     }
 
     /// The agent's key.
@@ -229,5 +238,26 @@ mod tests {
         assert_eq!((&first, first != other), (&again, true));
         assert_eq!(state.receipt(&first).unwrap().unwrap(), b"one");
         assert_eq!(state.receipt(&other).unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn clips_that_settle_at_once_are_not_in_each_others_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _) = StateFolder::open(folder.path()).unwrap();
+        let device = DeviceId::from_uuid(uuid::Uuid::now_v7());
+        let item = ItemId::from_uuid(uuid::Uuid::now_v7());
+        let settle = |n: u8| {
+            state.one_at_a_time(|state| {
+                state.pin_device(device).unwrap();
+                state.keep_receipt(item, LeafIndex(n.into()), &[n], None).unwrap()
+            })
+        };
+        let settle = &settle;
+        let names: std::collections::BTreeSet<_> = std::thread::scope(|scope| {
+            let clips: Vec<_> = (0..16).map(|n| scope.spawn(move || settle(n))).collect();
+            clips.into_iter().map(|clip| clip.join().unwrap()).collect()
+        });
+        assert_eq!(names.len(), 16, "a receipt each: {names:?}");
+        assert_eq!(state.pinned_device().unwrap(), Some(device));
     }
 }
