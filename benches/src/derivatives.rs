@@ -48,7 +48,48 @@ pub(crate) fn run(place: &Place) -> Result<()> {
             println!("  CPU ratio {:.2}", all / cpu);
         }
     }
-    Ok(std::fs::remove_file(larger)?)
+    std::fs::remove_file(larger)?;
+    ten_minutes(place, &sample)
+}
+
+/// How soon a long recording that browsers play can be watched after its receipt, and when everything is made.
+fn ten_minutes(place: &Place, sample: &Path) -> Result<()> {
+    let file = |name: &str| std::path::absolute(place.scratch.join(name));
+    let (minute, recording) = (file("minute.mp4")?, file("ten-minutes.mp4")?);
+    let (from, minute_name) = (sample.display().to_string(), minute.display().to_string());
+    let h264 = "-vf scale=1920:1080 -c:v libx264 -preset ultrafast -b:v 8M -c:a copy";
+    let encoded: Vec<_> = ["-i".to_owned(), from].into_iter().chain(words(h264)).collect();
+    let encoded: Vec<_> = encoded.iter().map(String::as_str).chain([&*minute_name]).collect();
+    ffmpeg(&encoded)?;
+    let to = recording.display().to_string();
+    ffmpeg(&["-stream_loop", "9", "-i", &minute_name, "-c", "copy", &to])?;
+    let server = start(Kind::Exhibit, place)?;
+    let item = exhibit(&server.folder, &["ingest", &to])?;
+    let (received, mut watchable) = (Instant::now(), None);
+    let item = item["item"].as_str().context("no item")?.to_owned();
+    let shown = loop {
+        let shown = exhibit(&server.folder, &["show", &item])?;
+        let derivatives = shown["derivatives"].as_array().context("no derivatives")?;
+        if derivatives.iter().any(|made| made["media"]["browser"]["plays"] == true) {
+            watchable.get_or_insert_with(|| received.elapsed());
+        }
+        if shown["making"].as_array().is_some_and(Vec::is_empty) {
+            break shown;
+        }
+        ensure!(received.elapsed() < PATIENCE, "{shown}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let watchable = watchable.context("browsers do not play it")?.as_secs_f64();
+    let made = shown["derivatives"].as_array().context("no derivatives")?;
+    let made: u64 = made.iter().filter_map(|one| one["size_bytes"].as_u64()).sum();
+    let percent = made as f64 * 100.0 / shown["size_bytes"].as_f64().context("no size")?;
+    println!(
+        "ten minutes of 1080p H.264, {:.0} MB: watched {watchable:.2} s after its receipt, everything made after {:.1} s, {percent:.2} % of it",
+        std::fs::metadata(&recording)?.len() as f64 / 1e6,
+        received.elapsed().as_secs_f64()
+    );
+    [minute, recording].iter().try_for_each(std::fs::remove_file)?;
+    Ok(())
 }
 
 struct Cost {
