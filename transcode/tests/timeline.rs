@@ -109,16 +109,16 @@ async fn thumbnails_are_what_was_on_show() {
         let parameters = ThumbnailsParameters { max_pictures, columns: 3, ..Default::default() };
         let (finished, sheet) = run(Recipe::Thumbnails(parameters), &original).await.unwrap();
         let how = &finished.report.made_with.codecs["picture"];
-        let said = format!("picture=160x120 columns=3 every={every}ms pictures={pictures}");
+        let said = format!("picture=150x112 columns=3 every={every}ms pictures={pictures}");
         assert!(how.ends_with(&said), "{how}");
         let probed = ffprobe(&sheet);
         let video = stream(&probed, "video").unwrap();
         let (columns, rows) = (3.min(pictures), (pictures as u64).div_ceil(3));
-        let size = (160 * columns, 120 * rows);
+        let size = (150 * columns, 112 * rows);
         assert_eq!((&video["width"], &video["height"]), (&size.0.into(), &size.1.into()));
         let gray = ffmpeg(&sheet, &["-vf", "format=gray", "-f", "rawvideo"], "raw");
         for at in 0..pictures as u64 {
-            let (x, y) = (at % 3 * 160 + 80, at / 3 * 120 + 60);
+            let (x, y) = (at % 3 * 150 + 75, at / 3 * 112 + 56);
             let found = i64::from(gray[(y * size.0 as u64 + x) as usize]);
             let shown = 40 + 24 * (at as i64 * every / 1000);
             // The clip is of narrow range, the sheet of full range.

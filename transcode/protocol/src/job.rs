@@ -168,7 +168,8 @@ impl Default for ThumbnailsParameters {
     fn default() -> Self {
         Self {
             version: 1,
-            max_side_px: 160,
+            // Four in a row are as wide as the player on a page.
+            max_side_px: 150,
             columns: 4,
             max_pictures: 100,
             every_ms: 1000,
