@@ -15,6 +15,7 @@ use support::Home;
 on_both_databases!(
     a_job_is_one_servers,
     what_is_made_of_one_item_is_one_servers,
+    what_somebody_waits_for_comes_first,
     what_a_dead_process_left_is_put_back,
 );
 
@@ -80,6 +81,21 @@ async fn a_job_is_one_servers(home: Home) {
     assert!(one.end_job(&claimed[0]).await.unwrap());
     assert!(!one.keep_job(&claimed[0]).await.unwrap(), "it has ended");
     assert_eq!(one.open_jobs().await.unwrap(), 19);
+}
+
+async fn what_somebody_waits_for_comes_first(home: Home) {
+    let records = home.records().await;
+    records.add_jobs(&[job(1), job(2), job(3)]).await.unwrap();
+    records.hurry_jobs(job(3).item).await.unwrap();
+    let first = claim(&records).await.unwrap();
+    assert_eq!(first.job, job(3));
+    // One that waits after trouble is not hurried.
+    let later = Timestamp::from_unix_millis(now().unix_millis() + 1).unwrap();
+    assert!(records.put_back_job(&first, later).await.unwrap());
+    records.hurry_jobs(job(3).item).await.unwrap();
+    let rest = [claim(&records).await.unwrap().job, claim(&records).await.unwrap().job];
+    assert_eq!(rest, [job(1), job(2)]);
+    assert_eq!(claim(&records).await, None);
 }
 
 async fn what_a_dead_process_left_is_put_back(home: Home) {

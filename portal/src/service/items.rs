@@ -86,6 +86,12 @@ impl Service {
         let record = self.item_of_theirs(person, item).await?;
         let detail = self.detail(person, &record).await?;
         self.record_viewing(person, item).await?;
+        // Somebody waits for what is still to come.
+        if !detail.making.is_empty()
+            && let Err(error) = self.records().hurry_jobs(item).await
+        {
+            tracing::warn!(%item, "its derivatives come when it is their turn: {error}");
+        }
         Ok(detail)
     }
 

@@ -5,6 +5,8 @@ use axum::http::{Method, Request, StatusCode};
 use chain_of_custody::digest::Sha256;
 use chain_of_custody::event::{EventKind, field};
 use serde_json::json;
+use storage::clock::{Clock as _, SystemClock};
+use storage::records::NewJob;
 use tower::ServiceExt as _;
 
 use crate::world::{House, footage};
@@ -182,4 +184,25 @@ async fn any_range_is_the_slice() {
     assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
     assert_eq!(head.header("content-length"), "200001");
     assert_eq!(house.count(EventKind::ItemDownloaded).await, downloads, "nothing was downloaded");
+}
+
+/// What is made of an item that somebody looks at comes before what is made of older ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_at_is_made_first() {
+    let house = House::new().await;
+    let who = house.investigator("1").await;
+    let items =
+        [house.receive("a.avi", &footage(10)).await, house.receive("b.avi", &footage(10)).await];
+    let records = house.ledger.records();
+    let jobs = items.map(|item| NewJob {
+        item,
+        recipe_id: "r".to_owned(),
+        kind: "probe".to_owned(),
+        recipe: "{}".to_owned(),
+    });
+    records.add_jobs(&jobs).await.unwrap();
+    let shown = house.get(&who, &format!("/api/v1/items/{}", items[1])).await.json();
+    assert_eq!(shown["making"], json!(["probe"]));
+    let claimed = records.claim_jobs("", SystemClock.now()).await.unwrap();
+    assert_eq!(claimed[0].job.item, items[1]);
 }

@@ -16,6 +16,9 @@ const COLUMNS: &str = "item, recipe_id, kind, recipe, crashes, troubles, upload,
 /// How long a job is a server's after it was claimed or kept, by the database's clock; on SQLite as long as it lives.
 pub const JOB_CLAIM: Duration = Duration::from_secs(60);
 
+/// Jobs are taken in the order of when they are due; this is earlier than any.
+const BEFORE_ALL_OTHERS_MS: i64 = -1;
+
 macro_rules! claim_end {
     () => {
         concat!(now_ms!(), " + 60000")
@@ -158,6 +161,18 @@ impl Records {
             .fetch_all(self.pool())
             .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Somebody waits for what is made of an item: its waiting jobs come before those of items that nobody looks at. What waits
+    /// after trouble goes on waiting.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn hurry_jobs(&self, item: ItemId) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET not_before_ms = $3 WHERE force = $1 AND item = $2 AND state = 'waiting' AND not_before_ms = 0";
+        let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
+        query.bind(BEFORE_ALL_OTHERS_MS).execute(self.pool()).await?;
+        Ok(())
     }
 
     /// Goes on with a job, before [`JOB_CLAIM`] is over. False when it is somebody else's now, or decided.
