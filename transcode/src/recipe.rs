@@ -76,6 +76,14 @@ pub fn parse(text: &str) -> Option<Recipe> {
     serde_json::from_str(text).ok()
 }
 
+/// Whether this is a recipe that a program before this one asked for, and this one makes in another way.
+pub fn is_superseded(text: &str) -> bool {
+    let asked: Value = serde_json::from_str(text).unwrap_or_default();
+    let ours = standard().into_iter().find(|recipe| asked["kind"] == recipe.kind());
+    let ours = ours.map(|recipe| serde_json::to_value(recipe).expect("a recipe is plain data"));
+    ours.is_some_and(|ours| asked["version"].as_u64() < ours["version"].as_u64())
+}
+
 /// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), and with which program,
 /// libraries and codecs it was made.
 pub fn made_text(recipe: &Recipe, report: &Report) -> String {
@@ -142,6 +150,15 @@ mod tests {
         assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":1}"#);
         // `printf '{"kind":"probe","version":1}' | sha256sum`
         assert_eq!(RecipeId::of(&first()).short(), "5723baab2d0e5cf6");
+    }
+
+    #[test]
+    fn older_recipes_are_told_from_newer_ones() {
+        let of = |kind: &str, version: u32| format!(r#"{{"kind":"{kind}","version":{version}}}"#);
+        assert!(is_superseded(&of("proxy", 2)));
+        for current_or_newer in [of("proxy", 3), of("proxy", 4), of("hologram", 1)] {
+            assert!(!is_superseded(&current_or_newer), "{current_or_newer}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use chain_of_custody::note::SigningKey;
 use storage::clock::SystemClock;
 use storage::ledger::{AuditResult, Ledger, LedgerOptions};
 use storage::objects::{Kek, ObjectName, ObjectStore, StoredObject};
-use storage::records::{ItemView, Records};
+use storage::records::{ItemView, NewJob, Records};
 use support::*;
 use tempfile::TempDir;
 use transcode::Supervisor;
@@ -47,6 +47,7 @@ macro_rules! on_both_databases {
 
 on_both_databases!(
     what_is_received_gets_its_derivatives,
+    recipes_of_other_versions_are_made_anew_or_left,
     unreadable_items_stay_and_say_why,
     restricted_and_quarantined_items_get_nothing,
     a_worker_that_dies_once_is_tried_again_twice_is_a_failure,
@@ -285,6 +286,49 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
     );
     assert_eq!(house.ledger.latest().unverified().size, size, "each act is one entry");
     assert_eq!(derivative_files(home.path()).len(), files, "what no entry names is gone");
+}
+
+/// Asked for by a program before this one, and by one after it.
+async fn recipes_of_other_versions_are_made_anew_or_left(home: Home) {
+    let house = home.open().await;
+    let item = house.receive(&footage(CCTV), "stored", false).await;
+    house.work(supervisor()).await;
+    let records = house.ledger.records();
+    let job = |kind: &str, version: u32| NewJob {
+        item,
+        recipe_id: format!("{kind} {version}"),
+        kind: kind.to_owned(),
+        recipe: format!(r#"{{"kind":"{kind}","version":{version},"of":"its own"}}"#),
+    };
+    let proxies = "kind = 'proxy'";
+    for text in [
+        format!("DELETE FROM derivatives WHERE {proxies}"),
+        format!("DELETE FROM jobs WHERE {proxies}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(records.pool()).await.unwrap();
+    }
+    records.add_jobs(&[job("proxy", 2)]).await.unwrap();
+    house.work(supervisor()).await;
+    assert_eq!(
+        house.count("jobs", "kind = 'proxy' AND recipe_id LIKE '% 2' AND state = 'ended'").await,
+        1
+    );
+    assert_eq!(
+        house.count("jobs", "kind = 'proxy' AND state = 'ended'").await,
+        2,
+        "the one of today too"
+    );
+
+    records.add_jobs(&[job("hologram", 1)]).await.unwrap();
+    let jobs = house.jobs(supervisor(), 1).await;
+    let idle = tokio::time::timeout(Duration::from_secs(2), jobs.idle()).await;
+    assert!(idle.is_err(), "it waits for a program that knows it");
+    jobs.stop().await;
+    assert_eq!(
+        house.count("jobs", "kind = 'hologram' AND state = 'waiting' AND troubles = 1").await,
+        1
+    );
+    assert!(house.view(item).await.failures.is_empty(), "the footage is not to blame");
 }
 
 async fn unreadable_items_stay_and_say_why(home: Home) {

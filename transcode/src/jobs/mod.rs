@@ -67,6 +67,9 @@ pub enum JobsError {
     /// This server was away for too long.
     #[error("another server works on it now")]
     Lost,
+    /// A program newer than this one asked for it; it is left to such a one.
+    #[error("its recipe is not known here: a newer program makes it")]
+    UnknownRecipe,
     /// A record that our own code cannot have written.
     #[error("the record of item {item} is not readable: {what}")]
     Record { item: String, what: &'static str },

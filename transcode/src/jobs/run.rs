@@ -173,10 +173,17 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
         follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
         return Ok(None);
     }
-    Ok(recipe::parse(&job.recipe).map(|recipe| (record, recipe)))
+    match recipe::parse(&job.recipe) {
+        Some(recipe) => Ok(Some((record, recipe))),
+        None if recipe::is_superseded(&job.recipe) => {
+            follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
+            Ok(None)
+        }
+        None => Err(JobsError::UnknownRecipe),
+    }
 }
 
-/// A probe that was entered before, without the jobs that follow from it: a process ended between the two.
+/// The jobs that follow from a probe that was entered before: a process ended between the two, or asked for them in an older way.
 async fn follow_up(
     shared: &Shared,
     job: &NewJob,
