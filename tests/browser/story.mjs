@@ -347,7 +347,7 @@ async function operator(chromium, itemPath, casePath) {
   check(start.includes("items held") && !start.includes("movie"), `the operator's page: ${start}`);
   await judged(page, "operator");
   const item = itemPath.split("/").pop();
-  const closed = [itemPath, `${itemPath}/receipt`, `/media/${item}/proxy`, `/media/${item}/poster`, `/media/${item}/original`, "/cases", casePath, `${casePath}/bundles`, report.bundleHref];
+  const closed = [itemPath, `${itemPath}/receipt`, `/media/${item}/proxy`, `/media/${item}/poster`, `/media/${item}/thumbnails`, `/media/${item}/thumbnails.vtt`, `/media/${item}/original`, "/cases", casePath, `${casePath}/bundles`, report.bundleHref];
   for (const path of closed) {
     const { status, kind, text } = await ask(page, path);
     const silent = !text.includes("movie") && !text.includes("bus station");
