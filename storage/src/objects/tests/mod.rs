@@ -42,6 +42,16 @@ enum Place {
     },
 }
 
+/// A bucket of its own in moto, which cannot list one while others write to it.
+async fn another_bucket() -> (Arc<Store>, String) {
+    let begin = || {
+        let (store, name) = (Store::shared_moto().unwrap(), uuid::Uuid::now_v7().to_string());
+        store.make_bucket(&name, false).unwrap();
+        (store, name)
+    };
+    tokio::task::spawn_blocking(begin).await.unwrap()
+}
+
 impl Room {
     /// In a temporary folder.
     pub(crate) fn new() -> Self {
@@ -59,9 +69,9 @@ impl Room {
 
     /// In a bucket of another store, which has no versions either.
     pub(crate) async fn in_another_bucket() -> Self {
-        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
+        let (server, bucket) = another_bucket().await;
         let endpoint = server.endpoint().to_owned();
-        Self::at(server, endpoint, None).await
+        Self::in_bucket_at(server, endpoint, bucket, None).await
     }
 
     /// The same, where originals are locked for so long.
@@ -81,15 +91,24 @@ impl Room {
 
     /// The other store, at the end of a line.
     pub(crate) async fn behind_a_line_to_another() -> (Self, Line) {
-        let server = tokio::task::spawn_blocking(Store::shared_moto).await.unwrap().unwrap();
+        let (server, bucket) = another_bucket().await;
         let line = Line::to(server.endpoint().trim_start_matches("http://")).unwrap();
         let endpoint = format!("http://{}", line.address());
-        (Self::at(server, endpoint, None).await, line)
+        (Self::in_bucket_at(server, endpoint, bucket, None).await, line)
     }
 
     async fn at(server: Arc<Store>, endpoint: String, lock_s: Option<i64>) -> Self {
+        Self::in_bucket_at(server, endpoint, Store::SHARED_BUCKET.to_owned(), lock_s).await
+    }
+
+    async fn in_bucket_at(
+        server: Arc<Store>,
+        endpoint: String,
+        bucket: String,
+        lock_s: Option<i64>,
+    ) -> Self {
         let place = s3::Place {
-            bucket: Store::SHARED_BUCKET.to_owned(),
+            bucket,
             endpoint: Some(endpoint),
             path_style: true,
             credentials: Some(s3::Secret {
