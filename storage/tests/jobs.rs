@@ -51,22 +51,25 @@ async fn what_is_made_of_one_item_is_one_servers(home: Home) {
         NewJob { recipe_id: format!("recipe of {kind}"), kind, ..job(n) }
     };
     let kinds = ["probe", "proxy", "poster"];
-    let jobs: Vec<_> = (0..8).flat_map(|n| kinds.map(|kind| of(kind, n))).collect();
+    let jobs: Vec<_> = (0..64).flat_map(|n| kinds.map(|kind| of(kind, n))).collect();
     one.add_jobs(&jobs).await.unwrap();
     let probe = two.claim_jobs("probe", now()).await.unwrap();
     assert_eq!(probe.iter().map(|row| &row.job).collect::<Vec<_>>(), [&of("probe", 0)]);
-    let claims = (0..12).map(|n| {
+    let claims = (0..64).map(|n| {
         let records = if n % 2 == 0 { &one } else { &two };
         records.claim_jobs("", now())
     });
-    let claimed = join_all(claims).await.into_iter().flat_map(Result::unwrap);
-    let mut claimed: Vec<_> = claimed.chain(probe).map(|row| row.job).collect();
-    while let Some(row) = one.claim_jobs("", now()).await.unwrap().pop() {
-        claimed.push(row.job);
+    let claimed = join_all(claims).await.into_iter().map(Result::unwrap);
+    let claimed: Vec<_> = claimed.collect();
+    for rows in &claimed {
+        let items: BTreeSet<_> = rows.iter().map(|row| row.job.item.to_string()).collect();
+        assert_eq!(items.len(), 1, "each gets one item, whole but for what was claimed before");
     }
+    let claimed: Vec<_> = claimed.into_iter().flatten().chain(probe).map(|row| row.job).collect();
     let key = |job: &NewJob| (job.item.to_string(), job.recipe_id.clone());
     let all: BTreeSet<_> = claimed.iter().map(key).collect();
-    assert_eq!((claimed.len(), all.len()), (24, 24), "each once");
+    assert_eq!((claimed.len(), all.len()), (192, 192), "each once");
+    assert_eq!(one.claim_jobs("", now()).await.unwrap(), []);
 }
 
 async fn a_job_is_one_servers(home: Home) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chain_of_custody::ids::{ItemId, LeafIndex, UploadId};
 use chain_of_custody::time::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, Transaction};
 
 use super::lease::now_ms;
 use super::sql::{self, Value};
@@ -40,7 +40,7 @@ const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims +
     WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 AND (kind = $3 OR $3 = '') \
     AND item = (SELECT item FROM jobs WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 \
     AND (kind = $3 OR $3 = '') ORDER BY not_before_ms, item LIMIT 1)";
-/// Whoever asks at the same moment gets the next one, and what a server has left that is gone.
+/// Also what a server has left that is gone.
 const CLAIM_POSTGRES: &str = concat!(
     "UPDATE jobs SET state = 'running', claims = claims + 1, claimed_until_ms = ",
     claim_end!(),
@@ -48,11 +48,15 @@ const CLAIM_POSTGRES: &str = concat!(
     due!(),
     " AND item = (SELECT item FROM jobs WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
     due!(),
-    " ORDER BY not_before_ms, item LIMIT 1 FOR UPDATE SKIP LOCKED)"
+    " ORDER BY not_before_ms, item LIMIT 1)"
 );
 const KEEP_SQLITE: &str = "UPDATE jobs SET claimed_until_ms = 0";
 const KEEP_POSTGRES: &str = concat!("UPDATE jobs SET claimed_until_ms = ", claim_end!());
 const LAPSED_POSTGRES: &str = concat!(" AND claimed_until_ms < ", now_ms!());
+/// Whoever changes several jobs waits for others who do: two that lock the same rows in another order would wait for
+/// each other. The number is the key of this lock alone; beside it stands the force.
+const TURN_POSTGRES: &str =
+    "SELECT CAST(1 AS BIGINT) FROM pg_advisory_xact_lock(499620578, hashtext($1))";
 /// What is written of a job names the claim: whoever lost it writes nothing.
 const CLAIMED: &str =
     "WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state = 'running' AND claims = $4";
@@ -115,8 +119,7 @@ impl Records {
         next: LeafIndex,
         jobs: &[NewJob],
     ) -> Result<(), RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.turn().await?;
         insert(&mut transaction, self.force(), jobs).await?;
         let text = "INSERT INTO followers (force, name, next_leaf) VALUES ($1, $2, $3) \
             ON CONFLICT (force, name) DO UPDATE SET next_leaf = excluded.next_leaf";
@@ -134,10 +137,18 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn add_jobs(&self, jobs: &[NewJob]) -> Result<(), RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.turn().await?;
         insert(&mut transaction, self.force(), jobs).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// A transaction that may change several jobs.
+    async fn turn(&self) -> Result<Transaction<'static, Any>, RecordsError> {
+        let mut transaction = self.pool().begin().await?;
+        if self.dialect() == Dialect::Postgres {
+            sqlx::query(TURN_POSTGRES).bind(self.force()).execute(&mut *transaction).await?;
+        }
+        Ok(transaction)
     }
 
     /// Takes the waiting jobs of one item that are due, of one kind or (with an empty `kind`) of all: what is made of one
@@ -154,12 +165,14 @@ impl Records {
             Dialect::Sqlite => CLAIM_SQLITE,
             Dialect::Postgres => CLAIM_POSTGRES,
         };
+        let mut transaction = self.turn().await?;
         let rows = sqlx::query(AssertSqlSafe(format!("{claim} RETURNING {COLUMNS}")))
             .bind(self.force())
             .bind(now.unix_millis())
             .bind(kind)
-            .fetch_all(self.pool())
+            .fetch_all(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         rows.iter().map(read).collect()
     }
 
@@ -171,8 +184,9 @@ impl Records {
     pub async fn hurry_jobs(&self, item: ItemId) -> Result<(), RecordsError> {
         let text = "UPDATE jobs SET not_before_ms = $3 WHERE force = $1 AND item = $2 AND state = 'waiting' AND not_before_ms = 0";
         let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
-        query.bind(BEFORE_ALL_OTHERS_MS).execute(self.pool()).await?;
-        Ok(())
+        let mut transaction = self.turn().await?;
+        query.bind(BEFORE_ALL_OTHERS_MS).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Goes on with a job, before [`JOB_CLAIM`] is over. False when it is somebody else's now, or decided.
@@ -252,8 +266,9 @@ impl Records {
         let text = "UPDATE jobs SET state = 'waiting', crashes = 0, troubles = 0, \
             not_before_ms = 0 WHERE force = $1 AND item = $2 AND state = 'ended'";
         let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
-        query.execute(self.pool()).await?;
-        Ok(())
+        let mut transaction = self.turn().await?;
+        query.execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Jobs that were being worked on when a server ended: on SQLite this process's predecessor, on PostgreSQL any that has
