@@ -15,7 +15,8 @@ async fn a_disk_that_fills_up_in_the_middle_says_507_and_goes_on_when_there_is_r
     let _disk = SmallDisk::mount(&folder.path().join("objects"), "24m");
     let world = World::open(folder.path(), limits()).await;
     let client = world.enrol("dock").await;
-    let bytes = footage(1, 60_000_000);
+    // What does not fit any more is less than a door drains, so that the client surely hears the answer.
+    let bytes = footage(1, 36_000_000);
     let created = client.post().header("upload-defer-length", 1).send().await.unwrap();
     let path = crate::world::header(&created, "location");
     let first = client.patch(&path, 0, bytes[..3_000_000].to_vec()).send().await.unwrap();
