@@ -63,6 +63,28 @@ pub(crate) enum Command {
         after_help = "Example:\n  exhibit reproduce --data /var/lib/exhibit 0193a7c2-… --derivative proxy"
     )]
     Reproduce(Reproduce),
+    /// Cut a part out of a recording: from one picture that needs none before it to another, coded pictures as they are; or
+    /// exactly.
+    #[command(
+        after_help = "Examples:\n  exhibit extract --data /var/lib/exhibit 0193a7c2-… --from 1:20 --to 2:05 --reason 'for interview'\n  \
+            exhibit extract --data /var/lib/exhibit 0193a7c2-… --from 80.4 --to 81 --exact --reason 'press' -o clip.mp4"
+    )]
+    Extract(crate::commands::derive::Extract),
+    /// Make a copy without what a list names: areas of the picture are covered, sound is silenced.
+    #[command(
+        after_help = "The list: {\"v\": 1, \"areas\": [{\"from_ms\": 0, \"to_ms\": 8000, \"x\": 400, \"y\": 120, \"width\": 200, \"height\": 160, \
+            \"cover\": \"blur\"}], \"mutes\": [{\"from_ms\": 2000, \"to_ms\": 3500}]}; docs/formats/redaction-list.md says more.\n\n\
+            Example:\n  exhibit redact --data /var/lib/exhibit 0193a7c2-… --list faces.json --reason 'bystanders' -o for-release.mp4"
+    )]
+    Redact(crate::commands::derive::Redact),
+    /// Make what every item gets, as far as this one has not got it, or it failed.
+    #[command(
+        after_help = "Example:\n  exhibit derive --data /var/lib/exhibit 0193a7c2-… --derivative proxy --reason 'cancelled by mistake'"
+    )]
+    Derive(crate::commands::derive::Derive),
+    /// Stop what is being made of an item, or waits to be.
+    #[command(after_help = "Example:\n  exhibit cancel --data /var/lib/exhibit 0193a7c2-…")]
+    Cancel(crate::commands::derive::Cancel),
     /// Find items.
     #[command(
         after_help = "Example:\n  exhibit search --data /var/lib/exhibit --device 0193a6ff-… --json"

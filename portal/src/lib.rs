@@ -9,6 +9,7 @@ pub mod access;
 pub mod api;
 pub mod bundle;
 pub mod door;
+mod kinds;
 pub mod pages;
 pub mod public;
 pub mod service;

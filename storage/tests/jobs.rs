@@ -10,12 +10,14 @@ use chain_of_custody::ids::{ItemId, UploadId};
 use chain_of_custody::time::Timestamp;
 use futures_util::future::join_all;
 use storage::records::{JobAttempt, JobRow, NewJob, Records};
-use support::Home;
+use support::{Home, ORIGIN};
 
 on_both_databases!(
     a_job_is_one_servers,
     what_is_made_of_one_item_is_one_servers,
     what_somebody_waits_for_comes_first,
+    devices_take_turns,
+    how_far_it_is_is_said_while_it_runs,
     what_a_dead_process_left_is_put_back,
 );
 
@@ -29,6 +31,7 @@ fn job(n: u128) -> NewJob {
         recipe_id: "recipe".to_owned(),
         kind: "probe".to_owned(),
         recipe: "{}".to_owned(),
+        asked: None,
     }
 }
 
@@ -80,10 +83,60 @@ async fn a_job_is_one_servers(home: Home) {
     let items: BTreeSet<_> = claimed.iter().map(|row| row.job.item.to_string()).collect();
     assert_eq!((claimed.len(), items.len()), (20, 20), "one each, as long as there are any");
     assert_eq!(claim(&two).await, None);
-    assert!(one.keep_job(&claimed[0]).await.unwrap());
+    assert!(one.keep_job(&claimed[0], 0).await.unwrap());
     assert!(one.end_job(&claimed[0]).await.unwrap());
-    assert!(!one.keep_job(&claimed[0]).await.unwrap(), "it has ended");
+    assert!(!one.keep_job(&claimed[0], 0).await.unwrap(), "it has ended");
     assert_eq!(one.open_jobs().await.unwrap(), 19);
+}
+
+/// A device that has sent ten items waits with each for those that have sent two.
+async fn devices_take_turns(home: Home) {
+    let records = home.records().await;
+    let sent = |device: u128, n: u128| (device << 64) + n;
+    let mut texts = Vec::new();
+    for (device, count) in [(1, 10), (2, 2), (3, 2)] {
+        for n in 0..count {
+            let item = job(sent(device, n)).item;
+            texts.push(format!(
+                "INSERT INTO items (force, item, leaf_index, state, state_reason, name, size_bytes, sha256, blake3, object, device, \
+                 read_by, camera, recording, upload, captured_claimed, received_at_ms, source_key, \
+                 disclosure_status, restricted, fault) \
+                 VALUES ('{ORIGIN}', '{item}', {}, 'stored', '', '', 1, '', '', '', 'device {device}', '', '', '', '', '', 0, '', '', 0, '')",
+                device * 100 + n
+            ));
+        }
+    }
+    for text in texts {
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(records.pool()).await.unwrap();
+    }
+    let jobs = |device, count| (0..count).map(|n| job(sent(device, n))).collect::<Vec<_>>();
+    records.add_jobs(&jobs(1, 10)).await.unwrap();
+    records.add_jobs(&jobs(2, 2)).await.unwrap();
+    let device = |row: &JobRow| row.job.item.uuid().as_u128() >> 64;
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(device(&claim(&records).await.unwrap()));
+    }
+    // One that comes late does not wait for what is before it, nor gets what the others have had.
+    records.add_jobs(&jobs(3, 2)).await.unwrap();
+    while let Some(row) = claim(&records).await {
+        order.push(device(&row));
+    }
+    assert_eq!(order, [1, 2, 1, 2, 3, 1, 3, 1, 1, 1, 1, 1, 1, 1]);
+}
+
+async fn how_far_it_is_is_said_while_it_runs(home: Home) {
+    let records = home.records().await;
+    records.add_jobs(&[job(1)]).await.unwrap();
+    let row = claim(&records).await.unwrap();
+    assert!(records.keep_job(&row, 420).await.unwrap());
+    let permille = "SELECT permille FROM jobs";
+    let said = sqlx::query_scalar::<_, i64>(permille).fetch_one(records.pool()).await.unwrap();
+    assert_eq!(said, 420);
+    records.put_back_job(&row, now()).await.unwrap();
+    claim(&records).await.unwrap();
+    let said = sqlx::query_scalar::<_, i64>(permille).fetch_one(records.pool()).await.unwrap();
+    assert_eq!(said, 0, "it begins anew");
 }
 
 async fn what_somebody_waits_for_comes_first(home: Home) {
@@ -130,15 +183,15 @@ async fn a_server_that_is_gone_keeps_no_job_and_one_that_wakes_changes_none() {
     assert!(two.cut_off_jobs().await.unwrap().is_empty(), "a live server works on it");
     assert_eq!(claim(&two).await, None);
     lapse(&two).await;
-    assert!(one.keep_job(&old).await.unwrap(), "late, and nobody has taken it");
+    assert!(one.keep_job(&old, 0).await.unwrap(), "late, and nobody has taken it");
     assert_eq!(claim(&two).await, None, "it is kept");
     lapse(&two).await;
     let new = claim(&two).await.unwrap();
     assert_eq!(new.job, old.job);
-    assert!(!one.keep_job(&old).await.unwrap());
+    assert!(!one.keep_job(&old, 0).await.unwrap());
     assert!(!one.begin_attempt(&old, &attempt()).await.unwrap());
     assert!(!one.put_back_job(&old, now()).await.unwrap());
     assert!(!one.end_job(&old).await.unwrap());
-    assert!(two.keep_job(&new).await.unwrap(), "the one that wakes has changed nothing");
+    assert!(two.keep_job(&new, 500).await.unwrap(), "the one that wakes has changed nothing");
     assert!(two.end_job(&new).await.unwrap());
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::protocol::{FailureCode, MAX_MESSAGE_CHARS};
 
-/// Why a job made nothing. The first four say something about the footage or the worker and end as
-/// `item.derivation-failed`; the others are troubles of this machine, and the job is tried again.
+/// Why a job made nothing. The first five say something about the footage or the worker, or that somebody wanted it no more, and
+/// end as `item.derivation-failed`; the others are troubles of this machine, and the job is tried again.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The worker looked and said why not.
@@ -20,6 +20,12 @@ pub enum Failure {
     /// The worker broke the protocol; a decoder that has been taken over may do that.
     #[error("the transcoding program broke its protocol ({what}) and was stopped")]
     Misbehaved { what: String },
+    /// Somebody wanted it no more.
+    #[error("cancelled")]
+    Cancelled {
+        /// As entries name them.
+        by: String,
+    },
     /// A range of the original could not be read or did not verify.
     #[error("the original could not be read: {0}")]
     Source(#[source] Arc<std::io::Error>),
@@ -67,7 +73,10 @@ impl Failure {
     pub fn is_about_the_footage(&self) -> bool {
         match self {
             Self::Declined { code, .. } => !matches!(code, FailureCode::Unconfined),
-            Self::Crashed { .. } | Self::LimitReached { .. } | Self::Misbehaved { .. } => true,
+            Self::Crashed { .. }
+            | Self::LimitReached { .. }
+            | Self::Misbehaved { .. }
+            | Self::Cancelled { .. } => true,
             Self::Source(_) | Self::Sink(_) | Self::NoRoom | Self::Start { .. } => false,
         }
     }
@@ -92,6 +101,7 @@ impl Failure {
             Self::Crashed { .. } => "crashed",
             Self::LimitReached { .. } => "limit-reached",
             Self::Misbehaved { .. } => "misbehaved",
+            Self::Cancelled { .. } => "cancelled",
             Self::Source(_) => "original-unreadable",
             Self::Sink(_) => "not-stored",
             Self::NoRoom => "no-room",

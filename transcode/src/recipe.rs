@@ -3,10 +3,18 @@
 use chain_of_custody::canonical;
 use chain_of_custody::digest::Sha256;
 use chain_of_custody::time::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use crate::protocol::Recipe;
-use crate::protocol::{Probe, ProbeParameters, Report};
+use crate::protocol::{
+    Area, Cut, ExtractParameters, MAX_REDACTIONS, Probe, ProbeParameters, RedactionParameters,
+    Report, Span,
+};
+
+/// What MP4 has a place for, as libav names it. QuickTime takes the rest.
+const MP4_PICTURES: &[&str] = &["h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg"];
+const MP4_SOUND: &[&str] = &["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac"];
 
 /// The digest of a recipe as asked for: same original, same id, same job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,13 +65,99 @@ pub fn after(media: &str) -> Vec<Recipe> {
     let plays = media["browser"]["plays"] == true;
     let is_still = media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"));
     let is_wanted = |recipe: &Recipe| match recipe {
-        Recipe::Probe(_) => false,
+        Recipe::Probe(_) | Recipe::Extract(_) | Recipe::Redaction(_) => false,
         Recipe::Proxy(_) => (picture || sound) && !plays,
         Recipe::Poster(_) => picture,
         Recipe::Waveform(_) => sound,
         Recipe::Thumbnails(_) | Recipe::Frames(_) | Recipe::Scenes(_) => picture && !is_still,
     };
     standard().into_iter().filter(is_wanted).collect()
+}
+
+/// What of a recording must not be shown, as somebody lists it: `docs/formats/redaction-list.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedactionList {
+    /// Version of this format: 1.
+    pub v: u32,
+    #[serde(default)]
+    pub areas: Vec<Area>,
+    #[serde(default)]
+    pub mutes: Vec<Span>,
+    /// The part that is shown at all; all of it unless told.
+    #[serde(default)]
+    pub keep: Option<Span>,
+}
+
+/// Why no recipe follows from what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    #[error("the list is not readable: {0}")]
+    List(String),
+    #[error("the list has version {0}, and this program reads version 1")]
+    Version(u32),
+    #[error("the list takes nothing away: it has neither areas, nor mutes, nor a part to keep")]
+    Nothing,
+    #[error("the list has more than {MAX_REDACTIONS} areas or mutes")]
+    TooMany,
+    #[error("a part ends before it begins: {0} ms to {1} ms")]
+    Backwards(u64, u64),
+}
+
+/// A part of an original. Without `exact`, from one picture that needs none before it to another, in a container that has a place
+/// for what the probe found (`media`).
+///
+/// # Errors
+/// [`AskError`].
+pub fn extract(part: Span, exact: bool, media: &str) -> Result<Recipe, AskError> {
+    checked(part)?;
+    let media: Value = serde_json::from_str(media).unwrap_or_default();
+    let streams = media["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let codec = |kind: &str| {
+        let first = streams.iter().find(|stream| stream["kind"] == kind);
+        first.and_then(|stream| stream["codec"].as_str())
+    };
+    let fits = codec("video").is_none_or(|codec| MP4_PICTURES.contains(&codec))
+        && codec("audio").is_none_or(|codec| MP4_SOUND.contains(&codec));
+    let cut = match (exact, fits) {
+        (true, _) => Cut::Exact,
+        (false, true) => Cut::KeyframesMp4,
+        (false, false) => Cut::KeyframesMov,
+    };
+    Ok(Recipe::Extract(ExtractParameters { version: 1, part, cut }))
+}
+
+/// A copy without what a list names. The list is JSON, as [`RedactionList`] has it.
+///
+/// # Errors
+/// [`AskError`].
+pub fn redaction(list: &str) -> Result<Recipe, AskError> {
+    let list: RedactionList =
+        serde_json::from_str(list).map_err(|error| AskError::List(error.to_string()))?;
+    let RedactionList { v, areas, mutes, keep } = list;
+    if v != 1 {
+        return Err(AskError::Version(v));
+    }
+    if areas.is_empty() && mutes.is_empty() && keep.is_none() {
+        return Err(AskError::Nothing);
+    }
+    if areas.len() > MAX_REDACTIONS || mutes.len() > MAX_REDACTIONS {
+        return Err(AskError::TooMany);
+    }
+    let keep = keep.unwrap_or(Span::ALL);
+    let of = |area: &Area| Span { from_ms: area.from_ms, to_ms: area.to_ms };
+    let spans = areas.iter().map(of).chain(mutes.iter().copied()).chain([keep]);
+    spans.into_iter().try_for_each(checked)?;
+    Ok(Recipe::Redaction(RedactionParameters { version: 1, keep, areas, mutes }))
+}
+
+fn checked(span: Span) -> Result<(), AskError> {
+    if span.is_some() { Ok(()) } else { Err(AskError::Backwards(span.from_ms, span.to_ms)) }
+}
+
+/// Whether a kind of derivative has a worker of its own: it is made of a part of the original, or in another way.
+pub fn is_made_alone(kind: &str) -> bool {
+    matches!(kind, "extract" | "redaction")
 }
 
 /// The canonical form of a recipe as asked for.

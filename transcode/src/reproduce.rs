@@ -15,7 +15,7 @@ use storage::records::{DerivativeView, ItemRecord};
 use crate::protocol::{MAX_CHUNK_BYTES, MAX_RECIPES, OriginalDigests, Recipe, Report};
 use crate::source::OutputSink;
 use crate::supervise::Wanted;
-use crate::{Failure, Supervisor};
+use crate::{Failure, Supervisor, recipe};
 
 /// What came of making one derivative again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,22 +83,28 @@ pub async fn reproduce(
             }
         }
     }
-    if again.is_empty() {
-        return Ok(compared);
-    }
-    let wanted =
-        again.iter().map(|(_, asked, _)| Wanted { recipe: asked.clone(), sink: Made::default() });
-    let mut wanted: Vec<_> = wanted.collect();
-    let finished = supervisor.run(digests, &source, &mut wanted).await?;
-    for (((view, _, recipe), ended), one) in again.iter().zip(finished.ended).zip(wanted) {
-        let held = open(objects, &view.object).await?;
-        compared.push(match ended {
-            Ok(report) => {
-                let is_same = one.sink.is(&held, view).await?;
-                Reproduced::judge(view, is_same, recipe, &report)
-            }
-            Err(failure) => Reproduced::of(view, Comparison::Mismatch, Some(failure.to_string())),
-        });
+    // As they were made: most in one pass, some by a worker of their own.
+    let (alone, together): (Vec<_>, Vec<_>) =
+        again.into_iter().partition(|(view, ..)| recipe::is_made_alone(&view.kind));
+    let alone = alone.into_iter().map(|one| vec![one]);
+    for again in std::iter::once(together).chain(alone).filter(|again| !again.is_empty()) {
+        let wanted = again.iter();
+        let wanted =
+            wanted.map(|(_, asked, _)| Wanted { recipe: asked.clone(), sink: Made::default() });
+        let mut wanted: Vec<_> = wanted.collect();
+        let finished = supervisor.run(digests.clone(), &source, &mut wanted).await?;
+        for (((view, _, recipe), ended), one) in again.iter().zip(finished.ended).zip(wanted) {
+            let held = open(objects, &view.object).await?;
+            compared.push(match ended {
+                Ok(report) => {
+                    let is_same = one.sink.is(&held, view).await?;
+                    Reproduced::judge(view, is_same, recipe, &report)
+                }
+                Err(failure) => {
+                    Reproduced::of(view, Comparison::Mismatch, Some(failure.to_string()))
+                }
+            });
+        }
     }
     Ok(compared)
 }

@@ -27,6 +27,9 @@ pub trait OutputSink: Send {
     /// Takes what comes before everything that was written, once, after the last of it; at most
     /// [`crate::protocol::MAX_CHUNK_BYTES`]. Only for a recipe whose [`crate::protocol::Recipe::head_comes_last`].
     fn head(&mut self, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Hears how much of the original the worker has read, in thousandths, as it says.
+    fn progress(&mut self, _permille: u16) {}
 }
 
 impl<S: OutputSink> OutputSink for &mut S {
@@ -36,6 +39,10 @@ impl<S: OutputSink> OutputSink for &mut S {
 
     async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
         (**self).head(bytes).await
+    }
+
+    fn progress(&mut self, permille: u16) {
+        (**self).progress(permille);
     }
 }
 

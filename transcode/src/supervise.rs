@@ -314,7 +314,10 @@ impl<'w, S: OutputSink> Session<'w, S> {
                 Frame::Range { offset, len } => self.range(source, offset, len).await?,
                 Frame::Output { name, data } => self.output(&name, data).await?,
                 Frame::Head { name, data } => self.head(&name, data).await?,
-                Frame::Progress { .. } => {}
+                Frame::Progress { permille } => {
+                    let permille = permille.min(1000);
+                    self.outputs.iter_mut().for_each(|output| output.sink.progress(permille));
+                }
                 Frame::Done(ended) => return self.done(ended).map_err(Stopped::Failure),
                 Frame::Failed(failure) => return Err(declined(failure).into()),
                 Frame::Job(_) | Frame::Bytes { .. } | Frame::Credit { .. } => {

@@ -21,11 +21,13 @@ use chain_of_custody::note::SigningKey;
 use storage::clock::SystemClock;
 use storage::ledger::{AuditResult, Ledger, LedgerOptions};
 use storage::objects::{Kek, ObjectName, ObjectStore, StoredObject};
-use storage::records::{ItemView, NewJob, Records};
+use storage::records::{Asked, ItemView, NewJob, Records};
 use support::*;
 use tempfile::TempDir;
 use transcode::Supervisor;
-use transcode::jobs::{JobOptions, Jobs};
+use transcode::jobs::{Answer, Asker, JobOptions, Jobs};
+use transcode::protocol::{Recipe, Span};
+use transcode::recipe;
 use transcode::supervise::Allowance;
 use uuid::Uuid;
 
@@ -54,6 +56,8 @@ on_both_databases!(
     a_stop_at_any_moment_loses_and_doubles_nothing,
     a_missing_worker_blames_no_footage,
     derivatives_leave_the_space_kept_free,
+    what_somebody_asks_for_is_made_at_once_and_says_who,
+    what_is_cancelled_stops_says_so_and_can_be_asked_for_again,
 );
 
 /// A force's data folder and its database.
@@ -143,6 +147,15 @@ impl House {
 
     async fn jobs(&self, supervisor: Supervisor, parallel: usize) -> Jobs {
         self.jobs_with(supervisor, JobOptions { parallel, free_space_kept_bytes: 0 }).await
+    }
+
+    /// What `who` gets who asks for a recipe.
+    async fn ask(&self, item: ItemId, recipe: &Recipe, who: &str) -> Answer {
+        let (ledger, objects) = (self.ledger.clone(), self.objects.clone());
+        let asker = Asker::new(ledger, objects, supervisor(), Arc::new(SystemClock), 0);
+        let record = self.view(item).await.record;
+        let asked = Asked { by: who.to_owned(), reason: "for a test".to_owned() };
+        asker.ask(&record, recipe, &asked, &|_| ()).await.unwrap()
     }
 
     async fn jobs_with(&self, supervisor: Supervisor, options: JobOptions) -> Jobs {
@@ -299,6 +312,7 @@ async fn recipes_of_other_versions_are_made_anew_or_left(home: Home) {
         recipe_id: format!("{kind} {version}"),
         kind: kind.to_owned(),
         recipe: format!(r#"{{"kind":"{kind}","version":{version},"of":"its own"}}"#),
+        asked: None,
     };
     let proxies = "kind = 'proxy'";
     for text in [
@@ -516,4 +530,66 @@ async fn least_free(objects: &ObjectStore, end: impl Future<Output = ()>) -> u64
     let end = tokio::time::timeout(Duration::from_secs(60), end);
     tokio::select! { () = look => {}, ended = end => ended.expect("the job waits") }
     least
+}
+
+async fn what_somebody_asks_for_is_made_at_once_and_says_who(home: Home) {
+    let house = home.open().await;
+    let item = house.receive(&footage(CCTV), "stored", false).await;
+    let part = |from_ms, to_ms| recipe::extract(Span { from_ms, to_ms }, true, "").unwrap();
+    let Answer::Made(made) = house.ask(item, &part(1000, 2000), "os-user:alice").await else {
+        panic!("it can be made")
+    };
+    assert_eq!(made.kind, "extract");
+    let clip = house.read(&made.object).await;
+    assert_eq!((Digests::of(&clip), picture_times(&clip).len()), (made.digests, 10));
+    let again = house.ask(item, &part(1000, 2000), "os-user:bob").await;
+    assert_eq!(again, Answer::Made(made.clone()), "it is there already");
+    let entry = house.ledger.records().event_at(made.leaf_index).await.unwrap().unwrap();
+    assert_eq!(entry.opened(field::BY), Some("os-user:alice"));
+    assert_eq!(entry.opened(field::REASON), Some("for a test"));
+
+    let beyond = part(7_200_000, 7_201_000);
+    for count in 1..=2 {
+        let Answer::Failed(failure) = house.ask(item, &beyond, "os-user:alice").await else {
+            panic!("there is nothing")
+        };
+        assert_eq!(failure.reason_code, "nothing-to-make");
+        let events = house.view(item).await.events;
+        let failed = events.iter().filter(|event| event.kind == "item.derivation-failed").count();
+        assert_eq!(failed, count, "each attempt that somebody asked for is an act");
+    }
+    let restricted = house.receive(&footage(CCTV), "stored", true).await;
+    assert_eq!(house.ask(restricted, &part(0, 1000), "os-user:alice").await, Answer::NotAllowed);
+    // Whoever runs jobs has nothing left to do for them, and makes the rest.
+    house.work(supervisor()).await;
+    assert_eq!(house.count("derivatives", "kind = 'extract'").await, 1);
+    house.audits_clean().await;
+}
+
+async fn what_is_cancelled_stops_says_so_and_can_be_asked_for_again(home: Home) {
+    let scripts = folder();
+    let hangs = scripts.path().join("hangs");
+    std::fs::write(&hangs, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&hangs, mode).unwrap();
+    let house = home.open().await;
+    let item = house.receive(&footage(CCTV), "stored", false).await;
+    let jobs = house.jobs(Supervisor::new(&hangs, allowance()), 1).await;
+    while house.count("jobs", "state = 'running'").await == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(house.ledger.records().cancel_jobs(item, "os-user:alice").await.unwrap(), 1);
+    jobs.idle().await.unwrap();
+    jobs.stop().await;
+    let view = house.view(item).await;
+    assert_eq!((view.failures[0].reason_code.as_str(), view.making.len()), ("cancelled", 0));
+    let entry = house.ledger.records().event_at(view.failures[0].leaf_index).await.unwrap();
+    assert_eq!(entry.unwrap().opened(field::BY), Some("os-user:alice"));
+    assert_eq!(derivative_files(home.path()), Vec::<PathBuf>::new(), "nothing is left of it");
+
+    assert!(matches!(house.ask(item, &recipe::first(), "os-user:bob").await, Answer::Made(_)));
+    assert!(house.view(item).await.failures.is_empty(), "what was made has not failed");
+    house.work(supervisor()).await;
+    assert!(kinds(&house.view(item).await).contains(&"proxy"), "and the rest follows");
+    house.audits_clean().await;
 }

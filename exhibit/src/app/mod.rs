@@ -5,6 +5,7 @@
 pub(crate) mod alone;
 mod answers;
 mod bundles;
+mod derive;
 pub(crate) mod escrow;
 mod holds;
 pub(crate) mod keep;
@@ -147,6 +148,8 @@ impl App {
                 self.ingest(&path, name, restricted, &actor, progress).await
             }
             Request::Show { item } => self.show(&item).await,
+            Request::Derive(asked) => self.derive(asked, &actor, progress).await,
+            Request::Cancel { item } => self.cancel(&item, &actor).await,
             Request::Reproduce { item, kind } => self.reproduce(&item, kind.as_deref()).await,
             Request::Search { text, device, limit, after } => {
                 self.search(text, device, limit, after).await

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::derive;
 use crate::cli::{self, Command};
 use crate::terminal::{exact, line, note, size};
 
@@ -36,6 +37,8 @@ pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
 pub(super) fn print(command: &Command, answer: &Value) {
     match command {
         Command::Show(_) => print_item(answer),
+        Command::Extract(_) | Command::Redact(_) | Command::Derive(_) => derive::print(answer),
+        Command::Cancel(_) => derive::Cancel::print(answer),
         Command::Reproduce(_) => print_reproduced(answer),
         Command::Search(_) => print_items(answer),
         Command::Bundle(_) => print_bundle(answer),
@@ -158,8 +161,12 @@ fn print_item(item: &Value) {
         let bytes = derivative["size_bytes"].as_u64().unwrap_or(0);
         line(&format!("  {:<10}  {}", text(derivative, "kind"), size(bytes)));
     }
-    for kind in list(item, "making").iter().filter_map(Value::as_str) {
-        line(&format!("  {kind:<10}  still to come"));
+    for making in list(item, "making") {
+        let kind = text(making, "kind");
+        match making["permille"].as_u64() {
+            Some(permille) => line(&format!("  {kind:<10}  being made, {} %", permille / 10)),
+            None => line(&format!("  {kind:<10}  still to come")),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod demo;
+pub(crate) mod derive;
 mod dock;
 pub(crate) mod holds;
 pub(crate) mod keep;
@@ -242,6 +243,10 @@ async fn ingest_one(
 fn request(command: &Command) -> Result<Request, Failure> {
     Ok(match command {
         Command::Show(args) => Request::Show { item: args.item.clone() },
+        Command::Extract(args) => args.request()?,
+        Command::Redact(args) => args.request()?,
+        Command::Derive(args) => args.request(),
+        Command::Cancel(args) => args.request(),
         Command::Reproduce(args) => {
             Request::Reproduce { item: args.item.clone(), kind: args.derivative.clone() }
         }

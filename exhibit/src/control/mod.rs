@@ -14,8 +14,8 @@ use serde_json::Value;
 
 pub(crate) use lock::DataLock;
 pub(crate) use protocol::{
-    Actor, BundleRequest, Failure, HoldOf, KeepingRequest, PeopleRequest, Progress, ProgressSender,
-    Request, ScrubRequest,
+    Actor, BundleRequest, Derive, DeriveRequest, Failure, HoldOf, KeepingRequest, PeopleRequest,
+    Progress, ProgressSender, Request, ScrubRequest,
 };
 pub(crate) use server::ControlServer;
 

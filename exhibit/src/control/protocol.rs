@@ -37,6 +37,11 @@ pub(crate) enum Request {
         item: String,
         kind: Option<String>,
     },
+    Derive(DeriveRequest),
+    /// What is being made of an item, or waits, is wanted no more.
+    Cancel {
+        item: String,
+    },
     Search {
         text: Option<String>,
         device: Option<String>,
@@ -100,6 +105,32 @@ pub(crate) enum KeepingRequest {
 pub(crate) enum HoldOf {
     Item(String),
     Case(String),
+}
+
+/// A derivative that somebody asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeriveRequest {
+    pub(crate) item: String,
+    pub(crate) what: Derive,
+    pub(crate) reason: String,
+    /// Where a copy of it goes: a file that is not there yet.
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What is made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Derive {
+    Extract {
+        from_ms: u64,
+        to_ms: u64,
+        exact: bool,
+    },
+    /// The list, as JSON.
+    Redaction(String),
+    /// What every item gets, as far as it is not there: of one kind, or of all.
+    Standard(Option<String>),
 }
 
 /// How everything is read again.

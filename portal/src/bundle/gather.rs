@@ -76,7 +76,7 @@ async fn open_one(
     let original_plays = found_plays == Some(true);
     let mut derivatives = Vec::new();
     for view in views.iter().filter(|view| goes_along(purpose, &view.kind) && !is_original(view)) {
-        let path = derivative_path(number, &view.kind, derivatives.len() + 1);
+        let path = derivative_path(number, view, derivatives.len() + 1);
         let object = open_object(objects, &view.object).await?;
         derivatives.push(HeldDerivative { view: view.clone(), path, object });
     }

@@ -2,6 +2,9 @@
 
 use chain_of_custody::bundle::layout::{DERIVATIVES, ORIGINALS, safe_name};
 use chain_of_custody::time::Timestamp;
+use storage::records::DerivativeView;
+
+use crate::kinds;
 
 /// Room for one file's own name: with its folder, the number and the bundle's own name the path stays below
 /// [`chain_of_custody::bundle::layout::MAX_PATH_CHARS`].
@@ -21,14 +24,9 @@ pub(super) fn original_path(number: usize, name: &str, show_name: bool) -> Strin
 }
 
 /// `data/derivatives/001-proxy-1.mp4`: number of its original, kind, and a counter.
-pub(super) fn derivative_path(number: usize, kind: &str, counter: usize) -> String {
-    let extension = match kind {
-        "proxy" => ".mp4",
-        "poster" | "thumbnails" => ".jpg",
-        "probe" | "waveform" | "frames" | "scenes" => ".json",
-        _ => ".bin",
-    };
-    format!("{DERIVATIVES}{number:03}-{}-{counter}{extension}", safe_name(kind, PART_CHARS))
+pub(super) fn derivative_path(number: usize, view: &DerivativeView, counter: usize) -> String {
+    let (extension, _) = kinds::file_type(view);
+    format!("{DERIVATIVES}{number:03}-{}-{counter}{extension}", safe_name(&view.kind, PART_CHARS))
 }
 
 /// `<case>-<exhibit>-<date>`, each part safe; parts that are not known are left out.
@@ -50,7 +48,17 @@ mod tests {
         let long = "\u{202e}x y".repeat(100) + ".mkv";
         let at = "2026-11-22T18:04:05.123Z".parse().unwrap();
         let name = bundle_name(Some(&long), Some("JSM/1"), at);
-        let paths = [original_path(1000, &long, true), derivative_path(1000, &long, 99)];
+        let strange = DerivativeView {
+            kind: long.clone(),
+            recipe_id: String::new(),
+            recipe: String::new(),
+            leaf_index: chain_of_custody::ids::LeafIndex(0),
+            size_bytes: 0,
+            digests: chain_of_custody::digest::Digests::of(b""),
+            object: String::new(),
+            media: String::new(),
+        };
+        let paths = [original_path(1000, &long, true), derivative_path(1000, &strange, 99)];
         for path in paths {
             let whole = format!("{name}/{path}");
             assert_eq!(check_path(&whole), Ok(()), "{whole}");

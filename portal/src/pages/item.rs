@@ -117,6 +117,9 @@ struct Fact {
 
 struct Made {
     what: &'static str,
+    href: String,
+    /// What whoever looks at it should know.
+    notes: Vec<String>,
     made_by: String,
     size: String,
     sha256: String,
@@ -301,7 +304,7 @@ impl ItemPage {
             known: detail.known.iter().map(KnownRow::new).collect(),
             receipt: Receipt::new(detail),
             facts: facts(detail, devices),
-            derivatives: detail.derivatives.iter().map(Made::new).collect(),
+            derivatives: detail.derivatives.iter().map(|made| Made::new(item, made)).collect(),
             no_derivatives: no_derivatives(detail),
             making: making(detail),
             failures: detail.failures.iter().map(failure).collect(),
@@ -405,7 +408,11 @@ fn no_derivatives(detail: &ItemDetail) -> &'static str {
 }
 
 fn making(detail: &ItemDetail) -> Option<String> {
-    let kinds: Vec<_> = detail.making.iter().map(|of| kind(of).to_lowercase()).collect();
+    let one = |of: &crate::service::Making| match of.permille {
+        Some(permille) => format!("{} ({} %)", kind(&of.kind).to_lowercase(), permille / 10),
+        None => kind(&of.kind).to_lowercase(),
+    };
+    let kinds: Vec<_> = detail.making.iter().map(one).collect();
     (!kinds.is_empty()).then(|| format!("Still to come: {}.", kinds.join(", ")))
 }
 
@@ -462,6 +469,8 @@ fn kind(kind: &str) -> &'static str {
         "waveform" => "Curve of the sound",
         "frames" => "List of pictures",
         "scenes" => "List of scenes",
+        "extract" => "Extract",
+        "redaction" => "Redacted copy",
         _ => "Derivative",
     }
 }
@@ -531,9 +540,12 @@ impl Fact {
 }
 
 impl Made {
-    fn new(derivative: &Derivative) -> Self {
+    fn new(item: ItemId, derivative: &Derivative) -> Self {
+        let notes = derivative.recipe["notes"].as_array().into_iter().flatten();
         Self {
             what: kind(&derivative.kind),
+            href: format!("/media/{item}/derivatives/{}", derivative.recipe_id),
+            notes: notes.filter_map(|note| Some(note.as_str()?.to_owned())).collect(),
             made_by: made_with(&derivative.recipe),
             size: size(derivative.size_bytes),
             sha256: derivative.digests.sha256.to_string(),

@@ -1,13 +1,13 @@
 //! Footage for the player, posters for lists, originals and receipts to save.
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::IntoResponse;
 use chain_of_custody::ids::ItemId;
 use serde::Deserialize;
 
 use super::Pages;
-use super::visit::{Answer, Named, Visitor};
+use super::visit::{Answer, Named, Visitor, named};
 use crate::door;
 use crate::service::Statement;
 
@@ -56,6 +56,19 @@ pub(super) async fn thumbnails_vtt(
         (header::CACHE_CONTROL, door::NOT_STORED),
     ];
     Ok((fields, sheet.vtt("thumbnails")).into_response())
+}
+
+/// Any derivative, by its recipe.
+pub(super) async fn derivative(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Path((item, recipe)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let item: ItemId = named(&pages, &visitor, &item).await?;
+    let media = pages.service.derivative(visitor.person(), item, &recipe).await?;
+    Ok(door::bytes(&media, &method, &headers))
 }
 
 pub(super) async fn original(

@@ -61,6 +61,7 @@ pub fn routes(pages: Pages) -> Router {
         .route("/media/{item}/poster", get(media::poster))
         .route("/media/{item}/thumbnails", get(media::thumbnails))
         .route("/media/{item}/thumbnails.vtt", get(media::thumbnails_vtt))
+        .route("/media/{item}/derivatives/{recipe}", get(media::derivative))
         .route("/media/{item}/original", get(media::original))
         .route("/people", get(operator::people).post(operator::add))
         .route("/people/link", post(operator::link))

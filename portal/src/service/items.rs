@@ -11,8 +11,8 @@ use storage::records::{
 
 use super::views::Made;
 use super::{
-    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Member,
-    Parts, Service, ServiceError, words,
+    CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Making,
+    Member, Parts, Service, ServiceError, words,
 };
 use crate::access::{Attempt, Malformed, Person, Role, line};
 
@@ -216,7 +216,7 @@ impl Service {
             verified_at: record.verified_at,
             derivatives: derivatives.iter().map(derivative).collect(),
             failures: failures.into_iter().map(failure).collect(),
-            making,
+            making: making.into_iter().map(Making::from).collect(),
             cases,
             viewers: viewers.into_iter().map(Member::from).collect(),
         })

@@ -10,6 +10,7 @@ use storage::records::DerivativeView;
 
 use super::{Service, ServiceError, Sheet};
 use crate::access::{Attempt, Person};
+use crate::kinds;
 
 /// Something to be played, shown or saved, opened and not read yet.
 #[derive(Debug, Clone)]
@@ -178,12 +179,7 @@ impl Service {
         if !(view.kind == "poster" && self.was_listed(person, item)) {
             self.record_viewing(person, item).await?;
         }
-        let content_type = match view.kind.as_str() {
-            "proxy" => "video/mp4",
-            "poster" | "thumbnails" => "image/jpeg",
-            "probe" | "waveform" | "frames" | "scenes" => "application/json",
-            _ => "application/octet-stream",
-        };
+        let content_type = kinds::file_type(view).1;
         let sha256 = view.digests.sha256.to_string();
         Ok(Media { content_type, size_bytes: view.size_bytes, sha256, save_as: None, object })
     }

@@ -88,14 +88,29 @@ pub struct ItemDetail {
     pub verified_at: Option<Timestamp>,
     pub derivatives: Vec<Derivative>,
     pub failures: Vec<Failure>,
-    /// Kinds of derivatives that are still to come.
-    pub making: Vec<String>,
+    /// Derivatives that are still to come.
+    pub making: Vec<Making>,
     /// The cases of this person that it is in.
     pub cases: Vec<CaseOfItem>,
     /// Who is named for it; empty unless it is restricted.
     pub viewers: Vec<Member>,
     /// What is known and what is not, in words: one sentence each.
     pub known: Vec<Known>,
+}
+
+/// A derivative that is still to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Making {
+    /// As of a derivative that was made.
+    pub kind: String,
+    /// How much of the original has been read for it, in thousandths; none while it waits.
+    pub permille: Option<u16>,
+}
+
+impl From<storage::records::Making> for Making {
+    fn from(storage::records::Making { kind, permille }: storage::records::Making) -> Self {
+        Self { kind, permille }
+    }
 }
 
 /// One thing that is known of an item, or is not.
@@ -111,7 +126,7 @@ pub struct Known {
 /// What was computed from an original.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Derivative {
-    /// `probe`, `proxy`, `poster`, `thumbnails`, `waveform`, `frames` or `scenes`.
+    /// `probe`, `proxy`, `poster`, `thumbnails`, `waveform`, `frames`, `scenes`, `extract` or `redaction`.
     pub kind: String,
     pub recipe_id: String,
     #[schema(value_type = u64)]

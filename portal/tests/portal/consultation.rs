@@ -199,10 +199,11 @@ async fn what_is_looked_at_is_made_first() {
         recipe_id: "r".to_owned(),
         kind: "probe".to_owned(),
         recipe: "{}".to_owned(),
+        asked: None,
     });
     records.add_jobs(&jobs).await.unwrap();
     let shown = house.get(&who, &format!("/api/v1/items/{}", items[1])).await.json();
-    assert_eq!(shown["making"], json!(["probe"]));
+    assert_eq!(shown["making"], json!([{"kind": "probe", "permille": null}]));
     let claimed = records.claim_jobs("", SystemClock.now()).await.unwrap();
     assert_eq!(claimed[0].job.item, items[1]);
 }

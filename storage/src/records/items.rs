@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::batch::parse_openings;
+use super::jobs::Making;
 use super::{Records, RecordsError, from_db, position_to_db, sql, to_db};
 
 /// Items in one answer at most.
@@ -70,7 +71,7 @@ pub struct ItemView {
     /// What could not be made.
     pub failures: Vec<FailureView>,
     /// Kinds of derivatives that are still to come.
-    pub making: Vec<String>,
+    pub making: Vec<Making>,
 }
 
 /// One event of a subject.
@@ -233,22 +234,21 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn making(&self, record: &ItemRecord) -> Result<Vec<String>, RecordsError> {
+    pub async fn making(&self, record: &ItemRecord) -> Result<Vec<Making>, RecordsError> {
         let text = "SELECT \
             (SELECT COUNT(*) FROM derivatives WHERE force = $1 AND item = $2 AND kind = 'probe') + \
             (SELECT COUNT(*) FROM derivation_failures WHERE force = $1 AND item = $2 AND kind = 'probe')";
         let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
         let probes: i64 = query.fetch_one(self.pool()).await?.try_get(0)?;
-        let text = "SELECT kind FROM jobs WHERE force = $1 AND item = $2 AND state <> 'ended' ORDER BY kind";
+        let text = "SELECT kind, state, permille FROM jobs WHERE force = $1 AND item = $2 AND state <> 'ended' AND cancelled_by = '' ORDER BY kind";
         let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
         let rows = query.fetch_all(self.pool()).await?;
-        let mut kinds: Vec<String> =
-            rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let mut making = rows.iter().map(one_making).collect::<Result<Vec<_>, _>>()?;
         let gets_some = record.state == "stored" && !record.restricted;
-        if kinds.is_empty() && probes == 0 && gets_some {
-            kinds.push("probe".to_owned());
+        if making.is_empty() && probes == 0 && gets_some {
+            making.push(Making { kind: "probe".to_owned(), permille: None });
         }
-        Ok(kinds)
+        Ok(making)
     }
 
     /// Everything that happened to a subject, in the ledger's order.
@@ -357,7 +357,9 @@ impl Records {
     /// [`RecordsError`].
     pub async fn failures(&self, item: ItemId) -> Result<Vec<FailureView>, RecordsError> {
         let text = "SELECT kind, recipe_id, leaf_index, reason_code, reason \
-            FROM derivation_failures WHERE force = $1 AND item = $2 ORDER BY leaf_index";
+            FROM derivation_failures AS failed WHERE force = $1 AND item = $2 AND NOT EXISTS (\
+            SELECT 1 FROM derivatives AS made WHERE made.force = failed.force AND made.item = failed.item \
+            AND made.recipe_id = failed.recipe_id) ORDER BY leaf_index";
         let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
         let read = |row: &AnyRow| {
             Ok(FailureView {
@@ -449,6 +451,13 @@ pub(super) fn item_record(row: &AnyRow) -> Result<ItemRecord, RecordsError> {
         verified_at: row.try_get::<Option<i64>, _>("verified_at_ms")?.map(timestamp).transpose()?,
         fault: row.try_get("fault")?,
     })
+}
+
+fn one_making(row: &AnyRow) -> Result<Making, RecordsError> {
+    let is_running = row.try_get::<&str, _>("state")? == "running";
+    let permille = from_db(row.try_get("permille")?, "jobs")?;
+    let permille = u16::try_from(permille).ok().filter(|_| is_running);
+    Ok(Making { kind: row.try_get("kind")?, permille })
 }
 
 fn derivative_view(row: &AnyRow) -> Result<DerivativeView, RecordsError> {

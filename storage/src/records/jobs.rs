@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chain_of_custody::ids::{ItemId, LeafIndex, UploadId};
 use chain_of_custody::time::Timestamp;
+use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, Transaction};
 
@@ -11,7 +12,8 @@ use super::lease::now_ms;
 use super::sql::{self, Value};
 use super::{Dialect, Records, RecordsError, from_db, to_db};
 
-const COLUMNS: &str = "item, recipe_id, kind, recipe, crashes, troubles, upload, object, claims";
+const COLUMNS: &str =
+    "item, recipe_id, kind, recipe, asked_by, reason, crashes, troubles, upload, object, claims";
 
 /// How long a job is a server's after it was claimed or kept, by the database's clock; on SQLite as long as it lives.
 pub const JOB_CLAIM: Duration = Duration::from_secs(60);
@@ -36,22 +38,34 @@ macro_rules! due {
 }
 
 /// How to claim what is due of one item: on SQLite there is one server, whose claims do not lapse while it lives.
-const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims + 1 \
+const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0 \
     WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 AND (kind = $3 OR $3 = '') \
     AND item = (SELECT item FROM jobs WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 \
-    AND (kind = $3 OR $3 = '') ORDER BY not_before_ms, item LIMIT 1)";
+    AND (kind = $3 OR $3 = '') ORDER BY not_before_ms, turn, item LIMIT 1)";
 /// Also what a server has left that is gone.
 const CLAIM_POSTGRES: &str = concat!(
-    "UPDATE jobs SET state = 'running', claims = claims + 1, claimed_until_ms = ",
+    "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0, claimed_until_ms = ",
     claim_end!(),
     " WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
     due!(),
     " AND item = (SELECT item FROM jobs WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
     due!(),
-    " ORDER BY not_before_ms, item LIMIT 1)"
+    " ORDER BY not_before_ms, turn, item LIMIT 1)"
 );
-const KEEP_SQLITE: &str = "UPDATE jobs SET claimed_until_ms = 0";
-const KEEP_POSTGRES: &str = concat!("UPDATE jobs SET claimed_until_ms = ", claim_end!());
+const KEEP_SQLITE: &str = "UPDATE jobs SET permille = $5, claimed_until_ms = 0";
+const KEEP_POSTGRES: &str =
+    concat!("UPDATE jobs SET permille = $5, claimed_until_ms = ", claim_end!());
+/// Adds a job that is not there yet, of the device that sent its item, and with its turn.
+const INSERT: &str = "INSERT INTO jobs (force, item, recipe_id, kind, recipe, asked_by, reason, state, crashes, troubles, \
+    not_before_ms, upload, object, device, turn) SELECT $1, $2, $3, $4, $5, $6, $7, 'waiting', 0, 0, 0, '', '', \
+    COALESCE(sent.device, ''), COALESCE(\
+    (SELECT MIN(turn) FROM jobs WHERE force = $1 AND item = $2 AND state = 'waiting'), \
+    (SELECT MAX(turn) FROM (\
+    SELECT MIN(turn) AS turn FROM jobs WHERE force = $1 AND state = 'waiting' UNION ALL \
+    SELECT MAX(turn) + 1 FROM jobs WHERE force = $1 AND device = sent.device AND state IN ('waiting', 'running') AND item <> $2\
+    ) AS turns), 0) \
+    FROM (SELECT (SELECT device FROM items WHERE force = $1 AND item = $2) AS device) AS sent \
+    WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3)";
 const LAPSED_POSTGRES: &str = concat!(" AND claimed_until_ms < ", now_ms!());
 /// Whoever changes several jobs waits for others who do: two that lock the same rows in another order would wait for
 /// each other. The number is the key of this lock alone; beside it stands the force.
@@ -70,6 +84,23 @@ pub struct NewJob {
     pub kind: String,
     /// Canonical JSON.
     pub recipe: String,
+    /// Who asked for it and why, where somebody did.
+    pub asked: Option<Asked>,
+}
+
+/// Who asked for a derivative, as entries name them, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub by: String,
+    pub reason: String,
+}
+
+/// A derivative that is still to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Making {
+    pub kind: String,
+    /// How much of the original has been read for it, in thousandths; `None` while it waits.
+    pub permille: Option<u16>,
 }
 
 /// A job that somebody works on.
@@ -189,16 +220,17 @@ impl Records {
         Ok(transaction.commit().await?)
     }
 
-    /// Goes on with a job, before [`JOB_CLAIM`] is over. False when it is somebody else's now, or decided.
+    /// Goes on with a job, before [`JOB_CLAIM`] is over, and says how much of the original has been read, in thousandths. False
+    /// when it is somebody else's now, or decided.
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn keep_job(&self, row: &JobRow) -> Result<bool, RecordsError> {
+    pub async fn keep_job(&self, row: &JobRow, permille: u16) -> Result<bool, RecordsError> {
         let keep = match self.dialect() {
             Dialect::Sqlite => KEEP_SQLITE,
             Dialect::Postgres => KEEP_POSTGRES,
         };
-        self.write_claimed(row, keep, vec![]).await
+        self.write_claimed(row, keep, vec![i64::from(permille).into()]).await
     }
 
     /// Remembers where an attempt writes, before it writes. False when the job is somebody else's now.
@@ -256,6 +288,79 @@ impl Records {
         let values = claim.into_iter().chain(values).collect();
         let mut connection = self.pool().acquire().await?;
         Ok(sql::execute(&mut connection, format!("{change} {CLAIMED}"), values).await? == 1)
+    }
+
+    /// Asks for a job, also for one that was decided: it waits again, for `asked`, before those that nobody asked for. One that is
+    /// being worked on goes on.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn ask_for(&self, job: &NewJob, asked: &Asked) -> Result<(), RecordsError> {
+        let mut transaction = self.turn().await?;
+        insert(&mut transaction, self.force(), std::slice::from_ref(job)).await?;
+        let text = "UPDATE jobs SET state = 'waiting', crashes = 0, troubles = 0, not_before_ms = $6, cancelled_by = '', \
+            asked_by = $4, reason = $5 WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state <> 'running'";
+        let query = sqlx::query(text).bind(self.force()).bind(job.item.to_string());
+        let query = query.bind(&job.recipe_id).bind(&asked.by).bind(&asked.reason);
+        query.bind(BEFORE_ALL_OTHERS_MS).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Claims one job, if nobody has it and it is not decided.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn claim_job(&self, job: &NewJob) -> Result<Option<JobRow>, RecordsError> {
+        let text = format!(
+            "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0, claimed_until_ms = {} \
+            WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state = 'waiting' RETURNING {COLUMNS}",
+            match self.dialect() {
+                Dialect::Sqlite => "0",
+                Dialect::Postgres => claim_end!(),
+            }
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(self.force()).bind(job.item.to_string());
+        let row = query.bind(&job.recipe_id).fetch_optional(self.pool()).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Whether a job is waiting or being worked on.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn is_open(&self, job: &NewJob) -> Result<bool, RecordsError> {
+        let text = "SELECT COUNT(*) FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state <> 'ended'";
+        let query = sqlx::query(text).bind(self.force()).bind(job.item.to_string());
+        let row = query.bind(&job.recipe_id).fetch_one(self.pool()).await?;
+        Ok(row.try_get::<i64, _>(0)? > 0)
+    }
+
+    /// What of an item is waiting or being worked on is wanted no more, by `by`; how many jobs that are. Whoever has such a job, or
+    /// takes it next, enters that.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn cancel_jobs(&self, item: ItemId, by: &str) -> Result<u64, RecordsError> {
+        let text = "UPDATE jobs SET cancelled_by = $3, not_before_ms = $4 \
+            WHERE force = $1 AND item = $2 AND state <> 'ended'";
+        let mut transaction = self.turn().await?;
+        let query = sqlx::query(text).bind(self.force()).bind(item.to_string()).bind(by);
+        let done = query.bind(BEFORE_ALL_OTHERS_MS).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Who wants a job no more, if somebody does.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn cancelled_by(&self, row: &JobRow) -> Result<Option<String>, RecordsError> {
+        let text =
+            "SELECT cancelled_by FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3";
+        let query = sqlx::query(text).bind(self.force()).bind(row.job.item.to_string());
+        let found = query.bind(&row.job.recipe_id).fetch_optional(self.pool()).await?;
+        let by = found.map(|found| found.try_get::<String, _>(0)).transpose()?;
+        Ok(by.filter(|by| !by.is_empty()))
     }
 
     /// Decided jobs of an item wait again: what stood in their way has gone.
@@ -316,16 +421,16 @@ async fn insert(
     force: &str,
     jobs: &[NewJob],
 ) -> Result<(), RecordsError> {
-    let text = "INSERT INTO jobs (force, item, recipe_id, kind, recipe, state, crashes, troubles, \
-        not_before_ms, upload, object) VALUES ($1, $2, $3, $4, $5, 'waiting', 0, 0, 0, '', '') \
-        ON CONFLICT (force, item, recipe_id) DO NOTHING";
     for job in jobs {
-        sqlx::query(text)
+        let asked = job.asked.as_ref();
+        sqlx::query(INSERT)
             .bind(force)
             .bind(job.item.to_string())
             .bind(&job.recipe_id)
             .bind(&job.kind)
             .bind(&job.recipe)
+            .bind(asked.map_or("", |asked| &asked.by))
+            .bind(asked.map_or("", |asked| &asked.reason))
             .execute(&mut *connection)
             .await?;
     }
@@ -344,12 +449,14 @@ fn read(row: &AnyRow) -> Result<JobRow, RecordsError> {
             Some(JobAttempt { upload, object })
         }
     };
+    let asked = Asked { by: row.try_get("asked_by")?, reason: row.try_get("reason")? };
     Ok(JobRow {
         job: NewJob {
             item: item.parse().map_err(|e| corrupt(format!("{e}")))?,
             recipe_id: row.try_get("recipe_id")?,
             kind: row.try_get("kind")?,
             recipe: row.try_get("recipe")?,
+            asked: Some(asked).filter(|asked| !asked.by.is_empty()),
         },
         crashes: from_db(row.try_get("crashes")?, "jobs")?,
         troubles: from_db(row.try_get("troubles")?, "jobs")?,

@@ -27,6 +27,12 @@ const MIGRATIONS: &[Migration] = &[
     needed(9, "commands", include_str!("../../migrations/0009_commands.sql")),
     needed(10, "turns", include_str!("../../migrations/0010_turns.sql")),
     needed(11, "holds", include_str!("../../migrations/0011_holds.sql")),
+    Migration {
+        number: 12,
+        name: "jobs_asked_for",
+        text: include_str!("../../migrations/0012_jobs_asked_for.sql"),
+        works_from: 11,
+    },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

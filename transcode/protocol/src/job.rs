@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most recipes of one job.
 pub const MAX_RECIPES: usize = 16;
+/// Most areas, and most mutes, of one redaction.
+pub const MAX_REDACTIONS: usize = 300;
 
 /// What the worker is asked to do. The original itself stays with the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,18 @@ pub enum Recipe {
     Frames(FramesParameters),
     /// Where one picture is quite another than the one before.
     Scenes(ScenesParameters),
+    /// A part of it.
+    Extract(ExtractParameters),
+    /// What may be shown to others: pictures and sound that somebody named are not in it.
+    Redaction(RedactionParameters),
+}
+
+/// A part of a recording: from here until just before there, from the start of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Span {
+    pub from_ms: u64,
+    pub to_ms: u64,
 }
 
 /// Parameters of [`Recipe::Probe`].
@@ -136,6 +150,64 @@ pub struct ScenesParameters {
     pub threshold_permille: u32,
 }
 
+/// Parameters of [`Recipe::Extract`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractParameters {
+    pub version: u32,
+    pub part: Span,
+    pub cut: Cut,
+}
+
+/// How a part is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cut {
+    /// Coded pictures and sound are copied as they are, into MP4: from the last picture that needs none before it at or before
+    /// the start, to the first such at or after the end.
+    KeyframesMp4,
+    /// The same, into QuickTime: for what MP4 has no place for (PCM, A-law, older codecs of recorders).
+    KeyframesMov,
+    /// From one picture to another, encoded anew in the size they have.
+    Exact,
+}
+
+/// Parameters of [`Recipe::Redaction`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedactionParameters {
+    pub version: u32,
+    /// The part that is shown at all.
+    pub keep: Span,
+    /// What is covered: at most [`MAX_REDACTIONS`].
+    pub areas: Vec<Area>,
+    /// When there is silence: at most [`MAX_REDACTIONS`].
+    pub mutes: Vec<Span>,
+}
+
+/// A rectangle that is covered for a while, in pixels of the picture as it is shown: upright, with square pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Area {
+    pub from_ms: u64,
+    pub to_ms: u64,
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+    pub cover: Cover,
+}
+
+/// What stands in place of what was there. Neither is made of anything that was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cover {
+    /// Black.
+    Box,
+    /// A smooth surface between the colours around it.
+    Blur,
+}
+
 impl Default for ProbeParameters {
     fn default() -> Self {
         Self { version: 1 }
@@ -196,6 +268,18 @@ impl Default for ScenesParameters {
     }
 }
 
+impl Span {
+    /// Later than any recording ends: some thirty years.
+    pub const END_MS: u64 = 1 << 40;
+    /// All of it.
+    pub const ALL: Self = Self { from_ms: 0, to_ms: Self::END_MS };
+
+    /// Whether there is anything between its ends.
+    pub fn is_some(self) -> bool {
+        self.from_ms < self.to_ms && self.to_ms <= Self::END_MS
+    }
+}
+
 impl Recipe {
     /// The one output this recipe makes.
     pub fn output_name(&self) -> &'static str {
@@ -207,12 +291,24 @@ impl Recipe {
             Self::Waveform(_) => "waveform.json",
             Self::Frames(_) => "frames.json",
             Self::Scenes(_) => "scenes.json",
+            Self::Extract(ExtractParameters { cut: Cut::KeyframesMov, .. }) => "extract.mov",
+            Self::Extract(_) => "extract.mp4",
+            Self::Redaction(_) => "redaction.mp4",
         }
     }
 
     /// Whether the beginning of the output is known, and comes, last.
     pub fn head_comes_last(&self) -> bool {
-        matches!(self, Self::Proxy(_))
+        matches!(self, Self::Proxy(_) | Self::Extract(_) | Self::Redaction(_))
+    }
+
+    /// The part of the original that it is made of, where that is not all.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Extract(parameters) => Some(parameters.part),
+            Self::Redaction(parameters) => Some(parameters.keep),
+            _ => None,
+        }
     }
 
     /// `probe`, `proxy`, `poster` and so on: the name of its output without the extension.

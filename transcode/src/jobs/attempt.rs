@@ -2,8 +2,10 @@
 //!
 //! Where each is written is remembered before that, so that what a killed process left is cleared away.
 
+use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::Bytes;
 use chain_of_custody::digest::{ContentHasher, Digests};
@@ -53,7 +55,8 @@ const HELD_BACK_BYTES: u64 = 2 << 20;
 /// A derivative is one part, with its head before it another.
 const PARTS_MAX: usize = 2;
 
-/// Makes what `rows` ask for, all of them of one original; what became of each, in their order.
+/// Makes what `rows` ask for, all of them of one original; what became of each, in their order. Ends with the failure that `stop`
+/// gives, if it does. `read` says how much of the original has been read, in thousandths.
 ///
 /// # Errors
 /// Where nothing came of any.
@@ -61,6 +64,8 @@ pub(super) async fn make(
     shared: &Shared,
     rows: &[(JobRow, Recipe)],
     record: &ItemRecord,
+    read: &AtomicU16,
+    stop: impl Future<Output = Failure>,
 ) -> Result<Vec<Result<Made, Setback>>, Setback> {
     check_room(shared, 0)?;
     let original = stored_object(record)?;
@@ -72,10 +77,13 @@ pub(super) async fn make(
     let mut wanted = Vec::with_capacity(rows.len());
     for (row, recipe) in rows {
         let attempt = begin(shared, row, recipe).await?;
-        let sink = Sink::new(shared, attempt, recipe).await?;
+        let sink = Sink::new(shared, attempt, recipe, read).await?;
         wanted.push(Wanted { recipe: recipe.clone(), sink });
     }
-    let outcome = shared.supervisor.run(digests, &source, &mut wanted).await;
+    let outcome = tokio::select! {
+        outcome = shared.supervisor.run(digests, &source, &mut wanted) => outcome,
+        failure = stop => Err(failure),
+    };
     let sinks = wanted.into_iter().map(|one| one.sink);
     let ended = match outcome {
         Ok(finished) => finished.ended,
@@ -173,6 +181,7 @@ struct Sink<'a> {
     writer: ObjectWriter,
     beginning: Beginning,
     kept: Option<Vec<u8>>,
+    read: &'a AtomicU16,
 }
 
 /// Digests count from the beginning.
@@ -188,6 +197,7 @@ impl<'a> Sink<'a> {
         shared: &'a Shared,
         attempt: JobAttempt,
         recipe: &Recipe,
+        read: &'a AtomicU16,
     ) -> Result<Self, StoreError> {
         let (objects, upload) = (&shared.objects, attempt.upload);
         let name: ObjectName = attempt.object.parse()?;
@@ -197,7 +207,7 @@ impl<'a> Sink<'a> {
             (objects.begin(upload, name.clone()).await?, Beginning::Here(Box::default()))
         };
         let kept = matches!(recipe, Recipe::Probe(_)).then(Vec::new);
-        Ok(Self { shared, name, writer, beginning, kept })
+        Ok(Self { shared, name, writer, beginning, kept, read })
     }
 
     /// Of the probe recipe: what it found.
@@ -257,6 +267,10 @@ impl OutputSink for Sink<'_> {
     async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
         self.beginning = Beginning::Last(bytes);
         Ok(())
+    }
+
+    fn progress(&mut self, permille: u16) {
+        self.read.store(permille, Ordering::Relaxed);
     }
 }
 

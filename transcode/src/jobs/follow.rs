@@ -78,5 +78,6 @@ pub(super) fn new_job(item: ItemId, recipe: &Recipe) -> NewJob {
         recipe_id: RecipeId::of(recipe).to_string(),
         kind: recipe.kind().to_owned(),
         recipe: recipe::canonical_text(recipe),
+        asked: None,
     }
 }

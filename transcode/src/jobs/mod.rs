@@ -8,6 +8,7 @@
 //! workers are killed; restricted and quarantined items get neither. Jobs are working state: without them the ledger is
 //! read again from its start, and what is there already is found by item and recipe.
 
+mod ask;
 mod attempt;
 mod follow;
 mod run;
@@ -24,6 +25,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::supervise::Supervisor;
+
+pub use ask::{Answer, Asker};
 
 /// How the follower is called in the records.
 const FOLLOWER: &str = "transcode";
@@ -70,6 +73,11 @@ pub enum JobsError {
     /// A program newer than this one asked for it; it is left to such a one.
     #[error("its recipe is not known here: a newer program makes it")]
     UnknownRecipe,
+    /// Trouble of this machine, more than once; it stands in the log.
+    #[error(
+        "it could not be made here and now; it is tried again by a server, and the log says why"
+    )]
+    Waits,
     /// A record that our own code cannot have written.
     #[error("the record of item {item} is not readable: {what}")]
     Record { item: String, what: &'static str },
@@ -114,17 +122,9 @@ impl Jobs {
         options: JobOptions,
     ) -> Result<Self, JobsError> {
         let position = ledger.records().follower_position(FOLLOWER).await?;
-        let shared = Arc::new(Shared {
-            ledger,
-            objects,
-            supervisor,
-            clock,
-            free_space_kept_bytes: options.free_space_kept_bytes,
-            wake: Notify::new(),
-            position: watch::Sender::new(position.0),
-            decided: watch::Sender::new(0),
-            stopping: AtomicBool::new(false),
-        });
+        let shared = Shared::new(ledger, objects, supervisor, clock, options.free_space_kept_bytes);
+        shared.position.send_replace(position.0);
+        let shared = Arc::new(shared);
         for row in shared.records().cut_off_jobs().await? {
             shared.records().put_back_job(&row, shared.clock.now()).await?;
         }
@@ -166,6 +166,26 @@ impl Jobs {
 }
 
 impl Shared {
+    fn new(
+        ledger: Ledger,
+        objects: ObjectStore,
+        supervisor: Supervisor,
+        clock: Arc<dyn Clock>,
+        free_space_kept_bytes: u64,
+    ) -> Self {
+        Self {
+            ledger,
+            objects,
+            supervisor,
+            clock,
+            free_space_kept_bytes,
+            wake: Notify::new(),
+            position: watch::Sender::new(0),
+            decided: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
     fn records(&self) -> &Records {
         self.ledger.records()
     }

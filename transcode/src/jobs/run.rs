@@ -1,7 +1,7 @@
 //! From jobs to entries.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use chain_of_custody::command::{Command, Guard};
@@ -27,6 +27,11 @@ const CRASHES_ALLOWED: u64 = 1;
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 /// … up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// Work that goes on is looked after this often: whether it is wanted, and how far it is.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Steps in which it is told how far it is.
+const ALL_READ_PERMILLE: u16 = 1000;
+const PROGRESS_STEP_PERMILLE: u16 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a job.
@@ -55,9 +60,10 @@ pub(super) async fn run_jobs(shared: Arc<Shared>, kind: &'static str) {
 }
 
 /// Works on the jobs of one item: together, but for those of which a worker died, so that one that kills it takes no other
-/// along again.
-async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
-    let (together, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.crashes == 0);
+/// along again, and for those that are not made of the whole.
+pub(super) async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
+    let goes_along = |row: &JobRow| row.crashes == 0 && !recipe::is_made_alone(&row.job.kind);
+    let (together, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(goes_along);
     let alone = alone.into_iter().map(|row| vec![row]);
     for rows in std::iter::once(together).chain(alone) {
         run_together(shared, rows).await;
@@ -70,6 +76,11 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
     let (mut asked, mut of) = (Vec::with_capacity(rows.len()), None);
     for row in rows {
         attempt::clear_away(shared, &row).await;
+        let cancelled = shared.records().cancelled_by(&row).await;
+        if let Ok(Some(by)) = cancelled {
+            end(shared, row, Ok(Decision::Failed(Failure::Cancelled { by }))).await;
+            continue;
+        }
         match wanted(shared, &row.job).await {
             Ok(Some((record, recipe))) => {
                 of = Some(record);
@@ -80,9 +91,11 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
         }
     }
     let Some(record) = of else { return };
+    let read = AtomicU16::new(0);
+    let stop = cancelled(shared, &asked);
     let made = tokio::select! {
-        made = attempt::make(shared, &asked, &record) => made,
-        () = lost(shared, &asked) => Err(Setback::Trouble(JobsError::Lost)),
+        made = attempt::make(shared, &asked, &record, &read, stop) => made,
+        () = lost(shared, &asked, &read) => Err(Setback::Trouble(JobsError::Lost)),
     };
     let rows = asked.into_iter().map(|(row, _)| row);
     match made {
@@ -108,16 +121,34 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
     }
 }
 
-/// Keeps jobs as long as they are worked on; returns when one is somebody else's.
-async fn lost(shared: &Shared, asked: &[(JobRow, Recipe)]) {
+/// Keeps jobs as long as they are worked on, and says how far they are; returns when one is somebody else's.
+async fn lost(shared: &Shared, asked: &[(JobRow, Recipe)], read: &AtomicU16) {
+    let (mut kept, mut said) = (tokio::time::Instant::now(), 0);
     loop {
-        tokio::time::sleep(JOB_CLAIM / 4).await;
+        tokio::time::sleep(WATCH_EVERY).await;
+        let now = read.load(Ordering::Relaxed);
+        if kept.elapsed() < JOB_CLAIM / 4 && now < said + PROGRESS_STEP_PERMILLE {
+            continue;
+        }
+        (kept, said) = (tokio::time::Instant::now(), now);
         for (row, _) in asked {
-            match shared.records().keep_job(row).await {
+            match shared.records().keep_job(row, now).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 // It may be kept in time yet; and whatever is written of it names the claim.
                 Err(error) => tracing::warn!("a job could not be kept: {error}"),
+            }
+        }
+    }
+}
+
+/// Resolves when somebody wants one of the jobs no more: they go together.
+async fn cancelled(shared: &Shared, asked: &[(JobRow, Recipe)]) -> Failure {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        for (row, _) in asked {
+            if let Ok(Some(by)) = shared.records().cancelled_by(row).await {
+                return Failure::Cancelled { by };
             }
         }
     }
@@ -167,8 +198,9 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
     };
     let made = records.derivatives(job.item).await?;
     let failed = records.failures(job.item).await?;
+    // Who asks for it themselves has it tried again.
     let decided = made.iter().any(|d| d.recipe_id == job.recipe_id)
-        || failed.iter().any(|f| f.recipe_id == job.recipe_id);
+        || (job.asked.is_none() && failed.iter().any(|f| f.recipe_id == job.recipe_id));
     if decided {
         follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
         return Ok(None);
@@ -195,7 +227,7 @@ async fn follow_up(
     Ok(shared.records().add_jobs(&jobs).await?)
 }
 
-fn may_have_derivatives(record: &ItemRecord) -> bool {
+pub(super) fn may_have_derivatives(record: &ItemRecord) -> bool {
     record.state == "stored" && !record.restricted
 }
 
@@ -203,7 +235,7 @@ fn may_have_derivatives(record: &ItemRecord) -> bool {
 async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(), JobsError> {
     let job = &row.job;
     // What this attempt has made may have been cleared away by whoever has the job now.
-    if !shared.records().keep_job(row).await? {
+    if !shared.records().keep_job(row, ALL_READ_PERMILLE).await? {
         return Err(JobsError::Lost);
     }
     // The item may have been restricted meanwhile.
@@ -211,7 +243,7 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
     match (decision, record) {
         (Decision::Made(made), Some(record)) => {
             let media = made.probe.as_ref().map(recipe::media_text);
-            let placed = submit(shared, derived(job, &record, &made, media.as_deref())).await?;
+            let placed = submit(shared, derived(row, &record, &made, media.as_deref())).await?;
             if placed.repeated {
                 forget_unless_entered(shared, &made, &placed).await?;
             }
@@ -224,7 +256,7 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
             shared.objects.dispose(&made.object).await?;
         }
         (Decision::Failed(failure), Some(record)) => {
-            submit(shared, failed(job, &record, &failure)).await?;
+            submit(shared, failed(row, &record, &failure)).await?;
         }
         _ => {}
     }
@@ -249,40 +281,55 @@ async fn forget_unless_entered(
     Ok(())
 }
 
-fn derived(job: &NewJob, record: &ItemRecord, made: &Made, media: Option<&str>) -> Command {
-    let recipe = recipe::parse(&job.recipe).expect("it was parsed before it was made");
+fn derived(row: &JobRow, record: &ItemRecord, made: &Made, media: Option<&str>) -> Command {
+    let recipe = recipe::parse(&row.job.recipe).expect("it was parsed before it was made");
     let object = serde_json::to_value(&made.object).expect("a stored object is plain data");
     let object = chain_of_custody::canonical::to_bytes(&object);
     let object = object.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let command = about(EventKind::ItemDerived, job, record)
+    let command = about(EventKind::ItemDerived, &row.job, record, "")
         .field(field::RECIPE, recipe::made_text(&recipe, &made.report), salt())
         .field(field::SHA256, made.digests.sha256.to_string(), salt())
         .field(field::BLAKE3, made.digests.blake3.to_string(), salt())
         .field(field::SIZE_BYTES, made.object.size_bytes.to_string(), salt())
         .field(field::OBJECT, object.expect("checksums are kept as canonical JSON"), salt());
-    match media {
+    let command = match media {
         Some(media) => command.field(field::MEDIA, media, salt()),
         None => command,
+    };
+    match &row.job.asked {
+        Some(asked) => {
+            let command = command.field(field::BY, asked.by.clone(), salt());
+            command.field(field::REASON, asked.reason.clone(), salt())
+        }
+        None => command.field(field::BY, ACTOR, salt()),
     }
 }
 
-fn failed(job: &NewJob, record: &ItemRecord, failure: &Failure) -> Command {
-    about(EventKind::ItemDerivationFailed, job, record)
+/// What is asked for again may fail again.
+fn failed(row: &JobRow, record: &ItemRecord, failure: &Failure) -> Command {
+    let job = &row.job;
+    let attempt = job.asked.as_ref().map_or(String::new(), |_| format!("\n{}", row.claim));
+    let by = match (failure, &job.asked) {
+        (Failure::Cancelled { by }, _) => by,
+        (_, Some(asked)) => &asked.by,
+        (_, None) => ACTOR,
+    };
+    about(EventKind::ItemDerivationFailed, job, record, &attempt)
         .field(field::RECIPE, job.recipe.clone(), salt())
         .field(field::REASON_CODE, failure.code(), salt())
         .field(field::REASON, failure.to_string(), salt())
+        .field(field::BY, by, salt())
 }
 
 /// One act, whichever server asks for it: two servers that both believe that the job is theirs make one entry.
-fn about(kind: EventKind, job: &NewJob, record: &ItemRecord) -> Command {
-    let act = format!("exhibit/job/v1\n{kind}\n{}\n{}", job.item, job.recipe_id);
+fn about(kind: EventKind, job: &NewJob, record: &ItemRecord, attempt: &str) -> Command {
+    let act = format!("exhibit/job/v1\n{kind}\n{}\n{}{attempt}", job.item, job.recipe_id);
     Command::new(kind, EventId::of_act(&act))
         .touching(job.item)
         .provided(Guard::SubjectExists(job.item.into()))
         .field(field::KIND, job.kind.clone(), salt())
         .field(field::RECIPE_ID, job.recipe_id.clone(), salt())
         .field(field::ORIGINAL_SHA256, record.digests.sha256.to_string(), salt())
-        .field(field::BY, ACTOR, salt())
 }
 
 fn salt() -> Salt {

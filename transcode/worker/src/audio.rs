@@ -173,6 +173,26 @@ fn drain(graph: &mut filter::Graph, taker: Taker<'_>) -> Result<(), JobFailure> 
     }
 }
 
+/// The same piece for later, without a copy of its samples.
+pub(crate) fn held(piece: &frame::Audio) -> Result<frame::Audio, ffmpeg::Error> {
+    let mut held = frame::Audio::empty();
+    // SAFETY: the first is an empty frame of our own, the second one that a filter gave; its samples are counted, not copied.
+    match unsafe { ffi::av_frame_ref(held.as_mut_ptr(), piece.as_ptr()) } {
+        0 => Ok(held),
+        error => Err(error.into()),
+    }
+}
+
+/// The same piece, with samples of its own.
+pub(crate) fn copied(piece: &frame::Audio) -> Result<frame::Audio, ffmpeg::Error> {
+    let mut copied = held(piece)?;
+    // SAFETY: copies the samples where somebody else may hold them too.
+    match unsafe { ffi::av_frame_make_writable(copied.as_mut_ptr()) } {
+        0 => Ok(copied),
+        error => Err(error.into()),
+    }
+}
+
 /// Encodes sound as AAC.
 pub(crate) struct SoundEncoder {
     encoder: ffmpeg::encoder::audio::Encoder,

@@ -10,25 +10,29 @@
 mod audio;
 mod channel;
 mod confine;
+mod cut;
 mod failure;
 mod frames;
 mod index;
 mod input;
 mod jpeg;
 mod mux;
+mod part;
 mod pass;
 mod poster;
 mod probe;
 mod proxy;
+mod redaction;
 mod report;
 mod scan;
 mod scenes;
 mod structure;
 mod thumbnails;
+mod unframe;
 mod video;
 mod waveform;
 
-use transcode_protocol::{Ended, FailureCode, Frame, Recipe};
+use transcode_protocol::{Cut, Ended, FailureCode, Frame, Recipe};
 
 use crate::channel::{Channel, SharedChannel};
 use crate::failure::{JobFailure, ended};
@@ -65,14 +69,19 @@ fn main() {
     });
 }
 
-/// What became of each recipe. A probe reads the file by itself; the others share one pass.
+/// What became of each recipe. Those that decode nothing read the file by themselves; the others share one pass.
 fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
-    let is_probe = |recipe: &Recipe| matches!(recipe, Recipe::Probe(_));
-    let (probes, passed): (Vec<_>, Vec<_>) = recipes.iter().cloned().partition(is_probe);
-    let probed = probes.iter().map(|recipe| ended(probe::make(channel, recipe.output_name())));
-    let mut probed = probed.collect::<Vec<Ended>>().into_iter();
+    let by_itself = |recipe: &Recipe| match recipe {
+        Recipe::Probe(_) => Some(ended(probe::make(channel, recipe.output_name()))),
+        Recipe::Extract(parameters) if parameters.cut != Cut::Exact => {
+            Some(ended(cut::make(channel, recipe.output_name(), parameters.part)))
+        }
+        _ => None,
+    };
+    let made: Vec<_> = recipes.into_iter().map(|recipe| (by_itself(&recipe), recipe)).collect();
+    let passed = made.iter().filter(|(made, _)| made.is_none()).map(|(_, recipe)| recipe.clone());
+    let passed: Vec<_> = passed.collect();
     let passed = if passed.is_empty() { Vec::new() } else { pass::make(channel, &passed)? };
     let mut passed = passed.into_iter();
-    let in_order = recipes.iter().map(|r| if is_probe(r) { probed.next() } else { passed.next() });
-    Ok(in_order.flatten().collect())
+    Ok(made.into_iter().filter_map(|(made, _)| made.or_else(|| passed.next())).collect())
 }

@@ -11,14 +11,22 @@ use crate::failure::{JobFailure, While};
 use crate::index::{Indexer, Reference};
 use crate::scan::MICROSECONDS;
 
-/// Said in the file itself, wherever it ends up.
-pub(crate) const TITLE: &str = "Viewing copy – not for comparison, measurement or identification";
 /// `frag_discont`: a track that starts later than the other says so, or sound and picture would drift apart.
 /// `skip_trailer`: libav's own index would lie at the end, and a second one is one too many.
 const FLAGS: &str = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer";
 /// Without a picture there are no keyframes: fragments of this length.
 const SOUND_FRAGMENT_US: &str = "2000000";
 const IO_BUFFER_BYTES: usize = 256 << 10;
+
+/// Said in the file itself, wherever it ends up.
+fn title(name: &str) -> String {
+    let what = match name.split_once('.') {
+        Some(("extract", _)) => "Extract",
+        Some(("redaction", _)) => "Redaction",
+        _ => "Viewing copy",
+    };
+    format!("{what} – not for comparison, measurement or identification")
+}
 
 /// An MP4 on its way out.
 pub(crate) struct Mp4 {
@@ -37,10 +45,12 @@ pub(crate) struct Track {
 }
 
 impl Mp4 {
+    /// An MP4, or where its name ends so, its elder QuickTime.
     pub(crate) fn new(channel: &SharedChannel, name: &'static str) -> Result<Self, JobFailure> {
         let indexer = Indexer::new(channel.writer(name));
         let io = StreamIo::from_write_with_capacity(indexer.clone(), IO_BUFFER_BYTES);
-        let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some("mp4")));
+        let format = if name.ends_with(".mov") { "mov" } else { "mp4" };
+        let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some(format)));
         Ok(Self { name, output: output.while_doing("starting the MP4")?, indexer, delay_us: 0 })
     }
 
@@ -54,17 +64,49 @@ impl Mp4 {
         Ok(Track { index, clock })
     }
 
+    /// Adds a stream whose packets come as they are in `stream`.
+    pub(crate) fn add_copy(&mut self, stream: &ffmpeg::Stream<'_>) -> Result<Track, JobFailure> {
+        let clock = stream.time_base();
+        let codec = ffmpeg::encoder::find(stream.parameters().id());
+        let mut added = self.output.add_stream(codec).while_doing("adding a stream")?;
+        added.set_parameters(stream.parameters());
+        added.set_time_base(clock);
+        // SAFETY: sets one number of the stream just added, and reads another: the tag is another container's.
+        let index = unsafe {
+            (*(*added.as_mut_ptr()).codecpar).codec_tag = 0;
+            (*added.as_ptr()).index
+        };
+        Ok(Track { index: index as usize, clock })
+    }
+
     /// Makes room for what an encoder puts before the first moment.
     pub(crate) fn delay(&mut self, us: i64) {
         self.delay_us = self.delay_us.max(us);
     }
 
+    /// Before the first packet of what was encoded here.
     pub(crate) fn begin(&mut self, has_picture: bool) -> Result<(), JobFailure> {
-        let mut metadata = Dictionary::new();
-        metadata.set("title", TITLE);
-        self.output.set_metadata(metadata);
         let mut options = Dictionary::new();
         options.set("movflags", FLAGS);
+        self.write_head(has_picture, options)
+    }
+
+    /// Before the first packet of what is copied: how it has to be read is known only from the packets.
+    pub(crate) fn begin_copy(&mut self, has_picture: bool) -> Result<(), JobFailure> {
+        let mut options = Dictionary::new();
+        options.set("movflags", &format!("{FLAGS}+delay_moov"));
+        options.set("use_editlist", "0");
+        self.write_head(has_picture, options)
+    }
+
+    fn write_head(
+        &mut self,
+        has_picture: bool,
+        mut options: Dictionary<'_>,
+    ) -> Result<(), JobFailure> {
+        let mut metadata = Dictionary::new();
+        metadata.set("title", &title(self.name));
+        self.output.set_metadata(metadata);
         options.set("avoid_negative_ts", "disabled");
         if !has_picture {
             options.set("frag_duration", SOUND_FRAGMENT_US);

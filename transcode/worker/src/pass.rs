@@ -12,9 +12,11 @@ use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, ended};
 use crate::frames::Frames;
 use crate::input::{self, Next, Reader, permille};
+use crate::part::{Approach, PartOf};
 use crate::poster::Poster;
 use crate::probe::kind;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, full_size};
+use crate::redaction::Redaction;
 use crate::scenes::Scenes;
 use crate::thumbnails::Thumbnails;
 use crate::video::{Pictures, Shown, shown};
@@ -69,6 +71,7 @@ struct Pass {
     sound: Option<Sound>,
     works: Vec<Work>,
     has_sound: bool,
+    approach: Approach,
 }
 
 /// Makes what `recipes` ask for.
@@ -80,7 +83,7 @@ pub(crate) fn make(channel: &SharedChannel, recipes: &[Recipe]) -> Result<Vec<En
 }
 
 /// The stream of a kind that libavformat thinks best; never a cover picture.
-fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'_>> {
+pub(crate) fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'_>> {
     let medium = match wanted {
         StreamKind::Audio => ffmpeg::media::Type::Audio,
         _ => ffmpeg::media::Type::Video,
@@ -93,7 +96,7 @@ fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'_>> {
 }
 
 /// Where the file's time begins.
-fn start_us(input: &Input) -> i64 {
+pub(crate) fn start_us(input: &Input) -> i64 {
     // SAFETY: reads one number of an open context.
     let start = unsafe { (*input.as_ptr()).start_time };
     if start == ffmpeg::ffi::AV_NOPTS_VALUE { 0 } else { start }
@@ -119,7 +122,11 @@ impl Pass {
             return Err(nothing(has_sound));
         }
         let works = recipes.iter().map(|recipe| open_maker(recipe, &tracks, channel)).collect();
-        Ok(Self { pictures, sound, works, has_sound })
+        let decides = pictures.as_ref().map(|pictures| pictures.index);
+        let decides = decides.or(sound.as_ref().map(|sound| sound.index)).unwrap_or_default();
+        let span = if let [recipe] = recipes { recipe.span() } else { None };
+        let approach = Approach::new(decides, start, span);
+        Ok(Self { pictures, sound, works, has_sound, approach })
     }
 
     fn run(&mut self, input: &mut Input, channel: &SharedChannel) {
@@ -129,8 +136,11 @@ impl Pass {
             let Next::Packet(packet) = reader.next(input) else {
                 return self.feed_to_the_end();
             };
-            self.feed(&packet);
-            if let Some(now) = permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10) {
+            let read = permille(&packet, channel.size_bytes());
+            for packet in self.approach.step(packet, input) {
+                self.feed(&packet);
+            }
+            if let Some(now) = read.filter(|p| *p >= said + 10) {
                 said = now;
                 channel.send(&Frame::Progress { permille: now });
             }
@@ -151,6 +161,9 @@ impl Pass {
     }
 
     fn feed_to_the_end(&mut self) {
+        for packet in self.approach.begin() {
+            self.feed(&packet);
+        }
         self.feed_pictures(None);
         self.feed_sound(None);
     }
@@ -217,11 +230,24 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
         }
         Recipe::Frames(_) => Box::new(Frames::open(tracks, channel, name)?),
         Recipe::Scenes(parameters) => Box::new(Scenes::open(tracks, channel, name, parameters)?),
+        Recipe::Extract(parameters) => {
+            let made = Proxy::open(tracks, channel, name, &full_size())?;
+            Box::new(PartOf::new(Box::new(made), parameters.part, tracks.are_there()))
+        }
+        Recipe::Redaction(parameters) => {
+            let made = Redaction::open(tracks, channel, name, parameters)?;
+            Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
+        }
         Recipe::Probe(_) => unreachable!("a probe decodes nothing"),
     })
 }
 
 impl Tracks<'_> {
+    /// Whether there are pictures, and sound.
+    fn are_there(&self) -> (bool, bool) {
+        (self.picture.is_some(), self.stereo.is_some())
+    }
+
     /// The pictures, for what is made of nothing else.
     pub(crate) fn pictures(&self) -> Result<&(ffmpeg::Stream<'_>, Shown), JobFailure> {
         let none = || JobFailure::new(FailureCode::NothingToMake, "The file has no picture.");

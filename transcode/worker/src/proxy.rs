@@ -20,6 +20,12 @@ pub(crate) struct Proxy {
     threads: u32,
 }
 
+/// As large as the original, and hardly to be told from it: for what is made once, and goes to others.
+pub(crate) fn full_size() -> ProxyParameters {
+    let (max_long_side_px, max_short_side_px) = (u32::MAX, u32::MAX);
+    ProxyParameters { max_long_side_px, max_short_side_px, crf: 18, ..ProxyParameters::default() }
+}
+
 impl Proxy {
     pub(crate) fn open(
         tracks: &Tracks<'_>,

@@ -166,6 +166,11 @@ pub(crate) fn shown(stream: &ffmpeg::Stream<'_>) -> Option<Shown> {
 }
 
 impl Shown {
+    /// As it lies there.
+    pub(crate) fn upright(width: u32, height: u32) -> Self {
+        Self { width, height, rotation: 0 }
+    }
+
     /// The largest even size within the limits and this size, with the same aspect ratio.
     pub(crate) fn fit(self, max_long: u32, max_short: u32) -> (u32, u32) {
         let (width, height) = (u64::from(self.width), u64::from(self.height));

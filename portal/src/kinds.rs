@@ -1,0 +1,19 @@
+//! What each kind of derivative is as a file. Never guessed from its bytes.
+
+use storage::records::DerivativeView;
+
+/// Extension, with its dot, and media type.
+pub(crate) fn file_type(view: &DerivativeView) -> (&'static str, &'static str) {
+    match view.kind.as_str() {
+        "extract" if is_quicktime(&view.recipe) => (".mov", "video/quicktime"),
+        "proxy" | "extract" | "redaction" => (".mp4", "video/mp4"),
+        "poster" | "thumbnails" => (".jpg", "image/jpeg"),
+        "probe" | "waveform" | "frames" | "scenes" => (".json", "application/json"),
+        _ => (".bin", "application/octet-stream"),
+    }
+}
+
+fn is_quicktime(recipe: &str) -> bool {
+    let recipe: serde_json::Value = serde_json::from_str(recipe).unwrap_or_default();
+    recipe["asked"]["cut"] == "keyframes-mov"
+}
