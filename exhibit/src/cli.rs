@@ -57,8 +57,8 @@ pub(crate) enum Command {
     /// One item: digests, events, derivatives.
     #[command(after_help = "Example:\n  exhibit show --data /var/lib/exhibit sha256:9f86d081…")]
     Show(Show),
-    /// Make an item's derivatives again, and compare: 0 where all are the same bytes, 1 where one is not, 2 where that
-    /// cannot be told here.
+    /// Make an item's derivatives again, and compare: 0 where all are the same bytes (or, made with other libraries, the same
+    /// pictures and sound), 1 where one is not, 2 where that cannot be told here.
     #[command(
         after_help = "Example:\n  exhibit reproduce --data /var/lib/exhibit 0193a7c2-… --derivative proxy"
     )]

@@ -9,6 +9,7 @@
 
 mod failure;
 pub mod jobs;
+mod program;
 pub mod recipe;
 pub mod reproduce;
 pub mod source;

@@ -65,7 +65,7 @@ pub fn after(media: &str) -> Vec<Recipe> {
     let plays = media["browser"]["plays"] == true;
     let is_still = media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"));
     let is_wanted = |recipe: &Recipe| match recipe {
-        Recipe::Probe(_) | Recipe::Extract(_) | Recipe::Redaction(_) => false,
+        Recipe::Probe(_) | Recipe::Extract(_) | Recipe::Redaction(_) | Recipe::Decoded(_) => false,
         Recipe::Proxy(_) => (picture || sound) && !plays,
         Recipe::Poster(_) => picture,
         Recipe::Waveform(_) => sound,
@@ -178,14 +178,15 @@ pub fn is_superseded(text: &str) -> bool {
     ours.is_some_and(|ours| asked["version"].as_u64() < ours["version"].as_u64())
 }
 
-/// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), and with which program,
-/// libraries and codecs it was made.
-pub fn made_text(recipe: &Recipe, report: &Report) -> String {
+/// The `recipe` field of `item.derived`: what was asked for (its digest is the recipe's id), with which program, libraries and
+/// codecs it was made, as that says itself, and which program file that was.
+pub fn made_text(recipe: &Recipe, report: &Report, program: Option<Sha256>) -> String {
     text_of(&json!({
         "v": 1,
         "asked": recipe,
         "made-with": report.made_with,
         "notes": report.notes,
+        "program-sha256": program.map(|digest| digest.to_string()),
     }))
 }
 

@@ -3,17 +3,24 @@
 //!
 //! Nothing that is made here is kept.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use chain_of_custody::digest::{ContentHasher, Digests};
+use chain_of_custody::digest::{ContentHasher, Digests, Sha256};
 use serde::Serialize;
 use serde_json::Value;
 use storage::objects::{ObjectStore, StoreError, StoredObject, VerifiedObject};
 use storage::records::{DerivativeView, ItemRecord};
 
-use crate::protocol::{MAX_CHUNK_BYTES, MAX_RECIPES, OriginalDigests, Recipe, Report};
-use crate::source::OutputSink;
+use crate::protocol::{
+    DecodedParameters, MAX_CHUNK_BYTES, MAX_RECIPES, OriginalDigests, Recipe, Report,
+};
+use crate::source::{OutputSink, RangeSource};
 use crate::supervise::Wanted;
 use crate::{Failure, Supervisor, recipe};
 
@@ -35,6 +42,8 @@ pub struct Reproduced {
 pub enum Comparison {
     /// Byte for byte.
     Match,
+    /// Other bytes, made with something else; decoded, every picture and all sound are the same.
+    SamePictures,
     /// It could not be made here as it was made then: another program, other libraries, a recipe of another version.
     CannotTell,
     /// The same program made something else of the same original.
@@ -50,6 +59,8 @@ pub enum ReproduceError {
     Worker(#[from] Failure),
     #[error("the record of what is stored is not readable")]
     Record,
+    #[error("what was made could not be written to a temporary file: {0}")]
+    Temporary(#[from] io::Error),
 }
 
 /// Makes `derivatives` of an original again, all in one pass.
@@ -88,17 +99,22 @@ pub async fn reproduce(
         again.into_iter().partition(|(view, ..)| recipe::is_made_alone(&view.kind));
     let alone = alone.into_iter().map(|one| vec![one]);
     for again in std::iter::once(together).chain(alone).filter(|again| !again.is_empty()) {
-        let wanted = again.iter();
-        let wanted =
-            wanted.map(|(_, asked, _)| Wanted { recipe: asked.clone(), sink: Made::default() });
-        let mut wanted: Vec<_> = wanted.collect();
+        let wanted = again
+            .iter()
+            .map(|(_, asked, _)| Ok(Wanted { recipe: asked.clone(), sink: Made::new()? }));
+        let mut wanted = wanted.collect::<io::Result<Vec<_>>>()?;
         let finished = supervisor.run(digests.clone(), &source, &mut wanted).await?;
-        for (((view, _, recipe), ended), one) in again.iter().zip(finished.ended).zip(wanted) {
+        for (((view, _, recipe), ended), one) in again.iter().zip(&finished.ended).zip(wanted) {
             let held = open(objects, &view.object).await?;
             compared.push(match ended {
+                Ok(_) if one.sink.is(&held, view).await? => {
+                    Reproduced::of(view, Comparison::Match, None)
+                }
                 Ok(report) => {
-                    let is_same = one.sink.is(&held, view).await?;
-                    Reproduced::judge(view, is_same, recipe, &report)
+                    let shown =
+                        (shown(supervisor, &held).await, shown(supervisor, &one.sink).await);
+                    let is_shown_the_same = matches!(shown, (Some(then), Some(now)) if then == now);
+                    Reproduced::judge(view, is_shown_the_same, recipe, report, finished.program)
                 }
                 Err(failure) => {
                     Reproduced::of(view, Comparison::Mismatch, Some(failure.to_string()))
@@ -125,44 +141,83 @@ impl Reproduced {
         }
     }
 
-    fn judge(view: &DerivativeView, is_same: bool, recipe: &Value, report: &Report) -> Self {
-        if is_same {
-            return Self::of(view, Comparison::Match, None);
-        }
-        let (then, now) = (&recipe["made-with"], serde_json::to_value(&report.made_with));
-        let now = now.unwrap_or_default();
-        let tools = ["program", "version", "libraries"];
-        let other: Vec<_> = tools.into_iter().filter(|tool| then[tool] != now[tool]).collect();
-        if other.is_empty() {
+    /// Of one whose bytes are others.
+    fn judge(
+        view: &DerivativeView,
+        is_shown_the_same: bool,
+        recipe: &Value,
+        report: &Report,
+        program: Option<Sha256>,
+    ) -> Self {
+        let now = recipe::made_text(&Recipe::Probe(Default::default()), report, program);
+        let now: Value = serde_json::from_str(&now).unwrap_or_default();
+        let (then, now) = (tools(recipe), tools(&now));
+        let differs = |name: &&String| then.get(*name) != now.get(*name);
+        let names: BTreeSet<_> = then.keys().chain(now.keys()).filter(differs).collect();
+        if names.is_empty() {
             let reason = "the same program and libraries made other bytes of it";
             return Self::of(view, Comparison::Mismatch, Some(reason.to_owned()));
         }
-        let other: Vec<_> = other
-            .iter()
-            .map(|tool| format!("{tool} then {}, now {}", then[tool], now[tool]))
-            .collect();
-        let reason = format!("other bytes, made with something else: {}", other.join("; "));
-        Self::of(view, Comparison::CannotTell, Some(reason))
+        let said = |tools: &BTreeMap<String, String>, name: &String| {
+            tools.get(name).map_or("not there", String::as_str).to_owned()
+        };
+        let each =
+            |name: &String| format!("{name} then {}, now {}", said(&then, name), said(&now, name));
+        let other: Vec<_> = names.into_iter().map(each).collect();
+        let (result, what) = match is_shown_the_same {
+            true => (Comparison::SamePictures, "other bytes, the same pictures and sound"),
+            false => (Comparison::CannotTell, "other bytes"),
+        };
+        let reason = format!("{what}, made with something else: {}", other.join("; "));
+        Self::of(view, result, Some(reason))
     }
 }
 
-/// What was made again: its digests, not its bytes.
-#[derive(Debug, Default)]
+/// Program and libraries of a recipe as made, by name, with their versions; and the digest of the program.
+fn tools(recipe: &Value) -> BTreeMap<String, String> {
+    let made_with = &recipe["made-with"];
+    let program = made_with["program"].as_str().unwrap_or_default();
+    let libraries = made_with["libraries"].as_object().into_iter().flatten();
+    let libraries = libraries.map(|(name, version)| (name.as_str(), version));
+    let digest = ("the program's SHA-256", &recipe["program-sha256"]);
+    let all = libraries.chain([(program, &made_with["version"]), digest]);
+    all.map(|(name, version)| (name.to_owned(), version.as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+/// What a file shows and sounds like: none for what is neither pictures nor sound.
+async fn shown(supervisor: &Supervisor, source: &impl RangeSource) -> Option<Value> {
+    let recipe = Recipe::Decoded(DecodedParameters { version: 1 });
+    let mut wanted = [Wanted { recipe, sink: Vec::new() }];
+    let nobody = OriginalDigests { sha256: String::new(), blake3: String::new() };
+    let finished = supervisor.run(nobody, source, &mut wanted).await.ok()?;
+    let [Ok(_)] = &finished.ended[..] else { return None };
+    serde_json::from_slice(&wanted[0].sink).ok()
+}
+
+/// What was made again, in a file that is gone with it.
+#[derive(Debug)]
 struct Made {
     /// Of all but the head.
-    body: ContentHasher,
+    digests: ContentHasher,
+    body: Arc<File>,
     body_bytes: u64,
     head: Bytes,
 }
 
 impl Made {
+    fn new() -> io::Result<Self> {
+        let (digests, body) = (ContentHasher::default(), Arc::new(tempfile::tempfile()?));
+        Ok(Self { digests, body, body_bytes: 0, head: Bytes::new() })
+    }
+
     /// Whether it is what is held, whose bytes are checked against the ledger as they are read.
-    async fn is(self, held: &VerifiedObject, view: &DerivativeView) -> Result<bool, StoreError> {
+    async fn is(&self, held: &VerifiedObject, view: &DerivativeView) -> Result<bool, StoreError> {
         let head_bytes = self.head.len() as u64;
         if head_bytes + self.body_bytes != view.size_bytes {
             return Ok(false);
         }
-        let (body, _) = self.body.finish();
+        let (body, _) = self.digests.clone().finish();
         if head_bytes == 0 {
             return Ok(body == view.digests);
         }
@@ -183,13 +238,33 @@ async fn digests_from(held: &VerifiedObject, mut at: u64) -> Result<Digests, Sto
 
 impl OutputSink for Made {
     async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.digests.update(&bytes);
+        let (body, at) = (Arc::clone(&self.body), self.body_bytes);
         self.body_bytes += bytes.len() as u64;
-        self.body.update(&bytes);
-        Ok(())
+        tokio::task::spawn_blocking(move || body.write_all_at(&bytes, at)).await?
     }
 
     async fn head(&mut self, bytes: Bytes) -> io::Result<()> {
         self.head = bytes;
         Ok(())
+    }
+}
+
+impl RangeSource for Made {
+    fn size_bytes(&self) -> u64 {
+        self.head.len() as u64 + self.body_bytes
+    }
+
+    async fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let head_bytes = self.head.len() as u64;
+        let of_head = range.start.min(head_bytes)..range.end.min(head_bytes);
+        let of_body = range.start.max(head_bytes)..range.end.max(head_bytes);
+        let mut bytes = self.head[of_head.start as usize..of_head.end as usize].to_vec();
+        let mut rest = vec![0; (of_body.end - of_body.start) as usize];
+        let (body, at) = (Arc::clone(&self.body), of_body.start - head_bytes);
+        let rest =
+            tokio::task::spawn_blocking(move || body.read_exact_at(&mut rest, at).map(|()| rest));
+        bytes.extend(rest.await??);
+        Ok(bytes.into())
     }
 }

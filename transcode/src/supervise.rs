@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chain_of_custody::digest::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use crate::failure::{Failure, Limit, clean_message};
+use crate::program::Program;
 use crate::protocol::{
     Confinement, Ended, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
     OriginalDigests, PROTOCOL_VERSION, Recipe, Report, WorkerFailure,
@@ -64,7 +66,7 @@ impl Default for Allowance {
 /// Starts workers and holds them to the protocol.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    program: PathBuf,
+    program: Program,
     allowance: Allowance,
 }
 
@@ -83,6 +85,8 @@ pub struct Finished {
     /// bounded, not trusted.
     pub ended: Vec<Result<Report, Failure>>,
     pub confinement: Confinement,
+    /// Of the worker program, as it lay there before and after it was started; `None` where it was exchanged meanwhile.
+    pub program: Option<Sha256>,
 }
 
 impl Supervisor {
@@ -106,12 +110,12 @@ impl Supervisor {
 
     /// Uses this worker program.
     pub fn new(program: impl Into<PathBuf>, allowance: Allowance) -> Self {
-        Self { program: program.into(), allowance }
+        Self { program: Program::new(program.into()), allowance }
     }
 
     /// The worker program.
     pub fn program(&self) -> &Path {
-        &self.program
+        &self.program.path
     }
 
     /// Makes derivatives of one original, which is read and decoded once for all of them. Dropping the future kills the
@@ -125,7 +129,9 @@ impl Supervisor {
         source: &impl RangeSource,
         wanted: &mut [Wanted<S>],
     ) -> Result<Finished, Failure> {
+        let before = self.program.digest().await;
         let (child, socket) = self.start()?;
+        let program = before.filter(|_| self.program.is_unchanged());
         let mut worker = Worker { child };
         let job = Frame::Job(Box::new(Job {
             recipes: wanted.iter().map(|one| one.recipe.clone()).collect(),
@@ -139,7 +145,10 @@ impl Supervisor {
         drop(session);
         match outcome {
             Err(_) => Err(Failure::LimitReached { limit: Limit::WallSeconds(wall.as_secs()) }),
-            Ok(Ok(finished)) => worker.farewell().await.map(|()| finished),
+            Ok(Ok((ended, confinement))) => {
+                worker.farewell().await;
+                Ok(Finished { ended, confinement, program })
+            }
             Ok(Err(Stopped::Failure(failure))) => Err(failure),
             Ok(Err(Stopped::Gone)) => Err(self.explain(worker.gone().await)),
         }
@@ -151,7 +160,7 @@ impl Supervisor {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             ours.set_nonblocking(true)?;
             let ours = UnixStream::from_std(ours)?;
-            let child = Command::new(&self.program)
+            let child = Command::new(&self.program.path)
                 .env_clear()
                 .current_dir("/")
                 .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
@@ -165,7 +174,7 @@ impl Supervisor {
             Ok((child, ours))
         };
         attempt().map_err(|error| Failure::Start {
-            program: self.program.display().to_string(),
+            program: self.program.path.display().to_string(),
             error: Arc::new(error),
         })
     }
@@ -203,9 +212,8 @@ struct Worker {
 
 impl Worker {
     /// After its last word: it ends by itself soon, or it is ended; either way the outcome stands.
-    async fn farewell(&mut self) -> Result<(), Failure> {
+    async fn farewell(&mut self) {
         let _ = tokio::time::timeout(FAREWELL, self.child.wait()).await;
-        Ok(())
     }
 
     /// After its connection closed without a last word: how it ended.
@@ -241,6 +249,9 @@ impl From<Failure> for Stopped {
         Self::Failure(failure)
     }
 }
+
+/// What a conversation came to: what became of each recipe, and what the worker did to itself.
+type Outcome = (Vec<Result<Report, Failure>>, Confinement);
 
 /// What comes before an output, once the output is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +313,7 @@ impl<'w, S: OutputSink> Session<'w, S> {
         }
     }
 
-    async fn talk(&mut self, job: Frame, source: &impl RangeSource) -> Result<Finished, Stopped> {
+    async fn talk(&mut self, job: Frame, source: &impl RangeSource) -> Result<Outcome, Stopped> {
         self.send(&job).await?;
         loop {
             let frame = self.receive().await?;
@@ -395,7 +406,7 @@ impl<'w, S: OutputSink> Session<'w, S> {
         Ok(output.sink.head(Bytes::from(data)).await.map_err(Failure::of_sink)?)
     }
 
-    fn done(&mut self, ended: Vec<Ended>) -> Result<Finished, Failure> {
+    fn done(&mut self, ended: Vec<Ended>) -> Result<Outcome, Failure> {
         let confinement =
             self.confinement.take().ok_or_else(|| misbehaved("finished before it began"))?;
         if ended.len() != self.outputs.len() {
@@ -408,7 +419,7 @@ impl<'w, S: OutputSink> Session<'w, S> {
             }
             Ended::Made(report) => Ok(Ok(report)),
         });
-        Ok(Finished { ended: ended.collect::<Result<_, _>>()?, confinement })
+        Ok((ended.collect::<Result<_, _>>()?, confinement))
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), Stopped> {

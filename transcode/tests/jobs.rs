@@ -21,13 +21,14 @@ use chain_of_custody::note::SigningKey;
 use storage::clock::SystemClock;
 use storage::ledger::{AuditResult, Ledger, LedgerOptions};
 use storage::objects::{Kek, ObjectName, ObjectStore, StoredObject};
-use storage::records::{Asked, ItemView, NewJob, Records};
+use storage::records::{Asked, DerivativeView, ItemView, NewJob, Records};
 use support::*;
 use tempfile::TempDir;
 use transcode::Supervisor;
 use transcode::jobs::{Answer, Asker, JobOptions, Jobs};
 use transcode::protocol::{Recipe, Span};
 use transcode::recipe;
+use transcode::reproduce::{Comparison, reproduce};
 use transcode::supervise::Allowance;
 use uuid::Uuid;
 
@@ -58,6 +59,8 @@ on_both_databases!(
     derivatives_leave_the_space_kept_free,
     what_somebody_asks_for_is_made_at_once_and_says_who,
     what_is_cancelled_stops_says_so_and_can_be_asked_for_again,
+    what_is_made_again_with_other_libraries_is_compared_by_what_it_shows,
+    a_limit_that_several_reach_together_is_each_ones_own,
 );
 
 /// A force's data folder and its database.
@@ -592,4 +595,65 @@ async fn what_is_cancelled_stops_says_so_and_can_be_asked_for_again(home: Home) 
     house.work(supervisor()).await;
     assert!(kinds(&house.view(item).await).contains(&"proxy"), "and the rest follows");
     house.audits_clean().await;
+}
+
+/// What differs is a name in the container; then pictures, then sound.
+async fn what_is_made_again_with_other_libraries_is_compared_by_what_it_shows(home: Home) {
+    let house = home.open().await;
+    let original = filmed(
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x240:r=25:d=2",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=2",
+            "-c:v",
+            "mpeg4",
+        ],
+        "avi",
+    );
+    let item = house.receive(&original, "stored", false).await;
+    house.work(supervisor()).await;
+    let view = house.view(item).await;
+    let proxy = view.derivatives.iter().find(|made| made.kind == "proxy").unwrap();
+    let held = house.read(&proxy.object).await;
+    let older = async |bytes: &Bytes| {
+        let stored = house.receive(bytes, "stored", false).await;
+        let object = house.view(stored).await.record.object;
+        let recipe = proxy.recipe.replace("\"libavformat\":\"", "\"libavformat\":\"0");
+        assert_ne!(recipe, proxy.recipe);
+        let (size_bytes, digests) = (bytes.len() as u64, Digests::of(bytes));
+        let older = [DerivativeView { object, recipe, size_bytes, digests, ..proxy.clone() }];
+        let compared =
+            reproduce(&supervisor(), &house.objects, &view.record, &older).await.unwrap();
+        (compared[0].result, compared[0].reason.clone().unwrap_or_default())
+    };
+    assert_eq!(older(&held).await.0, Comparison::Match);
+    // A later libavformat writes its own name, if nothing else.
+    let name = held.windows(6).position(|bytes| bytes == b"Lavf59").unwrap();
+    let other = [&held[..name], b"Lavf61", &held[name + 6..]].concat().into();
+    let (result, reason) = older(&other).await;
+    assert_eq!(result, Comparison::SamePictures, "{reason}");
+    let (_, versions) = reason.rsplit_once("libavformat then 0").unwrap();
+    let (then, now) = versions.split_once(", now ").unwrap();
+    assert_eq!(then, now, "{reason}");
+    let coarser = ffmpeg(&held, &["-c:v", "libx264", "-crf", "40", "-c:a", "copy"], "mp4");
+    assert_eq!(older(&coarser).await.0, Comparison::CannotTell);
+    let silent = ffmpeg(&held, &["-c:v", "copy", "-af", "volume=0", "-c:a", "aac"], "mp4");
+    assert_eq!(older(&silent).await.0, Comparison::CannotTell);
+}
+
+async fn a_limit_that_several_reach_together_is_each_ones_own(home: Home) {
+    let house = home.open().await;
+    let item = house.receive(&footage(CCTV), "stored", false).await;
+    // Enough for each small one, and for nobody's viewing copy.
+    let tight = Allowance { output_floor_bytes: 300_000, output_per_input: 0, ..allowance() };
+    house.work(Supervisor::new(worker(), tight)).await;
+    let view = house.view(item).await;
+    let failed: Vec<_> = view.failures.iter().map(|f| (&*f.kind, &*f.reason_code)).collect();
+    assert_eq!(failed, [("proxy", "limit-reached")]);
+    assert_eq!(kinds(&view), ["frames", "poster", "probe", "scenes", "thumbnails"]);
 }

@@ -14,16 +14,6 @@ use transcode::{Failure, protocol::ExtractParameters};
 
 const PART: Span = Span { from_ms: 2500, to_ms: 5200 };
 
-/// What `ffmpeg` makes of these arguments alone.
-fn filmed(arguments: &[&str], extension: &str) -> Bytes {
-    let folder = tempfile::tempdir().unwrap();
-    let target = folder.path().join(format!("made.{extension}"));
-    let mut ffmpeg = Command::new("ffmpeg");
-    let out = ffmpeg.args(["-v", "error", "-y"]).args(arguments).arg(&target).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    std::fs::read(target).unwrap().into()
-}
-
 /// Eight seconds of moving pictures and a tone, a picture that needs none before it every two seconds.
 fn eight_seconds(codecs: &[&str], extension: &str) -> Bytes {
     let inputs =

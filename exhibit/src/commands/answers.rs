@@ -24,7 +24,7 @@ pub(super) fn as_json(command: &Command, answer: &Value) -> Value {
 pub(super) fn exit_code(command: &Command, answer: &Value) -> ExitCode {
     match (command, answer["result"].as_str()) {
         (Command::Ledger(cli::Ledger::Audit) | Command::Reproduce(_), result) => match result {
-            Some("match") => ExitCode::SUCCESS,
+            Some("match" | "same-pictures") => ExitCode::SUCCESS,
             Some("mismatch") => ExitCode::from(1),
             _ => ExitCode::from(2),
         },
@@ -174,6 +174,7 @@ fn print_reproduced(answer: &Value) {
     for one in list(answer, "derivatives") {
         let said = match text(one, "result") {
             "match" => "the same bytes",
+            "same-pictures" => "the same to see",
             "mismatch" => "NOT the same",
             _ => "cannot be told",
         };

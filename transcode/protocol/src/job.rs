@@ -61,6 +61,8 @@ pub enum Recipe {
     Extract(ExtractParameters),
     /// What may be shown to others: pictures and sound that somebody named are not in it.
     Redaction(RedactionParameters),
+    /// What it shows and sounds like, as digests: to compare two files, not for keeping.
+    Decoded(DecodedParameters),
 }
 
 /// A part of a recording: from here until just before there, from the start of the file.
@@ -170,6 +172,13 @@ pub enum Cut {
     KeyframesMov,
     /// From one picture to another, encoded anew in the size they have.
     Exact,
+}
+
+/// Parameters of [`Recipe::Decoded`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodedParameters {
+    pub version: u32,
 }
 
 /// Parameters of [`Recipe::Redaction`].
@@ -294,6 +303,7 @@ impl Recipe {
             Self::Extract(ExtractParameters { cut: Cut::KeyframesMov, .. }) => "extract.mov",
             Self::Extract(_) => "extract.mp4",
             Self::Redaction(_) => "redaction.mp4",
+            Self::Decoded(_) => "decoded.json",
         }
     }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::Bytes;
-use chain_of_custody::digest::{ContentHasher, Digests};
+use chain_of_custody::digest::{ContentHasher, Digests, Sha256};
 use chain_of_custody::ids::{ItemId, UploadId};
 use storage::failpoint;
 use storage::objects::{
@@ -27,6 +27,8 @@ use crate::supervise::Wanted;
 /// A derivative that is stored.
 pub(super) struct Made {
     pub(super) report: Report,
+    /// Digest of the worker program, where it is known which one it was.
+    pub(super) program: Option<Sha256>,
     pub(super) digests: Digests,
     pub(super) object: StoredObject,
     /// Of the probe recipe only.
@@ -85,8 +87,8 @@ pub(super) async fn make(
         failure = stop => Err(failure),
     };
     let sinks = wanted.into_iter().map(|one| one.sink);
-    let ended = match outcome {
-        Ok(finished) => finished.ended,
+    let (ended, program) = match outcome {
+        Ok(finished) => (finished.ended, finished.program),
         Err(failure) => {
             for sink in sinks {
                 sink.writer.discard().await?;
@@ -96,18 +98,22 @@ pub(super) async fn make(
     };
     let mut made = Vec::with_capacity(rows.len());
     for (sink, ended) in sinks.zip(ended) {
-        made.push(keep(sink, ended).await);
+        made.push(keep(sink, ended, program).await);
     }
     failpoint::hit("transcode.derivative-stored");
     Ok(made)
 }
 
 /// Keeps what was made, or throws away what was begun.
-async fn keep(sink: Sink<'_>, ended: Result<Report, Failure>) -> Result<Made, Setback> {
+async fn keep(
+    sink: Sink<'_>,
+    ended: Result<Report, Failure>,
+    program: Option<Sha256>,
+) -> Result<Made, Setback> {
     match ended.and_then(|report| Ok((report, sink.probe()?))) {
         Ok((report, probe)) => {
             let (digests, object) = sink.finish().await?;
-            Ok(Made { report, digests, object, probe })
+            Ok(Made { report, program, digests, object, probe })
         }
         Err(failure) => {
             sink.writer.discard().await?;

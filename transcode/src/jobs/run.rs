@@ -91,6 +91,7 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
         }
     }
     let Some(record) = of else { return };
+    let of_several = asked.len() > 1;
     let read = AtomicU16::new(0);
     let stop = cancelled(shared, &asked);
     let made = tokio::select! {
@@ -101,14 +102,14 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
     match made {
         Ok(made) => {
             for (row, made) in rows.zip(made) {
-                let judged = judge(&row, made);
+                let judged = judge(&row, of_several, made);
                 end(shared, row, judged).await;
             }
         }
         // What stopped all of them stopped each.
         Err(Setback::Worker(failure)) => {
             for row in rows {
-                let judged = judge(&row, Err(Setback::Worker(failure.clone())));
+                let judged = judge(&row, of_several, Err(Setback::Worker(failure.clone())));
                 end(shared, row, judged).await;
             }
         }
@@ -174,12 +175,15 @@ async fn end(shared: &Shared, row: JobRow, decision: Result<Decision, Setback>) 
     }
 }
 
-/// What becomes of an attempt. Only what is worth another one is a setback.
-fn judge(row: &JobRow, made: Result<Made, Setback>) -> Result<Decision, Setback> {
+/// What becomes of an attempt. Only what is worth another one is a setback: a crash, and a limit that was reached by several
+/// together, of which each is tried alone then.
+fn judge(row: &JobRow, of_several: bool, made: Result<Made, Setback>) -> Result<Decision, Setback> {
     match made {
         Ok(made) => Ok(Decision::Made(Box::new(made))),
         Err(Setback::Worker(failure)) => {
-            let again = failure.is_worth_another_attempt() && row.crashes < CRASHES_ALLOWED;
+            let is_anybodys = of_several && matches!(failure, Failure::LimitReached { .. });
+            let is_worth_it = is_anybodys || failure.is_worth_another_attempt();
+            let again = is_worth_it && row.crashes < CRASHES_ALLOWED;
             if failure.is_about_the_footage() && !again {
                 Ok(Decision::Failed(failure))
             } else {
@@ -287,7 +291,7 @@ fn derived(row: &JobRow, record: &ItemRecord, made: &Made, media: Option<&str>) 
     let object = chain_of_custody::canonical::to_bytes(&object);
     let object = object.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let command = about(EventKind::ItemDerived, &row.job, record, "")
-        .field(field::RECIPE, recipe::made_text(&recipe, &made.report), salt())
+        .field(field::RECIPE, recipe::made_text(&recipe, &made.report, made.program), salt())
         .field(field::SHA256, made.digests.sha256.to_string(), salt())
         .field(field::BLAKE3, made.digests.blake3.to_string(), salt())
         .field(field::SIZE_BYTES, made.object.size_bytes.to_string(), salt())

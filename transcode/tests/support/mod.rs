@@ -190,6 +190,16 @@ pub(crate) fn ffmpeg(input: &[u8], arguments: &[&str], extension: &str) -> Bytes
     std::fs::read(target).unwrap().into()
 }
 
+/// What `ffmpeg` makes of these arguments alone.
+pub(crate) fn filmed(arguments: &[&str], extension: &str) -> Bytes {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join(format!("made.{extension}"));
+    let mut ffmpeg = Command::new("ffmpeg");
+    let out = ffmpeg.args(["-v", "error", "-y"]).args(arguments).arg(&target).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    std::fs::read(target).unwrap().into()
+}
+
 pub(crate) fn stream<'a>(probed: &'a Value, kind: &str) -> Option<&'a Value> {
     probed["streams"].as_array().unwrap().iter().find(|s| s["codec_type"] == kind)
 }

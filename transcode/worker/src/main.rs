@@ -11,6 +11,7 @@ mod audio;
 mod channel;
 mod confine;
 mod cut;
+mod decoded;
 mod failure;
 mod frames;
 mod index;

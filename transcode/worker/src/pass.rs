@@ -9,6 +9,7 @@ use transcode_protocol::{Ended, FailureCode, Frame, Recipe, Report};
 
 use crate::audio::Sound;
 use crate::channel::SharedChannel;
+use crate::decoded::Decoded;
 use crate::failure::{JobFailure, ended};
 use crate::frames::Frames;
 use crate::input::{self, Next, Reader, permille};
@@ -230,6 +231,7 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
         }
         Recipe::Frames(_) => Box::new(Frames::open(tracks, channel, name)?),
         Recipe::Scenes(parameters) => Box::new(Scenes::open(tracks, channel, name, parameters)?),
+        Recipe::Decoded(_) => Box::new(Decoded::open(channel, name)?),
         Recipe::Extract(parameters) => {
             let made = Proxy::open(tracks, channel, name, &full_size())?;
             Box::new(PartOf::new(Box::new(made), parameters.part, tracks.are_there()))
