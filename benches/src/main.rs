@@ -15,6 +15,7 @@ mod rebuild;
 mod s3;
 mod servers;
 mod several;
+mod simulate;
 mod sink;
 mod usage;
 mod verify;

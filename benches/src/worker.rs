@@ -11,6 +11,7 @@ use transcode::supervise::{Allowance, Supervisor, Wanted};
 
 use crate::derivatives::{SAMPLE, VIEWING_COPY, ffmpeg, in_mpeg4, words};
 use crate::servers::{Place, program};
+use crate::simulate;
 use crate::usage::{ended_children_cpu_s, median};
 
 /// Starts of each, of which the median is printed.
@@ -159,5 +160,22 @@ async fn two_at_once(place: &Place, minute: &Path) -> Result<()> {
         walls[1],
         walls[0] / walls[1]
     );
+    let each_s = walls[0] / CLIPS as f64;
+    let simulated = simulate::last_done_s(2, (0..CLIPS).map(|_| (0.0, each_s)));
+    println!(
+        "  the same by two, simulated from one: {simulated:.1} s, {:.2} of the measured",
+        simulated / walls[1]
+    );
+    simulate::print_shift(each_s * 60.0 / CLIP_SECONDS.parse::<f64>()?, playable(place).await?);
     Ok(std::fs::remove_file(clip)?)
+}
+
+/// Seconds of one worker for a minute that browsers play: everything but a viewing copy.
+async fn playable(place: &Place) -> Result<f64> {
+    let original = Bytes::from(std::fs::read(place.tools.join(SAMPLE))?);
+    let all = transcode::recipe::standard().into_iter();
+    let recipes = all.filter(|recipe| !matches!(recipe, Recipe::Proxy(_))).collect();
+    let began = Instant::now();
+    make(recipes, &original).await?;
+    Ok(began.elapsed().as_secs_f64())
 }
