@@ -83,6 +83,22 @@ fn tests_that_back_an_invariant_exist() {
     assert!(rows >= 18 + 28, "only {rows} rows");
 }
 
+/// Every requirement of the validation names a test, and every test that is named is there.
+#[test]
+fn tests_that_a_validation_rests_on_exist() {
+    let page = fs::read_to_string(root().join("docs/validation/README.md")).expect("the page");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| requirement |");
+    let mut rows = 0;
+    for row in page.lines().filter(is_row) {
+        let shown_by = row.split(" | ").nth(1).unwrap_or_default();
+        let names = shown_by.split('`').skip(1).step_by(2).filter(|name| name.contains("::"));
+        let named = names.inspect(|name| assert_test_exists(name)).count();
+        assert!(named > 0, "nothing shows this: {row}");
+        rows += 1;
+    }
+    assert!(rows >= 30, "only {rows} rows");
+}
+
 fn is_invariant_or_fault(line: &str) -> bool {
     let mut cells = line.split('|').skip(1).map(str::trim);
     let first = cells.next().unwrap_or_default();

@@ -74,6 +74,15 @@ fn a_workstation_brings_in_footage_and_what_cannot_be_read() {
     assert!(kinds.contains(&"poster") && kinds.contains(&"thumbnails"), "{kinds:?}");
     let by_digest = format!("blake3:{}", shown["digests"]["blake3"].as_str().expect("hex"));
     assert_eq!(workspace.show(&by_digest).ok().json()["item"], shown["item"]);
+
+    let cut = footage::prepared("cut-index-first.mp4").display().to_string();
+    let cut = workspace.exhibit(&["ingest", &cut]).ok().json();
+    let cut = cut["item"].as_str().expect("an id");
+    workspace.settled(cut);
+    let mut show = std::process::Command::new(tests::programs::program("exhibit"));
+    let read = tests::Answer::of(show.args(["show", cut, "--data"]).arg(workspace.data())).ok();
+    let says = format!("{}{}", read.text(), read.stderr);
+    assert!(says.contains("beyond the end of the file"), "what is missing is said: {says}");
     assert!(server.stop().success(), "a stop that was asked for is a success");
     audit::ledger_is_clean(&workspace);
 }

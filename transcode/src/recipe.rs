@@ -6,6 +6,7 @@ use chain_of_custody::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::failure::clean_message;
 pub use crate::protocol::Recipe;
 use crate::protocol::{
     Area, Cut, ExtractParameters, MAX_REDACTIONS, Probe, ProbeParameters, RedactionParameters,
@@ -185,7 +186,7 @@ pub fn made_text(recipe: &Recipe, report: &Report, program: Option<Sha256>) -> S
         "v": 1,
         "asked": recipe,
         "made-with": report.made_with,
-        "notes": report.notes,
+        "notes": report.notes.iter().map(|note| clean_message(note)).collect::<Vec<_>>(),
         "program-sha256": program.map(|digest| digest.to_string()),
     }))
 }
@@ -242,16 +243,16 @@ mod tests {
         let threads = Recipe::Proxy(ProxyParameters { threads: 3, ..Default::default() });
         assert_ne!(RecipeId::of(&plain), RecipeId::of(&threads));
         assert_eq!(parse(&canonical_text(&plain)), Some(plain.clone()));
-        assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":1}"#);
-        // `printf '{"kind":"probe","version":1}' | sha256sum`
-        assert_eq!(RecipeId::of(&first()).short(), "5723baab2d0e5cf6");
+        assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":2}"#);
+        // `printf '{"kind":"probe","version":2}' | sha256sum`
+        assert_eq!(RecipeId::of(&first()).short(), "a75b57c20047929a");
     }
 
     #[test]
     fn older_recipes_are_told_from_newer_ones() {
         let of = |kind: &str, version: u32| format!(r#"{{"kind":"{kind}","version":{version}}}"#);
-        assert!(is_superseded(&of("proxy", 2)));
-        for current_or_newer in [of("proxy", 3), of("proxy", 4), of("hologram", 1)] {
+        assert!(is_superseded(&of("proxy", 3)));
+        for current_or_newer in [of("proxy", 4), of("proxy", 5), of("hologram", 1)] {
             assert!(!is_superseded(&current_or_newer), "{current_or_newer}");
         }
     }

@@ -160,6 +160,11 @@ fn print_item(item: &Value) {
     for derivative in list(item, "derivatives") {
         let bytes = derivative["size_bytes"].as_u64().unwrap_or(0);
         line(&format!("  {:<10}  {}", text(derivative, "kind"), size(bytes)));
+        let noted = list(&derivative["recipe"], "notes").iter();
+        let missing = list(&derivative["media"]["coverage"], "reasons").iter();
+        for said in noted.chain(missing).filter_map(Value::as_str) {
+            line(&format!("              {said}"));
+        }
     }
     for making in list(item, "making") {
         let kind = text(making, "kind");

@@ -73,6 +73,8 @@ struct Player {
     length: String,
     is_original: bool,
     is_still: bool,
+    /// What was done to the pictures or the sound.
+    notes: Vec<String>,
 }
 
 /// The sheet of thumbnails, each a way to its moment.
@@ -290,6 +292,7 @@ impl ItemPage {
                 length,
                 is_original: detail.plays_as_it_came(),
                 is_still: detail.derivatives.iter().any(is_still),
+                notes: detail.notes_on_copy().iter().map(|note| capitalised(note)).collect(),
             }),
             sheet: detail.sheet().map(|sheet| SheetOfPictures::new(item, sheet)),
             no_player: no_player(detail),
@@ -496,6 +499,7 @@ impl KnownRow {
             "state" => "State",
             "fault" => "Storage",
             "receipt" => "What the receipt rests on",
+            "footage" => "Recording",
             "viewing-copy" => "Viewing copy",
             "disclosure" => "Disclosure",
             "hold" => "Hold",

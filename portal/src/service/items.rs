@@ -259,6 +259,8 @@ fn made<'a>(kinds: impl Iterator<Item = (&'a str, &'a str)>) -> Made {
         if kind == "probe" {
             let media: serde_json::Value = serde_json::from_str(media).unwrap_or_default();
             made.duration_us = media["duration-us"].as_i64();
+            let missing = media["coverage"]["reasons"].as_array().into_iter().flatten();
+            made.missing = missing.filter_map(|why| Some(why.as_str()?.to_owned())).collect();
             // A browser plays the original as it came.
             made.proxy |= media["browser"]["plays"] == true;
         }

@@ -116,7 +116,8 @@ impl From<storage::records::Making> for Making {
 /// One thing that is known of an item, or is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Known {
-    /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `fault`, `hold`, `retention`, `receipt`: a code.
+    /// `camera-signature`, `clock`, `copies`, `verified`, `master`, `state`, `footage`, `viewing-copy`, `disclosure`, `fault`, `hold`,
+    /// `retention`, `receipt`: a code.
     pub about: &'static str,
     /// `good`, `open` or `bad`: for a mark beside the words, never in place of them.
     pub standing: &'static str,
@@ -145,6 +146,14 @@ impl ItemDetail {
     pub fn plays_as_it_came(&self) -> bool {
         let is_copy = |d: &Derivative| d.kind == "proxy" && d.digests != self.digests;
         !self.derivatives.iter().any(is_copy)
+    }
+
+    /// What sets the viewing copy apart from the original besides its size, in words of the program that made it.
+    pub fn notes_on_copy(&self) -> Vec<String> {
+        let copies = self.derivatives.iter().rev().filter(|d| d.kind == "proxy");
+        let notes = copies.map(|d| d.recipe["notes"].as_array()).next().flatten();
+        let texts = notes.into_iter().flatten().filter_map(|note| note.as_str());
+        texts.map(str::to_owned).collect()
     }
 
     /// The sheet of thumbnails, if there is one.
@@ -353,9 +362,11 @@ impl ItemSummary {
 }
 
 /// What was made of an item, for a list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) poster: bool,
     pub(super) proxy: bool,
     pub(super) duration_us: Option<i64>,
+    /// What the probe found missing, in words.
+    pub(super) missing: Vec<String>,
 }

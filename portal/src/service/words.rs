@@ -159,6 +159,10 @@ pub(super) fn known(
         copies_in_words(copies),
         verified(record),
     ];
+    if !made.missing.is_empty() {
+        let says = format!("Part of the recording is missing: {}.", made.missing.join("; "));
+        known.push(Known { about: "footage", standing: "bad", says });
+    }
     if !made.proxy {
         let says = "There is no viewing copy: it cannot be played here, or is not made yet.";
         known.push(Known { about: "viewing-copy", standing: "open", says: says.to_owned() });

@@ -136,6 +136,33 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
     assert!(String::from_utf8_lossy(&seen.body).contains("secret.mp4"));
 }
 
+/// Whoever watches a viewing copy reads what was done to it, and what the original lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_to_a_viewing_copy_and_what_is_missing_is_said() {
+    let house = House::new().await;
+    let person = house.investigator("1").await;
+    let item = house.receive("cut.ts", &footage(3_000)).await;
+    let recipe = r#"{"notes":["12 pictures are interlaced and were made whole","<b>bold</b>"]}"#;
+    house.derive_with(item, "proxy", &footage(2_000), recipe, "").await;
+    let media = r#"{"coverage":{"reasons":["1.0 s of the declared 2.0 s have no packets"]}}"#;
+    house.derive_with(item, "probe", &footage(200), "{}", media).await;
+    let seen = open(&house, Some(&person), &format!("/items/{item}")).await;
+    let page = String::from_utf8_lossy(&seen.body);
+    for expected in [
+        "<li>12 pictures are interlaced and were made whole.</li>",
+        "&#60;b&#62;bold",
+        "Part of the recording is missing: 1.0 s of the declared 2.0 s have no packets.",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    let told = house.get(&person, &format!("/api/v1/items/{item}")).await.json();
+    let notes = |d: &serde_json::Value| d["recipe"]["notes"].as_array().map(Vec::len);
+    let derivatives = told["derivatives"].as_array().unwrap();
+    assert!(derivatives.iter().any(|d| notes(d) == Some(2)), "{told}");
+    let known = told["known"].as_array().unwrap();
+    assert!(known.iter().any(|known| known["about"] == "footage"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_an_item_is_said_and_why_its_case_is_held_is_not() {
     let house = House::new().await;

@@ -251,13 +251,25 @@ impl House {
     }
 
     pub(crate) async fn derive(&self, item: ItemId, kind: &str, bytes: &[u8]) {
+        self.derive_with(item, kind, bytes, "{}", "{\"duration-us\":62000000}").await;
+    }
+
+    /// The same, with this said of how it was made and what it is.
+    pub(crate) async fn derive_with(
+        &self,
+        item: ItemId,
+        kind: &str,
+        bytes: &[u8],
+        recipe: &str,
+        media: &str,
+    ) {
         let object = self.store(&format!("derivatives/{item}/{kind}"), bytes).await;
         let command = self
             .made(EventKind::ItemDerived, item, bytes, &object)
             .field(field::KIND, kind, salt())
-            .field(field::RECIPE, "{}", salt())
+            .field(field::RECIPE, recipe, salt())
             .field(field::RECIPE_ID, Digests::of(kind.as_bytes()).sha256.to_string(), salt())
-            .field(field::MEDIA, "{\"duration-us\":62000000}", salt());
+            .field(field::MEDIA, media, salt());
         self.ledger.submit(command).await.unwrap();
     }
 

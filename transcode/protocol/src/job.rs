@@ -219,15 +219,17 @@ pub enum Cover {
 
 impl Default for ProbeParameters {
     fn default() -> Self {
-        Self { version: 1 }
+        // 2: times are counted as joined where they jump.
+        Self { version: 2 }
     }
 }
 
 impl Default for ProxyParameters {
     fn default() -> Self {
         Self {
-            // 2: an index of the fragments in front. 3: one thread; sound is always 48 kHz.
-            version: 3,
+            // 2: an index of the fragments in front. 3: one thread; sound is always 48 kHz. 4: interlaced pictures are made
+            // whole, high dynamic range is mapped, times that jump are joined; sound stays within 30 ms of its times.
+            version: 4,
             max_long_side_px: 1280,
             max_short_side_px: 720,
             crf: 23,
@@ -241,14 +243,16 @@ impl Default for ProxyParameters {
 
 impl Default for PosterParameters {
     fn default() -> Self {
-        Self { version: 1, max_side_px: 640, at_ms: 3000, quality: 4 }
+        // 2: interlaced pictures are made whole, high dynamic range is mapped; colours as in a JPEG.
+        Self { version: 2, max_side_px: 640, at_ms: 3000, quality: 4 }
     }
 }
 
 impl Default for ThumbnailsParameters {
     fn default() -> Self {
         Self {
-            version: 1,
+            // 2: as of a poster, and times that jump are joined.
+            version: 2,
             // Four in a row are as wide as the player on a page.
             max_side_px: 150,
             columns: 4,
@@ -261,19 +265,22 @@ impl Default for ThumbnailsParameters {
 
 impl Default for WaveformParameters {
     fn default() -> Self {
-        Self { version: 1, points_per_second: 20, max_points: 36_000 }
+        // 2: times that jump are joined; sound stays within 30 ms of its times.
+        Self { version: 2, points_per_second: 20, max_points: 36_000 }
     }
 }
 
 impl Default for FramesParameters {
     fn default() -> Self {
-        Self { version: 1 }
+        // 2: times that jump are joined.
+        Self { version: 2 }
     }
 }
 
 impl Default for ScenesParameters {
     fn default() -> Self {
-        Self { version: 1, threshold_permille: 100 }
+        // 2: interlaced pictures are made whole, times that jump are joined.
+        Self { version: 2, threshold_permille: 100 }
     }
 }
 

@@ -13,6 +13,11 @@ use crate::video::open_decoder;
 pub(crate) const SOUND_RATE: u32 = 48_000;
 /// … and given on in pieces of this many: what AAC takes at once.
 const PIECE_SAMPLES: u32 = 1024;
+/// Sound that strays from its time stamps by more than this many seconds is put back, by silence or a cut. Less is the rounding of
+/// containers, and nobody sees it at somebody's lips.
+const STRAYS_S: &str = "0.03";
+/// Silence that is worth a word, in microseconds.
+const SILENCE_US: i64 = 100_000;
 
 /// Decodes one stream of sound, and gives it on as [`SOUND_RATE`] floats, one or two channels, without gaps.
 pub(crate) struct Sound {
@@ -21,6 +26,9 @@ pub(crate) struct Sound {
     time_base: Rational,
     start_us: i64,
     next: Option<i64>,
+    channels: i32,
+    /// In the middle, where there is no sound.
+    silence_us: i64,
     pub(crate) stereo: bool,
     pub(crate) index: usize,
     pub(crate) decoded: u64,
@@ -43,17 +51,35 @@ impl Sound {
     pub(crate) fn open(stream: &ffmpeg::Stream<'_>, start_us: i64) -> Option<Self> {
         let decoder = open_decoder(stream, 1).and_then(|opened| opened.audio()).ok()?;
         // SAFETY: reads one number of a stream of an open context.
-        let stereo = unsafe { (*(*stream.as_ptr()).codecpar).ch_layout.nb_channels } != 1;
+        let channels = unsafe { (*(*stream.as_ptr()).codecpar).ch_layout.nb_channels };
         Some(Self {
             decoder,
             graph: None,
             time_base: stream.time_base(),
             start_us,
             next: None,
-            stereo,
+            channels,
+            silence_us: 0,
+            stereo: channels != 1,
             index: stream.index(),
             decoded: 0,
         })
+    }
+
+    /// What packets of the stream are timed in.
+    pub(crate) fn base(&self) -> Rational {
+        self.time_base
+    }
+
+    /// What whoever hears what was made of it should know.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let (channels, silence) = (self.channels, self.silence_us as f64 / 1e6);
+        let notes = [
+            (self.decoded == 0, "the sound could not be decoded and is missing".to_owned()),
+            (channels > 2, format!("sound of {channels} channels was mixed to two")),
+            (self.silence_us > 0, format!("{silence:.1} s without sound in the middle are silent")),
+        ];
+        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }
 
     /// Takes a packet, or the end.
@@ -105,6 +131,11 @@ impl Sound {
             .map(|t| t.rescale(self.time_base, own) - self.start_us.rescale(MICROSECONDS, own));
         let time = stamped.or(self.next).unwrap_or(0);
         let end = time + sound.samples() as i64;
+        let gap_us =
+            self.next.map_or(0, |next| time.saturating_sub(next).rescale(own, MICROSECONDS));
+        if gap_us > SILENCE_US {
+            self.silence_us = self.silence_us.saturating_add(gap_us);
+        }
         self.next = Some(end);
         // Before the start of the file there is only priming, or damage.
         if end <= 0 {
@@ -150,8 +181,7 @@ impl Sound {
         graph.add(&filter::find("abuffersink").ok_or(missing)?, "out", "")?;
         // async=1: gaps are filled with silence and overlaps trimmed, never stretched.
         let steps = format!(
-            "aresample={}:async=1,aformat=sample_fmts=fltp:channel_layouts={}",
-            SOUND_RATE,
+            "aresample={SOUND_RATE}:async=1:min_hard_comp={STRAYS_S},aformat=sample_fmts=fltp:channel_layouts={}",
             if self.stereo { "stereo" } else { "mono" }
         );
         graph.output("in", 0)?.input("out", 0)?.parse(&steps)?;

@@ -13,6 +13,7 @@ use crate::decoded::Decoded;
 use crate::failure::{JobFailure, ended};
 use crate::frames::Frames;
 use crate::input::{self, Next, Reader, permille};
+use crate::jumps::Joiner;
 use crate::part::{Approach, PartOf};
 use crate::poster::Poster;
 use crate::probe::kind;
@@ -53,14 +54,15 @@ pub(crate) struct Tracks<'i> {
     pub(crate) stereo: Option<bool>,
 }
 
-/// What was decoded.
-#[derive(Debug, Clone, Copy)]
+/// What was decoded, and what whoever sees or hears what is made of it should know.
+#[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) pictures: u64,
-    pub(crate) damaged: u64,
     pub(crate) sounds: u64,
-    /// The file has a stream of sound, decodable or not.
-    pub(crate) has_sound: bool,
+    on_pictures: Vec<String>,
+    on_sound: Vec<String>,
+    on_times: Vec<String>,
+    left_out: Vec<String>,
 }
 
 /// What becomes of one recipe.
@@ -70,6 +72,7 @@ type Work = Result<Box<dyn Maker>, JobFailure>;
 struct Pass {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
+    joiner: Joiner,
     works: Vec<Work>,
     has_sound: bool,
     approach: Approach,
@@ -80,7 +83,7 @@ pub(crate) fn make(channel: &SharedChannel, recipes: &[Recipe]) -> Result<Vec<En
     let mut input = input::open(channel)?.input;
     let mut pass = Pass::open(&input, channel, recipes)?;
     pass.run(&mut input, channel);
-    Ok(pass.finish())
+    Ok(pass.finish(&input))
 }
 
 /// The stream of a kind that libavformat thinks best; never a cover picture.
@@ -123,11 +126,12 @@ impl Pass {
             return Err(nothing(has_sound));
         }
         let works = recipes.iter().map(|recipe| open_maker(recipe, &tracks, channel)).collect();
+        let joiner = Joiner::new(input);
         let decides = pictures.as_ref().map(|pictures| pictures.index);
         let decides = decides.or(sound.as_ref().map(|sound| sound.index)).unwrap_or_default();
         let span = if let [recipe] = recipes { recipe.span() } else { None };
         let approach = Approach::new(decides, start, span);
-        Ok(Self { pictures, sound, works, has_sound, approach })
+        Ok(Self { pictures, sound, joiner, works, has_sound, approach })
     }
 
     fn run(&mut self, input: &mut Input, channel: &SharedChannel) {
@@ -139,7 +143,7 @@ impl Pass {
             };
             let read = permille(&packet, channel.size_bytes());
             for packet in self.approach.step(packet, input) {
-                self.feed(&packet);
+                self.feed(packet);
             }
             if let Some(now) = read.filter(|p| *p >= said + 10) {
                 said = now;
@@ -152,12 +156,14 @@ impl Pass {
         self.works.iter().flatten().any(|maker| !maker.is_done())
     }
 
-    fn feed(&mut self, packet: &ffmpeg::Packet) {
+    fn feed(&mut self, mut packet: ffmpeg::Packet) {
         let index = packet.stream();
-        if self.pictures.as_ref().is_some_and(|pictures| pictures.index == index) {
-            self.feed_pictures(Some(packet));
-        } else if self.sound.as_ref().is_some_and(|sound| sound.index == index) {
-            self.feed_sound(Some(packet));
+        if let Some(pictures) = self.pictures.as_ref().filter(|pictures| pictures.index == index) {
+            self.joiner.place(&mut packet, pictures.base());
+            self.feed_pictures(Some(&packet));
+        } else if let Some(sound) = self.sound.as_ref().filter(|sound| sound.index == index) {
+            self.joiner.place(&mut packet, sound.base());
+            self.feed_sound(Some(&packet));
         }
     }
 
@@ -190,16 +196,38 @@ impl Pass {
         }
     }
 
-    fn finish(self) -> Vec<Ended> {
+    fn finish(self, input: &Input) -> Vec<Ended> {
+        let missing = || vec!["the sound cannot be decoded and is missing".to_owned()];
+        let no_sound = if self.has_sound { missing() } else { Vec::new() };
         let seen = Seen {
-            pictures: self.pictures.as_ref().map_or(0, |pictures| pictures.decoded),
-            damaged: self.pictures.as_ref().map_or(0, |pictures| pictures.damaged),
+            pictures: self.pictures.as_ref().map_or(0, |pictures| pictures.counts.decoded),
             sounds: self.sound.as_ref().map_or(0, |sound| sound.decoded),
-            has_sound: self.has_sound,
+            on_pictures: self.pictures.as_ref().map(Pictures::notes).unwrap_or_default(),
+            on_sound: self.sound.as_ref().map_or(no_sound, Sound::notes),
+            on_times: self.joiner.notes(start_us(input)),
+            left_out: left_out(input),
         };
         let works = self.works.into_iter();
         works.map(|work| ended(work.and_then(|maker| maker.finish(&seen)))).collect()
     }
+}
+
+/// Streams that nothing is made of.
+fn left_out(input: &Input) -> Vec<String> {
+    let count = |wanted: StreamKind| input.streams().filter(|s| kind(s) == wanted).count();
+    let more = |wanted| count(wanted).saturating_sub(1);
+    let counted = [
+        (more(StreamKind::Video), "of pictures"),
+        (more(StreamKind::Audio), "of sound"),
+        (count(StreamKind::Subtitle), "of subtitles"),
+        (count(StreamKind::Data), "of other data"),
+    ];
+    let counted = counted.into_iter().filter(|(count, _)| *count > 0);
+    let in_words = |(count, what)| match count {
+        1 => format!("1 more stream {what} is left out"),
+        count => format!("{count} more streams {what} are left out"),
+    };
+    counted.map(in_words).collect()
 }
 
 /// Does the same with every maker that has not failed.
@@ -269,10 +297,17 @@ impl Seen {
 
     /// What whoever looks at the pictures should know.
     pub(crate) fn notes_on_pictures(&self) -> Vec<String> {
-        match self.damaged {
-            0 => Vec::new(),
-            damaged => vec![format!("{damaged} damaged pictures were left out")],
-        }
+        [&self.on_pictures[..], &self.on_times].concat()
+    }
+
+    /// What whoever hears the sound should know.
+    pub(crate) fn notes_on_sound(&self) -> Vec<String> {
+        [&self.on_sound[..], &self.on_times].concat()
+    }
+
+    /// The same for who plays both.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        [&self.on_pictures[..], &self.on_sound, &self.on_times, &self.left_out].concat()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::jpeg;
 use crate::pass::{Maker, Seen, Tracks};
 use crate::report::report;
 use crate::scan::MICROSECONDS;
-use crate::video::{CLOCK, Shaper, held};
+use crate::video::{CLOCK, Look, Shaper, held};
 
 /// The poster comes from no later than this part of the length.
 const LATEST_PART: i64 = 10;
@@ -39,7 +39,7 @@ impl Poster {
         Ok(Self {
             channel,
             name,
-            shaper: Shaper::new(*shown, size, "yuvj420p"),
+            shaper: Shaper::new(*shown, size, Look::Still),
             size,
             quality: parameters.quality,
             at: moment(tracks.input.duration(), parameters),

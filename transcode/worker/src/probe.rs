@@ -39,6 +39,8 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let declared_us = declared_duration(&original.input);
     let estimated = Some(original.input.duration()).filter(|duration| *duration > 0);
     let scanned = scan(&mut original.input, channel);
+    // Where time stamps jump, the last of them is no length.
+    let estimated = estimated.filter(|_| scanned.jumps == 0);
     let input = &original.input;
     let streams: Vec<Stream> = input
         .streams()
@@ -54,7 +56,7 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let coverage = coverage(&streams, &scanned, &original.structure, declared_us);
     let tags = tags(input);
     let container = input.format().name().to_owned();
-    let browser = browser(&original.structure, &container, &streams, &coverage);
+    let browser = browser(&original.structure, input, &streams, &coverage);
     Ok(Probe {
         v: Probe::VERSION,
         size_bytes: channel.size_bytes(),
@@ -132,6 +134,11 @@ pub(crate) fn kind(stream: &ffmpeg::Stream<'_>) -> StreamKind {
         AVMEDIA_TYPE_DATA => StreamKind::Data,
         _ => StreamKind::Other,
     }
+}
+
+/// What is watched or heard.
+pub(crate) fn is_footage(stream: &ffmpeg::Stream<'_>) -> bool {
+    matches!(kind(stream), StreamKind::Video | StreamKind::Audio)
 }
 
 fn codec_name(stream: &ffmpeg::Stream<'_>) -> String {
@@ -284,20 +291,22 @@ fn seconds(us: i64) -> String {
 /// Whether current browsers play this as it is.
 fn browser(
     structure: &Structure,
-    container: &str,
+    input: &Input,
     streams: &[Stream],
     coverage: &Coverage,
 ) -> Browser {
-    let why_not = why_not(structure, container, streams, coverage);
+    let why_not = why_not(structure, input, streams, coverage);
     Browser { plays: why_not.is_none(), why_not: why_not.map(str::to_owned) }
 }
 
 fn why_not(
     structure: &Structure,
-    container: &str,
+    input: &Input,
     streams: &[Stream],
     coverage: &Coverage,
 ) -> Option<&'static str> {
+    let format = input.format();
+    let container = format.name();
     let of = |kind| streams.iter().filter(move |s| s.kind == kind);
     let plays_picture = |s: &Stream| {
         let profile = s.profile.as_deref().unwrap_or("");
@@ -315,6 +324,8 @@ fn why_not(
         Some("not exactly one picture stream")
     } else if !of(StreamKind::Video).all(plays_picture) {
         Some("the picture is not 8-bit H.264 4:2:0")
+    } else if input.streams().any(|stream| is_interlaced(&stream)) {
+        Some("the picture is interlaced")
     } else if of(StreamKind::Audio).count() > 1 || !of(StreamKind::Audio).all(plays_sound) {
         Some("the sound is not one AAC stream")
     } else if coverage.verdict == Verdict::Truncated {
@@ -322,6 +333,14 @@ fn why_not(
     } else {
         None
     }
+}
+
+/// Browsers show interlaced pictures as combs.
+fn is_interlaced(stream: &ffmpeg::Stream<'_>) -> bool {
+    use ffi::AVFieldOrder::{AV_FIELD_PROGRESSIVE, AV_FIELD_UNKNOWN};
+    // SAFETY: reads one number of a stream of an open context.
+    let order = unsafe { (*(*stream.as_ptr()).codecpar).field_order };
+    !matches!(order, AV_FIELD_PROGRESSIVE | AV_FIELD_UNKNOWN)
 }
 
 fn tags(input: &Input) -> Vec<Tag> {

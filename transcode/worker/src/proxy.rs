@@ -9,7 +9,7 @@ use crate::failure::JobFailure;
 use crate::mux::Mp4;
 use crate::pass::{Maker, Seen, Tracks};
 use crate::report::report;
-use crate::video::{Encoder, Shaper};
+use crate::video::{Encoder, Look, Shaper};
 
 /// `proxy.mp4` on its way out.
 pub(crate) struct Proxy {
@@ -17,6 +17,8 @@ pub(crate) struct Proxy {
     mp4: Mp4,
     picture: Option<(Shaper, Encoder)>,
     sound: Option<SoundEncoder>,
+    /// What is done to each picture.
+    notes: Vec<String>,
     threads: u32,
 }
 
@@ -33,20 +35,21 @@ impl Proxy {
         name: &'static str,
         parameters: &ProxyParameters,
     ) -> Result<Self, JobFailure> {
-        let mut mp4 = Mp4::new(&channel, name)?;
+        let (mut mp4, mut notes) = (Mp4::new(&channel, name)?, Vec::new());
         // The picture first: fragments begin with its keyframes.
         let picture = match &tracks.picture {
             Some((stream, shown)) => {
                 let size = shown.fit(parameters.max_long_side_px, parameters.max_short_side_px);
                 let encoder = Encoder::open(stream, size, parameters, &mut mp4)?;
-                Some((Shaper::new(*shown, size, "yuv420p"), encoder))
+                notes = shown.notes(size);
+                Some((Shaper::new(*shown, size, Look::Film), encoder))
             }
             None => None,
         };
         let sound = tracks.stereo.map(|stereo| SoundEncoder::open(stereo, parameters, &mut mp4));
         let sound = sound.transpose()?;
         mp4.begin(picture.is_some())?;
-        Ok(Self { channel, mp4, picture, sound, threads: parameters.threads })
+        Ok(Self { channel, mp4, picture, sound, notes, threads: parameters.threads })
     }
 }
 
@@ -64,7 +67,7 @@ impl Maker for Proxy {
     }
 
     fn finish(self: Box<Self>, seen: &Seen) -> Result<Report, JobFailure> {
-        let Self { channel, mut mp4, mut picture, mut sound, threads } = *self;
+        let Self { channel, mut mp4, mut picture, mut sound, mut notes, threads } = *self;
         if let Some((_, encoder)) = &mut picture {
             seen.some_picture()?;
             encoder.feed(None, &mut mp4)?;
@@ -72,10 +75,7 @@ impl Maker for Proxy {
         if let Some(encoder) = &mut sound {
             encoder.feed(None, &mut mp4)?;
         }
-        let mut notes = seen.notes_on_pictures();
-        if seen.has_sound && seen.sounds == 0 {
-            notes.push("the sound could not be decoded and is missing".to_owned());
-        }
+        notes.extend(seen.notes());
         mp4.finish(&channel)?;
         let codecs = picture.map(|(_, encoder)| ("video", encoder.how)).into_iter();
         let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how)));

@@ -8,6 +8,8 @@ use transcode_protocol::Frame;
 
 use crate::channel::SharedChannel;
 use crate::input::{Next, Reader, permille};
+use crate::jumps::Joiner;
+use crate::probe::is_footage;
 
 /// Microseconds, as every time in a probe.
 pub(crate) const MICROSECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1_000_000);
@@ -35,6 +37,8 @@ pub(crate) struct Scanned {
     pub(crate) read_to_end: bool,
     /// Between two packets of one stream.
     pub(crate) longest_step_us: i64,
+    /// Of time stamps; times are counted as joined.
+    pub(crate) jumps: usize,
 }
 
 /// Reads `input` to its end.
@@ -44,23 +48,29 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
         ..Default::default()
     };
     let mut reader = Reader::default();
+    let mut joiner = Joiner::new(input);
     let mut said = 0;
     loop {
         match reader.next(input) {
             Next::End { clean } => {
                 scanned.read_to_end = clean;
                 scanned.errors = reader.errors;
+                scanned.jumps = joiner.jumps();
                 let steps = scanned.streams.iter().map(|counted| counted.longest_step_us);
                 scanned.longest_step_us = steps.max().unwrap_or(0);
                 return scanned;
             }
-            Next::Packet(packet) => {
+            Next::Packet(mut packet) => {
                 let index = packet.stream();
                 // Formats such as MPEG-TS announce streams late.
                 if index >= scanned.streams.len() {
                     scanned.streams.resize(index + 1, Counted::default());
                 }
-                let time_base = input.stream(index).map(|s| s.time_base());
+                let stream = input.stream(index);
+                let time_base = stream.as_ref().map(|stream| stream.time_base());
+                if let Some(base) = time_base.filter(|_| stream.as_ref().is_some_and(is_footage)) {
+                    joiner.place(&mut packet, base);
+                }
                 scanned.streams[index].count(&packet, time_base);
                 if let Some(now) =
                     permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10)

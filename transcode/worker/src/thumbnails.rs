@@ -12,7 +12,7 @@ use crate::failure::{JobFailure, While};
 use crate::jpeg;
 use crate::pass::{Maker, Seen, Tracks};
 use crate::report::report;
-use crate::video::{CLOCK, Shaper, held};
+use crate::video::{CLOCK, Look, Shaper, held};
 
 const MILLISECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1000);
 
@@ -42,7 +42,7 @@ impl Thumbnails {
         Ok(Self {
             channel,
             name,
-            shaper: Shaper::new(*shown, size, "yuvj420p"),
+            shaper: Shaper::new(*shown, size, Look::Still),
             size,
             parameters: parameters.clone(),
             every: i64::from(parameters.every_ms.max(1)).rescale(MILLISECONDS, CLOCK),

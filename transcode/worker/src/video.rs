@@ -1,10 +1,11 @@
-//! Pictures: decode, turn upright, scale, and encode with the timestamps they came with.
+//! Pictures: decode, make whole, turn upright, scale, and encode with the timestamps they came with.
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::{Dictionary, Packet, Rational, Rescale, ffi, filter, frame};
 use transcode_protocol::{FailureCode, ProxyParameters};
 
 use crate::failure::{JobFailure, While};
+use crate::interlaced::Deinterlacer;
 use crate::mux::{Mp4, Track};
 use crate::probe::rotation;
 
@@ -22,11 +23,25 @@ pub(crate) struct Pictures {
     time_base: Rational,
     /// Start of the whole file, in [`CLOCK`]: sound and picture count from the same moment.
     start: i64,
-    step: i64,
+    rate: Rational,
     last: Option<i64>,
+    deinterlacer: Deinterlacer,
     pub(crate) index: usize,
+    pub(crate) counts: Counts,
+}
+
+/// What was met among the pictures of a stream.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
     pub(crate) decoded: u64,
-    pub(crate) damaged: u64,
+    damaged: u64,
+    interlaced: u64,
+    /// Of high dynamic range.
+    bright: u64,
+    /// Without a time of their own.
+    untimed: u64,
+    /// With the time of the one before, or an earlier one.
+    late: u64,
 }
 
 /// The size of pictures as they are shown: upright, with square pixels.
@@ -35,6 +50,8 @@ pub(crate) struct Shown {
     pub(crate) width: u32,
     pub(crate) height: u32,
     rotation: u32,
+    /// As they lie in the file.
+    stored: (u32, u32),
 }
 
 impl Pictures {
@@ -45,11 +62,11 @@ impl Pictures {
             decoder,
             time_base: stream.time_base(),
             start: start_us.rescale(crate::scan::MICROSECONDS, CLOCK),
-            step: 1i64.rescale(frame_rate(stream).invert(), CLOCK).max(1),
+            rate: frame_rate(stream),
             last: None,
+            deinterlacer: Deinterlacer::default(),
             index: stream.index(),
-            decoded: 0,
-            damaged: 0,
+            counts: Counts::default(),
         })
     }
 
@@ -60,30 +77,89 @@ impl Pictures {
             None => self.decoder.send_eof(),
         };
         // A damaged picture is left out; the rest may be good.
-        self.damaged += u64::from(fed.is_err());
+        self.counts.damaged += u64::from(fed.is_err());
+    }
+
+    /// What packets of the stream are timed in.
+    pub(crate) fn base(&self) -> Rational {
+        self.time_base
     }
 
     /// The next picture, its time in [`CLOCK`] from the start of the file and later than the one before.
     pub(crate) fn next(&mut self) -> Result<Option<frame::Video>, JobFailure> {
-        let mut picture = frame::Video::empty();
         loop {
+            if let Some(picture) = self.deinterlacer.next() {
+                return Ok(Some(picture));
+            }
+            let mut picture = frame::Video::empty();
             match self.decoder.receive_frame(&mut picture) {
-                Ok(()) => break,
-                Err(ffmpeg::Error::InvalidData) => self.damaged += 1,
+                Ok(()) => self.take(picture)?,
+                Err(ffmpeg::Error::InvalidData) => self.counts.damaged += 1,
                 Err(error @ ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }) => {
                     return Err(JobFailure::av("decoding the picture", error));
+                }
+                Err(ffmpeg::Error::Eof) => {
+                    self.deinterlacer.flush().while_doing("ending the picture")?;
+                    return Ok(self.deinterlacer.next());
                 }
                 Err(_) => return Ok(None),
             }
         }
+    }
+
+    fn take(&mut self, mut picture: frame::Video) -> Result<(), JobFailure> {
+        let step = 1i64.rescale(self.rate.invert(), CLOCK).max(1);
         let earliest = self.last.map_or(i64::MIN, |last| last + 1);
-        let expected = self.last.map_or(0, |last| last + self.step);
-        let time = picture.timestamp().map(|t| t.rescale(self.time_base, CLOCK) - self.start);
-        let time = time.unwrap_or(expected).max(earliest);
+        let expected = self.last.map_or(0, |last| last + step);
+        let own = picture.timestamp().map(|t| t.rescale(self.time_base, CLOCK) - self.start);
+        let time = own.unwrap_or(expected).max(earliest);
         self.last = Some(time);
-        self.decoded += 1;
         picture.set_pts(Some(time));
-        Ok(Some(picture))
+        self.counts.decoded += 1;
+        self.counts.untimed += u64::from(own.is_none());
+        self.counts.late += u64::from(own.is_some_and(|own| own < time));
+        self.counts.bright += u64::from(Brightness::of(&picture).is_some());
+        self.deinterlacer.take(picture).while_doing("making interlaced pictures whole")?;
+        self.counts.interlaced = self.deinterlacer.interlaced;
+        Ok(())
+    }
+
+    /// What whoever looks at what was made of them should know.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let Counts { decoded, damaged, interlaced, bright, untimed, late } = self.counts;
+        let rate = f64::from(self.rate);
+        let all_or = |count: u64| match count {
+            count if count == decoded => "all".to_owned(),
+            count => count.to_string(),
+        };
+        let notes = [
+            (damaged, format!("{damaged} damaged pictures were left out")),
+            (
+                interlaced,
+                format!("{} pictures are interlaced and were made whole", all_or(interlaced)),
+            ),
+            (
+                bright,
+                format!(
+                    "{} pictures are of high dynamic range and were mapped to the usual one",
+                    all_or(bright)
+                ),
+            ),
+            (
+                untimed,
+                format!(
+                    "{} pictures have no time and are shown {rate:.2} a second",
+                    all_or(untimed)
+                ),
+            ),
+            (
+                late,
+                format!(
+                    "{late} pictures have no later time than the one before and are shown right after it"
+                ),
+            ),
+        ];
+        notes.into_iter().filter(|(count, _)| *count > 0).map(|(_, note)| note).collect()
     }
 }
 
@@ -159,16 +235,30 @@ pub(crate) fn shown(stream: &ffmpeg::Stream<'_>) -> Option<Shown> {
         }
         _ => width,
     };
-    let rotation = rotation(stream);
+    let (rotation, stored) = (rotation(stream), (width, height));
     let (width, height) =
         if rotation.is_multiple_of(180) { (square, height) } else { (height, square) };
-    Some(Shown { width: width.max(2), height: height.max(2), rotation })
+    Some(Shown { width: width.max(2), height: height.max(2), rotation, stored })
 }
 
 impl Shown {
     /// As it lies there.
     pub(crate) fn upright(width: u32, height: u32) -> Self {
-        Self { width, height, rotation: 0 }
+        Self { width, height, rotation: 0, stored: (width, height) }
+    }
+
+    /// What whoever sees it at `size` should know.
+    pub(crate) fn notes(self, size: (u32, u32)) -> Vec<String> {
+        let upright = (self.width, self.height);
+        let level =
+            if self.rotation.is_multiple_of(180) { upright } else { (upright.1, upright.0) };
+        let (from, to) = (in_words(self.stored), in_words(level));
+        let notes = [
+            (level != self.stored, format!("pixels are not square: {from} is shown as {to}")),
+            (self.rotation != 0, format!("turned by {} degrees clockwise", self.rotation)),
+            (upright != size, format!("scaled from {} to {}", in_words(upright), in_words(size))),
+        ];
+        notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }
 
     /// The largest even size within the limits and this size, with the same aspect ratio.
@@ -186,47 +276,105 @@ impl Shown {
     }
 }
 
+fn in_words((width, height): (u32, u32)) -> String {
+    format!("{width}x{height}")
+}
+
+/// How pictures of high dynamic range keep brightness (ITU-R BT.2100).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brightness {
+    PerceptualQuantizer,
+    HybridLogGamma,
+}
+
+impl Brightness {
+    fn of(picture: &frame::Video) -> Option<Self> {
+        // SAFETY: reads one number of a decoded frame.
+        Self::from(unsafe { (*picture.as_ptr()).color_trc })
+    }
+
+    fn from(transfer: ffi::AVColorTransferCharacteristic) -> Option<Self> {
+        use ffi::AVColorTransferCharacteristic::*;
+        match transfer {
+            AVCOL_TRC_SMPTE2084 => Some(Self::PerceptualQuantizer),
+            AVCOL_TRC_ARIB_STD_B67 => Some(Self::HybridLogGamma),
+            _ => None,
+        }
+    }
+
+    /// Filters that map it to the usual range (ITU-R BT.709), as it lies in a file (`tv`) or in a JPEG (`pc`). Up to 30 cd/m² stay
+    /// as bright as they are where white is 100; from there to 1,000 and beyond it is pressed together.
+    fn mapped(self, matrix: &str, range: &str) -> String {
+        let transfer = match self {
+            Self::PerceptualQuantizer => "smpte2084",
+            Self::HybridLogGamma => "arib-std-b67",
+        };
+        format!(
+            "zscale=pin=bt2020:min=bt2020nc:tin={transfer}:p=bt709:t=linear:npl=100:d=none,format=gbrpf32le,\
+             tonemap=tonemap=mobius:peak=10:desat=0,zscale=t=bt709:m={matrix}:r={range}:d=none,"
+        )
+    }
+}
+
 /// Turns, scales and converts pictures to one size and format, whatever arrives.
 pub(crate) struct Shaper {
     width: u32,
     height: u32,
     rotation: u32,
-    flags: &'static str,
-    format: &'static str,
+    look: Look,
     graph: Option<(Shape, filter::Graph)>,
+}
+
+/// What pictures are shaped for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A film.
+    Film,
+    /// A JPEG.
+    Still,
+    /// A program that looks at a few points.
+    Points,
 }
 
 /// What a filter graph was built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
+pub(crate) struct Shape {
     width: u32,
     height: u32,
     format: i32,
+    brightness: Option<Brightness>,
+}
+
+impl Shape {
+    pub(crate) fn of(picture: &frame::Video) -> Self {
+        // SAFETY: reads one number of a decoded frame.
+        let format = unsafe { (*picture.as_ptr()).format };
+        let (width, height) = (picture.width(), picture.height());
+        Self { width, height, format, brightness: Brightness::of(picture) }
+    }
 }
 
 impl Shaper {
     /// For people to look at.
-    pub(crate) fn new(shown: Shown, size: (u32, u32), format: &'static str) -> Self {
+    pub(crate) fn new(shown: Shown, size: (u32, u32), look: Look) -> Self {
         let (width, height) = size;
-        let flags = "bicubic+accurate_rnd+bitexact";
-        Self { width, height, rotation: shown.rotation, flags, format, graph: None }
+        Self { width, height, rotation: shown.rotation, look, graph: None }
     }
 
     /// One point of the picture for each of the result, as it lies there: cheap, and for a program to look at.
     pub(crate) fn points(size: (u32, u32)) -> Self {
         let (width, height) = size;
-        let (flags, format) = ("neighbor+bitexact", "gray");
-        Self { width, height, rotation: 0, flags, format, graph: None }
+        Self { width, height, rotation: 0, look: Look::Points, graph: None }
     }
 
     /// The picture in its new shape, time kept.
     pub(crate) fn shape(&mut self, picture: &frame::Video) -> Result<frame::Video, JobFailure> {
-        // SAFETY: reads one number of a decoded frame.
-        let format = unsafe { (*picture.as_ptr()).format };
-        let shape = Shape { width: picture.width(), height: picture.height(), format };
+        let shape = Shape::of(picture);
         let mut graph = match self.graph.take() {
             Some((built_for, graph)) if built_for == shape => graph,
-            _ => self.build(shape).while_doing("preparing the picture filter")?,
+            _ => {
+                graph_from(shape, &self.steps(shape)).while_doing("preparing the picture filter")?
+            }
         };
         let mut shaped = frame::Video::empty();
         let result = run(&mut graph, picture, &mut shaped);
@@ -236,31 +384,51 @@ impl Shaper {
         Ok(shaped)
     }
 
-    fn build(&self, shape: Shape) -> Result<filter::Graph, ffmpeg::Error> {
-        let missing = ffmpeg::Error::FilterNotFound;
-        let mut graph = filter::Graph::new();
-        // SAFETY: sets a number of a graph that has no filters yet. One thread: same bytes everywhere.
-        unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
-        let arguments = format!(
-            "video_size={}x{}:pix_fmt={}:time_base={}/{}:pixel_aspect=1/1",
-            shape.width, shape.height, shape.format, CLOCK.0, CLOCK.1
-        );
-        graph.add(&filter::find("buffer").ok_or(missing)?, "in", &arguments)?;
-        graph.add(&filter::find("buffersink").ok_or(missing)?, "out", "")?;
+    fn steps(&self, shape: Shape) -> String {
         let turn = match self.rotation {
             90 => "transpose=clock,",
             180 => "hflip,vflip,",
             270 => "transpose=cclock,",
             _ => "",
         };
-        let steps = format!(
-            "{turn}scale={}:{}:flags={},setsar=1,format={}",
-            self.width, self.height, self.flags, self.format
-        );
-        graph.output("in", 0)?.input("out", 0)?.parse(&steps)?;
-        graph.validate()?;
-        Ok(graph)
+        let size = format!("{}:{}", self.width, self.height);
+        let mapped =
+            |matrix, range| shape.brightness.map(|b| b.mapped(matrix, range)).unwrap_or_default();
+        let smooth = "flags=bicubic+accurate_rnd+bitexact";
+        match self.look {
+            // Without a range asked for, pictures of full range that need no other change would pass as they are.
+            Look::Film => format!(
+                "{turn}scale={size}:{smooth}:out_range=tv,{}setsar=1,format=yuv420p",
+                mapped("bt709", "tv")
+            ),
+            // Readers of a JPEG take its colours to be of BT.601.
+            Look::Still if shape.brightness.is_some() => format!(
+                "{turn}scale={size}:{smooth},{}setsar=1,format=yuvj420p",
+                mapped("470bg", "pc")
+            ),
+            Look::Still => format!(
+                "{turn}scale={size}:{smooth}:out_color_matrix=bt601:out_range=pc,setsar=1,format=yuvj420p"
+            ),
+            Look::Points => format!("scale={size}:flags=neighbor+bitexact,setsar=1,format=gray"),
+        }
     }
+}
+
+/// A graph that does `steps` to pictures of one shape, timed in [`CLOCK`]. One thread: same bytes everywhere.
+pub(crate) fn graph_from(shape: Shape, steps: &str) -> Result<filter::Graph, ffmpeg::Error> {
+    let missing = ffmpeg::Error::FilterNotFound;
+    let mut graph = filter::Graph::new();
+    // SAFETY: sets a number of a graph that has no filters yet.
+    unsafe { (*graph.as_mut_ptr()).nb_threads = 1 };
+    let arguments = format!(
+        "video_size={}x{}:pix_fmt={}:time_base={}/{}:pixel_aspect=1/1",
+        shape.width, shape.height, shape.format, CLOCK.0, CLOCK.1
+    );
+    graph.add(&filter::find("buffer").ok_or(missing)?, "in", &arguments)?;
+    graph.add(&filter::find("buffersink").ok_or(missing)?, "out", "")?;
+    graph.output("in", 0)?.input("out", 0)?.parse(steps)?;
+    graph.validate()?;
+    Ok(graph)
 }
 
 fn run(
@@ -365,10 +533,7 @@ fn open_encoder(
         let from = &*(*stream.as_ptr()).codecpar;
         let raw = encoder.as_mut_ptr();
         (*raw).thread_count = i32::try_from(parameters.threads).unwrap_or(1);
-        (*raw).color_primaries = from.color_primaries;
-        (*raw).color_trc = from.color_trc;
-        (*raw).colorspace = from.color_space;
-        (*raw).color_range = ffi::AVColorRange::AVCOL_RANGE_MPEG;
+        set_colours(&mut *raw, from);
         (*raw).sample_aspect_ratio = Rational(1, 1).into();
     }
     let mut options = Dictionary::new();
@@ -377,13 +542,49 @@ fn open_encoder(
     encoder.open_as_with(codec, options)
 }
 
+/// Colours as the pictures have them once they are shaped.
+fn set_colours(to: &mut ffi::AVCodecContext, from: &ffi::AVCodecParameters) {
+    use ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic};
+    to.color_range = AVColorRange::AVCOL_RANGE_MPEG;
+    if Brightness::from(from.color_trc).is_some() {
+        to.color_primaries = AVColorPrimaries::AVCOL_PRI_BT709;
+        to.color_trc = AVColorTransferCharacteristic::AVCOL_TRC_BT709;
+        to.colorspace = AVColorSpace::AVCOL_SPC_BT709;
+        return;
+    }
+    to.color_primaries = from.color_primaries;
+    to.color_trc = from.color_trc;
+    to.colorspace = match from.color_space {
+        // What libswscale makes of red, green and blue unless it is told otherwise.
+        AVColorSpace::AVCOL_SPC_RGB => AVColorSpace::AVCOL_SPC_SMPTE170M,
+        other => other,
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_was_done_to_a_picture_is_said() {
+        let shown = Shown { width: 576, height: 1024, rotation: 90, stored: (720, 576) };
+        assert_eq!(
+            shown.notes((404, 718)),
+            [
+                "pixels are not square: 720x576 is shown as 1024x576",
+                "turned by 90 degrees clockwise",
+                "scaled from 576x1024 to 404x718"
+            ]
+        );
+        let plain = Shown { width: 320, height: 240, rotation: 0, stored: (320, 240) };
+        assert_eq!(plain.notes((320, 240)), [""; 0]);
+    }
+
+    #[test]
     fn sizes_fit_keep_their_aspect_and_are_even() {
-        let fit = |width, height| Shown { width, height, rotation: 0 }.fit(1280, 720);
+        let fit = |width, height| {
+            Shown { width, height, rotation: 0, stored: (width, height) }.fit(1280, 720)
+        };
         assert_eq!(fit(1920, 1080), (1280, 720));
         assert_eq!(fit(1080, 1920), (720, 1280), "upright");
         assert_eq!(fit(640, 480), (640, 480), "never enlarged");

@@ -142,6 +142,6 @@ impl Maker for Waveform {
             "data": data,
         });
         self.channel.output(self.name, waveform.to_string().as_bytes());
-        Ok(report([], 1, Vec::new()))
+        Ok(report([], 1, seen.notes_on_sound()))
     }
 }

@@ -1,0 +1,208 @@
+//! Time stamps that jump: a recorder that started anew, or a clock that was set, in the middle of a file.
+//!
+//! What follows a jump is joined to what came before, in the order of the file. Sound and picture are moved by the same
+//! offset, so they stay as far apart as they were.
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Rational, Rescale, ffi};
+
+use crate::scan::MICROSECONDS;
+
+/// A longer step back is a jump.
+const BACK_US: i64 = 1_000_000;
+/// So is a longer step ahead where a container's clock may start anew. Elsewhere it is a gap in the recording, and stays one.
+const AHEAD_US: i64 = 10_000_000;
+/// So many jumps are named; more are counted.
+const NAMED: usize = 4;
+
+/// Joins what lies on both sides of a jump.
+#[derive(Debug)]
+pub(crate) struct Joiner {
+    may_start_anew: bool,
+    /// What is added to the times of each stretch between two jumps.
+    offsets_us: Vec<i64>,
+    streams: Vec<Option<Place>>,
+    jumps: Vec<Jump>,
+}
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    stretch: usize,
+    /// As the file has it.
+    last_us: i64,
+    /// As joined.
+    end_us: i64,
+}
+
+#[derive(Debug)]
+struct Jump {
+    /// As joined.
+    at_us: i64,
+    by_us: i64,
+}
+
+impl Joiner {
+    pub(crate) fn new(input: &Input) -> Self {
+        // SAFETY: reads the flags of an open context's format, which is static.
+        let flags = unsafe { (*(*input.as_ptr()).iformat).flags };
+        Self::of(flags & ffi::AVFMT_TS_DISCONT as i32 != 0)
+    }
+
+    fn of(may_start_anew: bool) -> Self {
+        Self { may_start_anew, offsets_us: vec![0], streams: Vec::new(), jumps: Vec::new() }
+    }
+
+    /// Moves the times of a packet of picture or sound, which are counted in `base`.
+    pub(crate) fn place(&mut self, packet: &mut ffmpeg::Packet, base: Rational) {
+        let us = |ticks: i64| ticks.rescale(base, MICROSECONDS);
+        let (time, length) = (packet.dts().map(us), us(packet.duration().max(0)));
+        let offset = self.offset_us(packet.stream(), time, length.min(AHEAD_US));
+        if offset != 0 {
+            let offset = offset.rescale(MICROSECONDS, base);
+            packet.set_pts(packet.pts().map(|time| time.saturating_add(offset)));
+            packet.set_dts(packet.dts().map(|time| time.saturating_add(offset)));
+        }
+    }
+
+    /// How many jumps there were.
+    pub(crate) fn jumps(&self) -> usize {
+        self.jumps.len()
+    }
+
+    /// What people should know of them. `start_us` is where the file's time begins.
+    pub(crate) fn notes(&self, start_us: i64) -> Vec<String> {
+        let named = self.jumps.iter().take(NAMED).map(|jump| jump.in_words(start_us));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = match self.jumps.len() {
+            0 => return Vec::new(),
+            count @ ..=NAMED => format!("time stamps jump {}", times(count)),
+            count => format!("time stamps jump {}, first", times(count)),
+        };
+        vec![format!("{more} {named}; what follows was joined to what came before")]
+    }
+
+    fn offset_us(&mut self, stream: usize, time_us: Option<i64>, length_us: i64) -> i64 {
+        if self.streams.len() <= stream {
+            self.streams.resize(stream + 1, None);
+        }
+        let newest = self.offsets_us.len() - 1;
+        let before = self.streams[stream];
+        let mut stretch = before.map_or(newest, |before| before.stretch);
+        let Some(time) = time_us else { return self.offsets_us[stretch] };
+        if let Some(before) = before {
+            let last = before.last_us.saturating_add(self.offsets_us[stretch]);
+            // The other stream may have jumped already: by its offset this one goes on, too.
+            while self.is_jump(last, time.saturating_add(self.offsets_us[stretch])) {
+                stretch += 1;
+                if stretch == self.offsets_us.len() {
+                    self.start_anew(time, time.saturating_sub(before.last_us));
+                    break;
+                }
+            }
+        }
+        let offset = self.offsets_us[stretch];
+        let end_us = time.saturating_add(offset).saturating_add(length_us);
+        self.streams[stream] = Some(Place { stretch, last_us: time, end_us });
+        offset
+    }
+
+    fn is_jump(&self, last: i64, time: i64) -> bool {
+        let step = time.saturating_sub(last);
+        step < -BACK_US || (self.may_start_anew && step > AHEAD_US)
+    }
+
+    /// A new stretch begins behind all that came before.
+    fn start_anew(&mut self, time_us: i64, by_us: i64) {
+        let ends = self.streams.iter().flatten().map(|place| place.end_us);
+        let at_us = ends.max().unwrap_or(time_us);
+        self.offsets_us.push(at_us.saturating_sub(time_us));
+        self.jumps.push(Jump { at_us, by_us });
+    }
+}
+
+impl Jump {
+    fn in_words(&self, start_us: i64) -> String {
+        let direction = if self.by_us < 0 { "back" } else { "ahead" };
+        let seconds = |us: i64| us as f64 / 1e6;
+        let at = seconds(self.at_us.saturating_sub(start_us));
+        format!("{direction} by {:.1} s at {at:.1} s", seconds(self.by_us.saturating_abs()))
+    }
+}
+
+fn times(count: usize) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    /// Times of two streams as a file interleaves them, and as they are joined.
+    fn joined(may_start_anew: bool, times: &[(usize, i64)]) -> (Vec<i64>, Joiner) {
+        let mut joiner = Joiner::of(may_start_anew);
+        let placed = times.iter().map(|(stream, time)| {
+            let time = time * SECOND / 10;
+            (time + joiner.offset_us(*stream, Some(time), SECOND / 10)) * 10 / SECOND
+        });
+        (placed.collect(), joiner)
+    }
+
+    #[test]
+    fn both_streams_are_moved_by_the_same_though_they_jump_one_after_the_other() {
+        let (picture, sound) = (0, 1);
+        let times = [
+            (picture, 500),
+            (sound, 502),
+            (picture, 501),
+            (picture, 0),
+            (sound, 503),
+            (picture, 1),
+            (sound, 2),
+            (picture, 2),
+        ];
+        let (placed, joiner) = joined(false, &times);
+        assert_eq!(placed, [500, 502, 501, 503, 503, 504, 505, 505]);
+        assert_eq!(
+            joiner.notes(49 * SECOND),
+            [
+                "time stamps jump once back by 50.1 s at 1.3 s; what follows was joined to what came before"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_gap_stays_where_a_clock_does_not_start_anew() {
+        let times = [(0, 0), (0, 1), (0, 36_000), (0, 36_001)];
+        assert_eq!(joined(false, &times).0, [0, 1, 36_000, 36_001]);
+        let (placed, joiner) = joined(true, &times);
+        assert_eq!(placed, [0, 1, 2, 3]);
+        assert_eq!(joiner.jumps(), 1);
+    }
+
+    #[test]
+    fn a_single_wrong_time_moves_nothing_for_good() {
+        let times = [(0, 0), (0, 1), (0, 90_000), (0, 3), (0, 4)];
+        let (placed, joiner) = joined(true, &times);
+        assert_eq!(placed, [0, 1, 2, 3, 4]);
+        assert_eq!(joiner.jumps(), 2);
+    }
+
+    #[test]
+    fn pictures_out_of_order_are_no_jump() {
+        let times = [(0, 10), (0, 5), (0, 12), (0, 8)];
+        assert_eq!(joined(true, &times).0, [10, 5, 12, 8]);
+    }
+
+    #[test]
+    fn no_time_is_too_large() {
+        let mut joiner = Joiner::of(true);
+        for time in [0, i64::MAX, i64::MIN, 0, i64::MAX - 1] {
+            joiner.offset_us(0, Some(time), AHEAD_US);
+        }
+        assert_eq!(joiner.notes(i64::MIN).len(), 1);
+    }
+}
