@@ -70,7 +70,7 @@ async fn interlaced_pictures_are_made_whole_one_for_each() {
     let mut ended = run_all(&recipes, &original).await.unwrap().into_iter();
     let (report, film) = ended.next().unwrap().unwrap();
     assert!(
-        report.notes.iter().any(|note| note.ends_with("interlaced and were made whole")),
+        report.notes.iter().any(|note| note == "interlaced pictures made whole: all"),
         "{report:?}"
     );
     assert!(worst(&film) < 50, "{}", worst(&film));

@@ -75,7 +75,8 @@ impl Recording {
 }
 
 fn farthest(flashes: &[f64], beeps: &[f64]) -> f64 {
-    assert_eq!(flashes.len(), beeps.len(), "{flashes:?}\n{beeps:?}");
+    // Sound that is stretched beeps once more behind the last picture.
+    assert!(beeps.len() >= flashes.len(), "{flashes:?}\n{beeps:?}");
     let apart = flashes.iter().zip(beeps).map(|(flash, beep)| (flash - beep).abs());
     apart.fold(0.0, f64::max)
 }
@@ -204,7 +205,10 @@ async fn what_is_joined_after_a_jump_stays_together() {
         let joined = [part("100"), part("7"), part("3600")].concat();
         let (finished, made) = proxy(&joined.into()).await;
         let notes = finished.report.notes;
-        assert!(notes.iter().any(|note| note.starts_with("time stamps jump 2 times")), "{notes:?}");
+        assert!(
+            notes.iter().any(|note| note.starts_with("jumps of the time stamps, joined: 2")),
+            "{notes:?}"
+        );
         let (flashes, beeps) = (flashes(&made), beeps(&made));
         assert_eq!(flashes.len(), 6, "{flashes:?}");
         let apart = farthest(&flashes, &beeps);

@@ -150,7 +150,7 @@ impl Service {
     ) -> Result<Vec<ItemSummary>, ServiceError> {
         let ids: Vec<ItemId> = records.iter().map(|record| record.item).collect();
         let made = by_item(self.records().made_of(&ids).await?);
-        let of = |record: &ItemRecord| made.get(&record.item).copied().unwrap_or_default();
+        let of = |record: &ItemRecord| made.get(&record.item).cloned().unwrap_or_default();
         Ok(records.iter().map(|record| ItemSummary::new(record, &of(record))).collect())
     }
 

@@ -12,7 +12,8 @@ pub struct Probe {
     /// Version of this format: 1.
     pub v: u32,
     pub size_bytes: u64,
-    /// The demuxer that read it, as libavformat names it (`mov,mp4,m4a,3gp,3g2,mj2`).
+    /// The demuxer that read it, as libavformat names it (`mov,mp4,m4a,3gp,3g2,mj2`). A name that ends in `_pipe` is a still; where such a
+    /// demuxer found a recording, the ending is left out.
     pub container: String,
     /// Major brand of the MP4 family, where there is one.
     pub brand: Option<String>,

@@ -34,10 +34,20 @@ pub(crate) fn of(groups: &[(&str, &[Row])]) -> String {
         page += "| footage | what the probe says | plays | notes |\n|---|---|---|---|\n";
         for row in *rows {
             let cells = [row.name.to_owned(), probed(row), plays(row), notes(row)];
-            page += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+            let cells = cells.map(|cell| without_bytes(&cell.replace('|', "\\|")));
+            page += &format!("| {} |\n", cells.join(" | "));
         }
     }
     page
+}
+
+/// How many bytes a clip has depends on the processor that encoded it.
+fn without_bytes(cell: &str) -> String {
+    let words: Vec<&str> = cell.split(' ').collect();
+    let is_count = |at: usize| words.get(at + 1).is_some_and(|next| next.starts_with("bytes"));
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let word = |(at, word)| if is_count(at) && is_number(word) { "so many" } else { word };
+    words.iter().copied().enumerate().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Writes the page where that was asked for, or else compares it.

@@ -77,7 +77,7 @@ impl Sound {
         let notes = [
             (self.decoded == 0, "the sound could not be decoded and is missing".to_owned()),
             (channels > 2, format!("sound of {channels} channels was mixed to two")),
-            (self.silence_us > 0, format!("{silence:.1} s without sound in the middle are silent")),
+            (self.silence_us > 0, format!("gaps in the sound, silent: {silence:.1} s")),
         ];
         notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect()
     }

@@ -15,6 +15,11 @@ impl JobFailure {
         Self { code, message: message.into() }
     }
 
+    /// Whether what there is cannot be decoded, as opposed to a trouble on the way.
+    pub(crate) fn is_not_decodable(&self) -> bool {
+        self.code == FailureCode::NotDecodable
+    }
+
     /// A libav error while doing `what`.
     pub(crate) fn av(what: &str, error: ffmpeg::Error) -> Self {
         let code = match error {

@@ -13,6 +13,8 @@ use crate::scan::MICROSECONDS;
 const BACK_US: i64 = 1_000_000;
 /// So is a longer step ahead where a container's clock may start anew. Elsewhere it is a gap in the recording, and stays one.
 const AHEAD_US: i64 = 10_000_000;
+/// MPEG's clocks have 33 bits of 90 kHz. Where one goes back, libavformat takes it to have run over, and goes on ahead.
+const RUNS_OVER_US: i64 = (1 << 33) * 100 / 9;
 /// So many jumps are named; more are counted.
 const NAMED: usize = 4;
 
@@ -20,6 +22,7 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Joiner {
     may_start_anew: bool,
+    runs_over: bool,
     /// What is added to the times of each stretch between two jumps.
     offsets_us: Vec<i64>,
     streams: Vec<Option<Place>>,
@@ -47,11 +50,18 @@ impl Joiner {
     pub(crate) fn new(input: &Input) -> Self {
         // SAFETY: reads the flags of an open context's format, which is static.
         let flags = unsafe { (*(*input.as_ptr()).iformat).flags };
-        Self::of(flags & ffi::AVFMT_TS_DISCONT as i32 != 0)
+        let runs_over = matches!(input.format().name(), "mpeg" | "mpegts");
+        Self { runs_over, ..Self::of(flags & ffi::AVFMT_TS_DISCONT as i32 != 0) }
     }
 
     fn of(may_start_anew: bool) -> Self {
-        Self { may_start_anew, offsets_us: vec![0], streams: Vec::new(), jumps: Vec::new() }
+        Self {
+            may_start_anew,
+            runs_over: false,
+            offsets_us: vec![0],
+            streams: Vec::new(),
+            jumps: Vec::new(),
+        }
     }
 
     /// Moves the times of a packet of picture or sound, which are counted in `base`.
@@ -77,10 +87,10 @@ impl Joiner {
         let named = named.collect::<Vec<_>>().join(", ");
         let more = match self.jumps.len() {
             0 => return Vec::new(),
-            count @ ..=NAMED => format!("time stamps jump {}", times(count)),
-            count => format!("time stamps jump {}, first", times(count)),
+            count @ ..=NAMED => format!("jumps of the time stamps, joined: {count}"),
+            count => format!("jumps of the time stamps, joined: {count}; the first"),
         };
-        vec![format!("{more} {named}; what follows was joined to what came before")]
+        vec![format!("{more} ({named})")]
     }
 
     fn offset_us(&mut self, stream: usize, time_us: Option<i64>, length_us: i64) -> i64 {
@@ -118,7 +128,16 @@ impl Joiner {
         let ends = self.streams.iter().flatten().map(|place| place.end_us);
         let at_us = ends.max().unwrap_or(time_us);
         self.offsets_us.push(at_us.saturating_sub(time_us));
-        self.jumps.push(Jump { at_us, by_us });
+        self.jumps.push(Jump { at_us, by_us: self.without_run_over(by_us) });
+    }
+
+    /// The shorter way round, where a clock runs over.
+    fn without_run_over(&self, by_us: i64) -> i64 {
+        match by_us {
+            _ if !self.runs_over || by_us.saturating_abs() < RUNS_OVER_US / 2 => by_us,
+            0.. => by_us.saturating_sub(RUNS_OVER_US),
+            _ => by_us.saturating_add(RUNS_OVER_US),
+        }
     }
 }
 
@@ -129,10 +148,6 @@ impl Jump {
         let at = seconds(self.at_us.saturating_sub(start_us));
         format!("{direction} by {:.1} s at {at:.1} s", seconds(self.by_us.saturating_abs()))
     }
-}
-
-fn times(count: usize) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 #[cfg(test)]
@@ -168,9 +183,7 @@ mod tests {
         assert_eq!(placed, [500, 502, 501, 503, 503, 504, 505, 505]);
         assert_eq!(
             joiner.notes(49 * SECOND),
-            [
-                "time stamps jump once back by 50.1 s at 1.3 s; what follows was joined to what came before"
-            ]
+            ["jumps of the time stamps, joined: 1 (back by 50.1 s at 1.3 s)"]
         );
     }
 
@@ -195,6 +208,14 @@ mod tests {
     fn pictures_out_of_order_are_no_jump() {
         let times = [(0, 10), (0, 5), (0, 12), (0, 8)];
         assert_eq!(joined(true, &times).0, [10, 5, 12, 8]);
+    }
+
+    #[test]
+    fn a_clock_that_runs_over_jumps_the_shorter_way() {
+        let joiner = Joiner { runs_over: true, ..Joiner::of(true) };
+        assert_eq!(joiner.without_run_over(RUNS_OVER_US - 100), -100);
+        assert_eq!(joiner.without_run_over(100 - RUNS_OVER_US), 100);
+        assert_eq!(joiner.without_run_over(-7), -7);
     }
 
     #[test]

@@ -48,11 +48,13 @@ pub(crate) trait Maker {
 /// What there is to decode.
 pub(crate) struct Tracks<'i> {
     pub(crate) input: &'i Input,
-    /// The stream of pictures, and how large they are shown.
-    pub(crate) picture: Option<(ffmpeg::Stream<'i>, Shown)>,
+    pub(crate) picture: Track<'i>,
     /// Whether the sound has two channels, where there is one that can be decoded.
     pub(crate) stereo: Option<bool>,
 }
+
+/// The stream of pictures, and how large they are shown; or why there are none.
+pub(crate) type Track<'i> = Result<(ffmpeg::Stream<'i>, Shown), JobFailure>;
 
 /// What was decoded, and what whoever sees or hears what is made of it should know.
 #[derive(Debug, Clone)]
@@ -99,6 +101,20 @@ pub(crate) fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'
         .or_else(|| input.streams().find(|stream| kind(stream) == wanted))
 }
 
+/// The decoder, and the stream as makers are given it; or why there is none: what can be heard is worth having without.
+fn open_pictures(
+    stream: ffmpeg::Stream<'_>,
+    start_us: i64,
+) -> Result<(Option<Pictures>, Track<'_>), JobFailure> {
+    let opened = Pictures::open(&stream, start_us);
+    let opened = opened.and_then(|pictures| Ok((pictures, shown(&stream).ok_or_else(no_size)?)));
+    match opened {
+        Ok((pictures, shown)) => Ok((Some(pictures), Ok((stream, shown)))),
+        Err(failure) if failure.is_not_decodable() => Ok((None, Err(failure))),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Where the file's time begins.
 pub(crate) fn start_us(input: &Input) -> i64 {
     // SAFETY: reads one number of an open context.
@@ -113,17 +129,20 @@ impl Pass {
         recipes: &[Recipe],
     ) -> Result<Self, JobFailure> {
         let start = start_us(input);
-        let stream = best(input, StreamKind::Video);
-        let pictures = stream.as_ref().map(|stream| Pictures::open(stream, start)).transpose()?;
-        let picture = stream.map(|stream| shown(&stream).map(|shown| (stream, shown)));
-        let picture = picture.map(|sized| sized.ok_or_else(no_size)).transpose()?;
+        let (pictures, picture) = match best(input, StreamKind::Video) {
+            Some(stream) => open_pictures(stream, start)?,
+            None => (None, Err(no_picture())),
+        };
         let sound = best(input, StreamKind::Audio);
         let has_sound = sound.is_some();
         let sound = sound.and_then(|stream| Sound::open(&stream, start));
         let stereo = sound.as_ref().map(|sound| sound.stereo);
         let tracks = Tracks { input, picture, stereo };
-        if tracks.picture.is_none() && stereo.is_none() {
-            return Err(nothing(has_sound));
+        if stereo.is_none()
+            && let Err(failure) = &tracks.picture
+        {
+            let only_sound = best(input, StreamKind::Video).is_none();
+            return Err(if only_sound { nothing(has_sound) } else { failure.clone() });
         }
         let works = recipes.iter().map(|recipe| open_maker(recipe, &tracks, channel)).collect();
         let joiner = Joiner::new(input);
@@ -197,12 +216,14 @@ impl Pass {
     }
 
     fn finish(self, input: &Input) -> Vec<Ended> {
-        let missing = || vec!["the sound cannot be decoded and is missing".to_owned()];
-        let no_sound = if self.has_sound { missing() } else { Vec::new() };
+        let missing = |what: &str| vec![format!("the {what} cannot be decoded and is missing")];
+        let no_sound = if self.has_sound { missing("sound") } else { Vec::new() };
+        let has_pictures = best(input, StreamKind::Video).is_some();
+        let no_pictures = if has_pictures { missing("picture") } else { Vec::new() };
         let seen = Seen {
             pictures: self.pictures.as_ref().map_or(0, |pictures| pictures.counts.decoded),
             sounds: self.sound.as_ref().map_or(0, |sound| sound.decoded),
-            on_pictures: self.pictures.as_ref().map(Pictures::notes).unwrap_or_default(),
+            on_pictures: self.pictures.as_ref().map_or(no_pictures, Pictures::notes),
             on_sound: self.sound.as_ref().map_or(no_sound, Sound::notes),
             on_times: self.joiner.notes(start_us(input)),
             left_out: left_out(input),
@@ -223,11 +244,7 @@ fn left_out(input: &Input) -> Vec<String> {
         (count(StreamKind::Data), "of other data"),
     ];
     let counted = counted.into_iter().filter(|(count, _)| *count > 0);
-    let in_words = |(count, what)| match count {
-        1 => format!("1 more stream {what} is left out"),
-        count => format!("{count} more streams {what} are left out"),
-    };
-    counted.map(in_words).collect()
+    counted.map(|(count, what)| format!("streams {what} left out: {count}")).collect()
 }
 
 /// Does the same with every maker that has not failed.
@@ -280,8 +297,7 @@ impl Tracks<'_> {
 
     /// The pictures, for what is made of nothing else.
     pub(crate) fn pictures(&self) -> Result<&(ffmpeg::Stream<'_>, Shown), JobFailure> {
-        let none = || JobFailure::new(FailureCode::NothingToMake, "The file has no picture.");
-        self.picture.as_ref().ok_or_else(none)
+        self.picture.as_ref().map_err(JobFailure::clone)
     }
 }
 
@@ -309,6 +325,10 @@ impl Seen {
     pub(crate) fn notes(&self) -> Vec<String> {
         [&self.on_pictures[..], &self.on_sound, &self.on_times, &self.left_out].concat()
     }
+}
+
+fn no_picture() -> JobFailure {
+    JobFailure::new(FailureCode::NothingToMake, "The file has no picture.")
 }
 
 fn no_size() -> JobFailure {

@@ -24,6 +24,8 @@ const TOLERANCE_PART: i64 = 100;
 
 /// Stills that browsers show as they are.
 const STILLS: [&str; 2] = ["jpeg_pipe", "png_pipe"];
+/// A photograph may carry others behind it (smaller ones, depth, brightness); a recorder's pictures in a row are more.
+const MOST_IN_A_STILL: u64 = 8;
 
 /// Makes `probe.json`.
 pub(crate) fn make(channel: &SharedChannel, name: &str) -> Result<Report, JobFailure> {
@@ -39,8 +41,6 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let declared_us = declared_duration(&original.input);
     let estimated = Some(original.input.duration()).filter(|duration| *duration > 0);
     let scanned = scan(&mut original.input, channel);
-    // Where time stamps jump, the last of them is no length.
-    let estimated = estimated.filter(|_| scanned.jumps == 0);
     let input = &original.input;
     let streams: Vec<Stream> = input
         .streams()
@@ -54,14 +54,17 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         ));
     }
     let coverage = coverage(&streams, &scanned, &original.structure, declared_us);
+    // Where time stamps jump, the last of them is no length; and nothing is shorter than what was counted.
+    let is_length = |us: &i64| scanned.jumps == 0 && coverage.covered_us <= Some(*us);
+    let estimated = estimated.filter(is_length);
     let tags = tags(input);
-    let container = input.format().name().to_owned();
-    let browser = browser(&original.structure, input, &streams, &coverage);
+    let container = container(input, &streams);
+    let browser = browser(&original.structure, input, &container, &streams, &coverage);
     Ok(Probe {
         v: Probe::VERSION,
         size_bytes: channel.size_bytes(),
         brand: original.structure.brand.as_deref().map(shorten),
-        duration_us: declared_us.or(estimated).or(covered(&streams)),
+        duration_us: declared_us.or(estimated).or(coverage.covered_us),
         created_claimed: find(
             &tags,
             &["com.apple.quicktime.creationdate", "creation_time", "date"],
@@ -82,7 +85,15 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     })
 }
 
-/// The length that the container itself states; libav's estimates do not count.
+/// The demuxer's name; without `_pipe` where there are more pictures than in a still.
+fn container(input: &Input, streams: &[Stream]) -> String {
+    let format = input.format();
+    let name = format.name();
+    let is_still = streams.iter().all(|stream| stream.packets <= MOST_IN_A_STILL);
+    if is_still { name } else { name.trim_end_matches("_pipe") }.to_owned()
+}
+
+/// The length that the container itself states; libav's estimates do not count, nor do whole seconds (DHAV).
 fn declared_duration(input: &Input) -> Option<i64> {
     // SAFETY: reads two numbers of an open context.
     let (method, duration) = unsafe {
@@ -90,7 +101,7 @@ fn declared_duration(input: &Input) -> Option<i64> {
         (context.duration_estimation_method, context.duration)
     };
     let stated = method == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
-    let states_length = !matches!(input.format().name(), "mpeg" | "mpegts" | "ogg");
+    let states_length = !matches!(input.format().name(), "mpeg" | "mpegts" | "ogg" | "dhav");
     (stated && states_length && duration > 0).then_some(duration)
 }
 
@@ -108,7 +119,7 @@ fn describe(stream: &ffmpeg::Stream<'_>, counted: &Counted) -> Stream {
             .then(|| video(stream, counted)),
         audio: (kind == StreamKind::Audio).then(|| audio(stream)),
         declared_duration_us: us,
-        declared_packets: u64::try_from(stream.frames()).ok().filter(|frames| *frames > 0),
+        declared_packets: declared_packets(stream),
         packets: counted.packets,
         keyframes: counted.keyframes,
         damaged_packets: counted.damaged,
@@ -116,6 +127,15 @@ fn describe(stream: &ffmpeg::Stream<'_>, counted: &Counted) -> Stream {
         first_us: counted.first_us,
         end_us: counted.end_us,
     }
+}
+
+/// What the index counts, where it counts packets: of plain samples it counts those, and a packet has many.
+fn declared_packets(stream: &ffmpeg::Stream<'_>) -> Option<u64> {
+    // SAFETY: reads one number of a stream of an open context; libavcodec answers for any id.
+    let bits_of_a_sample =
+        unsafe { ffi::av_get_bits_per_sample((*(*stream.as_ptr()).codecpar).codec_id) };
+    let count = u64::try_from(stream.frames()).ok();
+    count.filter(|count| *count > 0 && bits_of_a_sample == 0)
 }
 
 /// What kind of stream this is, a cover picture apart from footage.
@@ -292,21 +312,21 @@ fn seconds(us: i64) -> String {
 fn browser(
     structure: &Structure,
     input: &Input,
+    container: &str,
     streams: &[Stream],
     coverage: &Coverage,
 ) -> Browser {
-    let why_not = why_not(structure, input, streams, coverage);
+    let why_not = why_not(structure, input, container, streams, coverage);
     Browser { plays: why_not.is_none(), why_not: why_not.map(str::to_owned) }
 }
 
 fn why_not(
     structure: &Structure,
     input: &Input,
+    container: &str,
     streams: &[Stream],
     coverage: &Coverage,
 ) -> Option<&'static str> {
-    let format = input.format();
-    let container = format.name();
     let of = |kind| streams.iter().filter(move |s| s.kind == kind);
     let plays_picture = |s: &Stream| {
         let profile = s.profile.as_deref().unwrap_or("");

@@ -38,13 +38,13 @@ impl Proxy {
         let (mut mp4, mut notes) = (Mp4::new(&channel, name)?, Vec::new());
         // The picture first: fragments begin with its keyframes.
         let picture = match &tracks.picture {
-            Some((stream, shown)) => {
+            Ok((stream, shown)) => {
                 let size = shown.fit(parameters.max_long_side_px, parameters.max_short_side_px);
                 let encoder = Encoder::open(stream, size, parameters, &mut mp4)?;
                 notes = shown.notes(size);
                 Some((Shaper::new(*shown, size, Look::Film), encoder))
             }
-            None => None,
+            Err(_) => None,
         };
         let sound = tracks.stereo.map(|stereo| SoundEncoder::open(stereo, parameters, &mut mp4));
         let sound = sound.transpose()?;

@@ -127,39 +127,21 @@ impl Pictures {
     /// What whoever looks at what was made of them should know.
     pub(crate) fn notes(&self) -> Vec<String> {
         let Counts { decoded, damaged, interlaced, bright, untimed, late } = self.counts;
-        let rate = f64::from(self.rate);
-        let all_or = |count: u64| match count {
-            count if count == decoded => "all".to_owned(),
-            count => count.to_string(),
-        };
-        let notes = [
-            (damaged, format!("{damaged} damaged pictures were left out")),
-            (
-                interlaced,
-                format!("{} pictures are interlaced and were made whole", all_or(interlaced)),
-            ),
-            (
-                bright,
-                format!(
-                    "{} pictures are of high dynamic range and were mapped to the usual one",
-                    all_or(bright)
-                ),
-            ),
-            (
-                untimed,
-                format!(
-                    "{} pictures have no time and are shown {rate:.2} a second",
-                    all_or(untimed)
-                ),
-            ),
-            (
-                late,
-                format!(
-                    "{late} pictures have no later time than the one before and are shown right after it"
-                ),
-            ),
+        let untimed_at =
+            format!("pictures without a time, shown {:.2} a second", f64::from(self.rate));
+        let left_out = (damaged > 0).then(|| format!("damaged pictures left out: {damaged}"));
+        let counted = [
+            (interlaced, "interlaced pictures made whole"),
+            (bright, "pictures of high dynamic range mapped to the usual range"),
+            (untimed, &untimed_at),
+            (late, "pictures with no later time than the one before, shown right after it"),
         ];
-        notes.into_iter().filter(|(count, _)| *count > 0).map(|(_, note)| note).collect()
+        let in_words = |(count, what): (u64, &str)| match count {
+            count if count == decoded => format!("{what}: all"),
+            count => format!("{what}: {count}"),
+        };
+        let counted = counted.into_iter().filter(|(count, _)| *count > 0).map(in_words);
+        left_out.into_iter().chain(counted).collect()
     }
 }
 
