@@ -5,23 +5,28 @@
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::{Rational, Rescale, ffi};
+use ffmpeg_next::{Rational, Rescale};
 
 use crate::scan::MICROSECONDS;
 
-/// A longer step back is a jump.
+/// A longer step back is a jump; and streams of a file are no farther apart than this.
 const BACK_US: i64 = 1_000_000;
-/// So is a longer step ahead where a container's clock may start anew. Elsewhere it is a gap in the recording, and stays one.
+/// So is a step ahead of more than this in MPEG-TS and -PS, whose clock may start anew. Elsewhere it is a gap in the recording, and stays
+/// one.
 const AHEAD_US: i64 = 10_000_000;
-/// MPEG's clocks have 33 bits of 90 kHz. Where one goes back, libavformat takes it to have run over, and goes on ahead.
+/// Their clock has 33 bits of 90 kHz. Where it goes back, libavformat takes it to have run over, and goes on ahead.
 const RUNS_OVER_US: i64 = (1 << 33) * 100 / 9;
+/// A stream may be so many jumps behind another, or come back from so many.
+const STRETCHES_TRIED: usize = 16;
 /// So many jumps are named; more are counted.
 const NAMED: usize = 4;
 
 /// Joins what lies on both sides of a jump.
 #[derive(Debug)]
 pub(crate) struct Joiner {
-    may_start_anew: bool,
+    /// Not in Ogg, whose first sound libavformat 5.1 misplaces by itself.
+    joins: bool,
+    /// MPEG-TS and -PS.
     runs_over: bool,
     /// What is added to the times of each stretch between two jumps.
     offsets_us: Vec<i64>,
@@ -36,6 +41,7 @@ struct Place {
     /// As the file has it.
     last_us: i64,
     /// As joined.
+    placed_us: i64,
     end_us: i64,
 }
 
@@ -48,24 +54,21 @@ struct Jump {
 
 impl Joiner {
     pub(crate) fn new(input: &Input) -> Self {
-        // SAFETY: reads the flags of an open context's format, which is static.
-        let flags = unsafe { (*(*input.as_ptr()).iformat).flags };
-        let runs_over = matches!(input.format().name(), "mpeg" | "mpegts");
-        Self { runs_over, ..Self::of(flags & ffi::AVFMT_TS_DISCONT as i32 != 0) }
+        let format = input.format();
+        let name = format.name();
+        Self { joins: name != "ogg", ..Self::of(matches!(name, "mpeg" | "mpegts")) }
     }
 
-    fn of(may_start_anew: bool) -> Self {
-        Self {
-            may_start_anew,
-            runs_over: false,
-            offsets_us: vec![0],
-            streams: Vec::new(),
-            jumps: Vec::new(),
-        }
+    fn of(runs_over: bool) -> Self {
+        let (streams, jumps) = (Vec::new(), Vec::new());
+        Self { joins: true, runs_over, offsets_us: vec![0], streams, jumps }
     }
 
     /// Moves the times of a packet of picture or sound, which are counted in `base`.
     pub(crate) fn place(&mut self, packet: &mut ffmpeg::Packet, base: Rational) {
+        if !self.joins {
+            return;
+        }
         let us = |ticks: i64| ticks.rescale(base, MICROSECONDS);
         let (time, length) = (packet.dts().map(us), us(packet.duration().max(0)));
         let offset = self.offset_us(packet.stream(), time, length.min(AHEAD_US));
@@ -99,28 +102,40 @@ impl Joiner {
         }
         let newest = self.offsets_us.len() - 1;
         let before = self.streams[stream];
-        let mut stretch = before.map_or(newest, |before| before.stretch);
-        let Some(time) = time_us else { return self.offsets_us[stretch] };
-        if let Some(before) = before {
-            let last = before.last_us.saturating_add(self.offsets_us[stretch]);
-            // The other stream may have jumped already: by its offset this one goes on, too.
-            while self.is_jump(last, time.saturating_add(self.offsets_us[stretch])) {
-                stretch += 1;
-                if stretch == self.offsets_us.len() {
-                    self.start_anew(time, time.saturating_sub(before.last_us));
-                    break;
-                }
-            }
-        }
+        let Some(time) = time_us else {
+            return self.offsets_us[before.map_or(newest, |before| before.stretch)];
+        };
+        let stretch = before.map_or(newest, |before| self.stretch_of(stream, before, time));
         let offset = self.offsets_us[stretch];
-        let end_us = time.saturating_add(offset).saturating_add(length_us);
-        self.streams[stream] = Some(Place { stretch, last_us: time, end_us });
+        let placed_us = time.saturating_add(offset);
+        let end_us = placed_us.saturating_add(length_us);
+        self.streams[stream] = Some(Place { stretch, last_us: time, placed_us, end_us });
         offset
     }
 
-    fn is_jump(&self, last: i64, time: i64) -> bool {
-        let step = time.saturating_sub(last);
-        step < -BACK_US || (self.may_start_anew && step > AHEAD_US)
+    /// The stretch that the next time of a stream is in: that of the one before, or one that another stream has jumped to, or was in before
+    /// a wrong time; or else a new one.
+    fn stretch_of(&mut self, stream: usize, before: Place, time: i64) -> usize {
+        let in_stretch = |offsets: &[i64], stretch: usize| time.saturating_add(offsets[stretch]);
+        let goes_on = |stretch: &usize| {
+            let step = in_stretch(&self.offsets_us, *stretch).saturating_sub(before.placed_us);
+            step >= -BACK_US && (!self.runs_over || step <= AHEAD_US)
+        };
+        let current = before.stretch;
+        let others = (current + 1..self.offsets_us.len()).chain((0..current).rev());
+        let mut tried = [current].into_iter().chain(others.take(STRETCHES_TRIED));
+        if let Some(stretch) = tried.find(goes_on) {
+            return stretch;
+        }
+        // A clock that jumps does so for all. Where another stream is, this one has had a wrong time before.
+        let here = in_stretch(&self.offsets_us, current);
+        let others = self.streams.iter().enumerate().filter(|(index, _)| *index != stream);
+        let mut others = others.filter_map(|(_, place)| *place);
+        if others.any(|other| other.placed_us.saturating_sub(here).saturating_abs() <= BACK_US) {
+            return current;
+        }
+        self.start_anew(time, time.saturating_sub(before.last_us));
+        self.offsets_us.len() - 1
     }
 
     /// A new stretch begins behind all that came before.
@@ -157,8 +172,8 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     /// Times of two streams as a file interleaves them, and as they are joined.
-    fn joined(may_start_anew: bool, times: &[(usize, i64)]) -> (Vec<i64>, Joiner) {
-        let mut joiner = Joiner::of(may_start_anew);
+    fn joined(runs_over: bool, times: &[(usize, i64)]) -> (Vec<i64>, Joiner) {
+        let mut joiner = Joiner::of(runs_over);
         let placed = times.iter().map(|(stream, time)| {
             let time = time * SECOND / 10;
             (time + joiner.offset_us(*stream, Some(time), SECOND / 10)) * 10 / SECOND
@@ -201,7 +216,7 @@ mod tests {
         let times = [(0, 0), (0, 1), (0, 90_000), (0, 3), (0, 4)];
         let (placed, joiner) = joined(true, &times);
         assert_eq!(placed, [0, 1, 2, 3, 4]);
-        assert_eq!(joiner.jumps(), 2);
+        assert_eq!(joiner.jumps(), 1);
     }
 
     #[test]
@@ -211,8 +226,17 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_wrong_by_itself_moves_nothing() {
+        let (picture, sound) = (0, 1);
+        let times = [(sound, 65), (sound, 66), (picture, 0), (sound, 1), (picture, 1), (sound, 2)];
+        let (placed, joiner) = joined(false, &times);
+        assert_eq!(placed, [65, 66, 0, 1, 1, 2]);
+        assert_eq!(joiner.jumps(), 0);
+    }
+
+    #[test]
     fn a_clock_that_runs_over_jumps_the_shorter_way() {
-        let joiner = Joiner { runs_over: true, ..Joiner::of(true) };
+        let joiner = Joiner::of(true);
         assert_eq!(joiner.without_run_over(RUNS_OVER_US - 100), -100);
         assert_eq!(joiner.without_run_over(100 - RUNS_OVER_US), 100);
         assert_eq!(joiner.without_run_over(-7), -7);
