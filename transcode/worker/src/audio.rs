@@ -66,11 +66,6 @@ impl Sound {
         })
     }
 
-    /// What packets of the stream are timed in.
-    pub(crate) fn base(&self) -> Rational {
-        self.time_base
-    }
-
     /// What whoever hears what was made of it should know.
     pub(crate) fn notes(&self) -> Vec<String> {
         let (channels, silence) = (self.channels, self.silence_us as f64 / 1e6);

@@ -8,6 +8,7 @@ use transcode_protocol::{FailureCode, Report, Span};
 use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, While as _};
 use crate::input::{self, Next, Reader};
+use crate::jumps::Joiner;
 use crate::mux::{Mp4, Track};
 use crate::part::{Approach, Ticks, nothing_between};
 use crate::pass::{best, start_us};
@@ -55,10 +56,13 @@ pub(crate) fn make(
     let mut cutter = Cutter::open(&input, channel, name, part)?;
     let decides = cutter.picture.as_ref().or(cutter.sound.as_ref()).map_or(0, |one| one.index);
     let mut approach = Approach::new(decides, cutter.start_us, Some(part));
-    let mut reader = Reader::default();
+    let (mut reader, mut joiner) = (Reader::default(), Joiner::new(&input));
     while !cutter.is_done() {
         let (packets, is_end) = match reader.next(&mut input) {
-            Next::Packet(packet) => (approach.step(packet, &input), false),
+            Next::Packet(mut packet) => {
+                joiner.place(&mut packet, &input);
+                (approach.step(packet, &input), false)
+            }
             Next::End { .. } => (approach.begin(), true),
         };
         for packet in packets {
@@ -68,7 +72,8 @@ pub(crate) fn make(
             break;
         }
     }
-    cutter.finish(channel, part)
+    let notes = joiner.notes(cutter.start_us);
+    cutter.finish(channel, part, notes)
 }
 
 impl Cutter {
@@ -148,7 +153,12 @@ impl Cutter {
         self.mp4.write(&one.track, packet)
     }
 
-    fn finish(self, channel: &SharedChannel, part: Span) -> Result<Report, JobFailure> {
+    fn finish(
+        self,
+        channel: &SharedChannel,
+        part: Span,
+        on_times: Vec<String>,
+    ) -> Result<Report, JobFailure> {
         let first = self.first_us.filter(|_| self.shown_until_us > self.part.from);
         let first = first.ok_or_else(|| nothing_between(part))?;
         self.mp4.finish(channel)?;
@@ -156,6 +166,7 @@ impl Cutter {
         let mut notes = vec![format!(
             "not encoded anew: from {from} ms, a picture that needs none before it, to {until} ms, the end or another such picture"
         )];
+        notes.extend(on_times);
         if self.left_out > 0 {
             notes.push(format!("{} other streams were left out", self.left_out));
         }

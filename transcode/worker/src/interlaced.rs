@@ -14,8 +14,8 @@ const SMALLEST: u32 = 3;
 const STEPS: &str = "bwdif=mode=send_frame:parity=auto:deint=interlaced,settb=1/90000";
 
 /// Gives on pictures in their order, the interlaced ones made whole. One is held back once there was an interlaced one.
-#[derive(Default)]
 pub(crate) struct Deinterlacer {
+    makes_whole: bool,
     graph: Option<(Shape, filter::Graph)>,
     ready: VecDeque<frame::Video>,
     /// Interlaced pictures so far.
@@ -23,6 +23,19 @@ pub(crate) struct Deinterlacer {
 }
 
 impl Deinterlacer {
+    /// One that does nothing but count unless it `makes_whole`.
+    pub(crate) fn new(makes_whole: bool) -> Self {
+        Self { makes_whole, graph: None, ready: VecDeque::new(), interlaced: 0 }
+    }
+
+    /// What becomes of interlaced pictures.
+    pub(crate) fn in_words(&self) -> &'static str {
+        match self.makes_whole {
+            true => "interlaced pictures made whole",
+            false => "interlaced pictures left as they are",
+        }
+    }
+
     pub(crate) fn take(&mut self, picture: frame::Video) -> Result<(), ffmpeg::Error> {
         let shape = Shape::of(&picture);
         if self.graph.as_ref().is_some_and(|(built_for, _)| *built_for != shape) {
@@ -30,7 +43,7 @@ impl Deinterlacer {
         }
         if picture.is_interlaced() && picture.width().min(picture.height()) >= SMALLEST {
             self.interlaced += 1;
-            if self.graph.is_none() {
+            if self.graph.is_none() && self.makes_whole {
                 self.graph = Some((shape, graph_from(shape, STEPS)?));
             }
         }
@@ -97,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_picture_comes_out_once_in_its_order_and_at_its_time() {
-        let mut deinterlacer = Deinterlacer::default();
+        let mut deinterlacer = Deinterlacer::new(true);
         let mut times = Vec::new();
         for time in 0..9 {
             deinterlacer.take(combed(time * 3001, (2..6).contains(&time))).unwrap();

@@ -7,6 +7,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Rational, Rescale};
 
+use crate::probe::is_footage;
 use crate::scan::MICROSECONDS;
 
 /// A longer step back is a jump; and streams of a file are no farther apart than this.
@@ -64,11 +65,15 @@ impl Joiner {
         Self { joins: true, runs_over, offsets_us: vec![0], streams, jumps }
     }
 
-    /// Moves the times of a packet of picture or sound, which are counted in `base`.
-    pub(crate) fn place(&mut self, packet: &mut ffmpeg::Packet, base: Rational) {
-        if !self.joins {
-            return;
+    /// Moves the times of a packet that `input` gave, if it is one of picture or sound.
+    pub(crate) fn place(&mut self, packet: &mut ffmpeg::Packet, input: &Input) {
+        let stream = input.stream(packet.stream()).filter(is_footage);
+        if let Some(stream) = stream.filter(|_| self.joins) {
+            self.place_by(packet, stream.time_base());
         }
+    }
+
+    fn place_by(&mut self, packet: &mut ffmpeg::Packet, base: Rational) {
         let us = |ticks: i64| ticks.rescale(base, MICROSECONDS);
         let (time, length) = (packet.dts().map(us), us(packet.duration().max(0)));
         let offset = self.offset_us(packet.stream(), time, length.min(AHEAD_US));

@@ -105,8 +105,9 @@ pub(crate) fn best(input: &Input, wanted: StreamKind) -> Option<ffmpeg::Stream<'
 fn open_pictures(
     stream: ffmpeg::Stream<'_>,
     start_us: i64,
+    makes_whole: bool,
 ) -> Result<(Option<Pictures>, Track<'_>), JobFailure> {
-    let opened = Pictures::open(&stream, start_us);
+    let opened = Pictures::open(&stream, start_us, makes_whole);
     let opened = opened.and_then(|pictures| Ok((pictures, shown(&stream).ok_or_else(no_size)?)));
     match opened {
         Ok((pictures, shown)) => Ok((Some(pictures), Ok((stream, shown)))),
@@ -129,8 +130,10 @@ impl Pass {
         recipes: &[Recipe],
     ) -> Result<Self, JobFailure> {
         let start = start_us(input);
+        // What is made up between two lines is made of the pictures before and after, too, and those may have to be covered.
+        let makes_whole = !recipes.iter().any(|recipe| matches!(recipe, Recipe::Redaction(_)));
         let (pictures, picture) = match best(input, StreamKind::Video) {
-            Some(stream) => open_pictures(stream, start)?,
+            Some(stream) => open_pictures(stream, start, makes_whole)?,
             None => (None, Err(no_picture())),
         };
         let sound = best(input, StreamKind::Audio);
@@ -157,12 +160,13 @@ impl Pass {
         let mut reader = Reader::default();
         let mut said = 0;
         while self.goes_on() {
-            let Next::Packet(packet) = reader.next(input) else {
+            let Next::Packet(mut packet) = reader.next(input) else {
                 return self.feed_to_the_end();
             };
             let read = permille(&packet, channel.size_bytes());
+            self.joiner.place(&mut packet, input);
             for packet in self.approach.step(packet, input) {
-                self.feed(packet);
+                self.feed(&packet);
             }
             if let Some(now) = read.filter(|p| *p >= said + 10) {
                 said = now;
@@ -175,14 +179,12 @@ impl Pass {
         self.works.iter().flatten().any(|maker| !maker.is_done())
     }
 
-    fn feed(&mut self, mut packet: ffmpeg::Packet) {
+    fn feed(&mut self, packet: &ffmpeg::Packet) {
         let index = packet.stream();
-        if let Some(pictures) = self.pictures.as_ref().filter(|pictures| pictures.index == index) {
-            self.joiner.place(&mut packet, pictures.base());
-            self.feed_pictures(Some(&packet));
-        } else if let Some(sound) = self.sound.as_ref().filter(|sound| sound.index == index) {
-            self.joiner.place(&mut packet, sound.base());
-            self.feed_sound(Some(&packet));
+        if self.pictures.as_ref().is_some_and(|pictures| pictures.index == index) {
+            self.feed_pictures(Some(packet));
+        } else if self.sound.as_ref().is_some_and(|sound| sound.index == index) {
+            self.feed_sound(Some(packet));
         }
     }
 
@@ -292,7 +294,7 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
 impl Tracks<'_> {
     /// Whether there are pictures, and sound.
     fn are_there(&self) -> (bool, bool) {
-        (self.picture.is_some(), self.stereo.is_some())
+        (self.picture.is_ok(), self.stereo.is_some())
     }
 
     /// The pictures, for what is made of nothing else.
@@ -327,7 +329,7 @@ impl Seen {
     }
 }
 
-fn no_picture() -> JobFailure {
+pub(crate) fn no_picture() -> JobFailure {
     JobFailure::new(FailureCode::NothingToMake, "The file has no picture.")
 }
 

@@ -12,9 +12,9 @@ use crate::audio::SOUND_RATE;
 use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, While};
 use crate::part::Ticks;
-use crate::pass::{Maker, Seen, Tracks};
+use crate::pass::{Maker, Seen, Tracks, no_picture};
 use crate::proxy::{Proxy, full_size};
-use crate::video::{CLOCK, Shaper, Shown};
+use crate::video::{CLOCK, Look, Shaper, Shown};
 
 /// Colours of a pixel reach this far into its neighbours when a picture is scaled or its colours are halved.
 const MARGIN_PX: u32 = 8;
@@ -47,7 +47,7 @@ impl Redaction {
             let message = format!("A redaction has at most {MAX_REDACTIONS} areas and mutes.");
             return Err(JobFailure::new(FailureCode::Internal, message));
         }
-        let sized = tracks.picture.as_ref().map(|(stream, shown)| {
+        let sized = tracks.picture.as_ref().ok().map(|(stream, shown)| {
             let (width, height) = shown.fit(u32::MAX, u32::MAX);
             (stream, *shown, Shown::upright(width, height))
         });
@@ -56,11 +56,12 @@ impl Redaction {
         }
         let shaper = sized
             .as_ref()
-            .map(|(_, from, to)| Shaper::new(*from, (to.width, to.height), "yuv420p"));
+            .map(|(_, from, to)| Shaper::new(*from, (to.width, to.height), Look::Film));
         let upright = Tracks {
             input: tracks.input,
             picture: sized
-                .and_then(|(stream, _, size)| Some((tracks.input.stream(stream.index())?, size))),
+                .and_then(|(stream, _, size)| Some((tracks.input.stream(stream.index())?, size)))
+                .ok_or_else(no_picture),
             stereo: tracks.stereo,
         };
         let proxy = Proxy::open(&upright, channel, name, &full_size())?;

@@ -9,7 +9,6 @@ use transcode_protocol::Frame;
 use crate::channel::SharedChannel;
 use crate::input::{Next, Reader, permille};
 use crate::jumps::Joiner;
-use crate::probe::is_footage;
 
 /// Microseconds, as every time in a probe.
 pub(crate) const MICROSECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1_000_000);
@@ -66,11 +65,8 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
                 if index >= scanned.streams.len() {
                     scanned.streams.resize(index + 1, Counted::default());
                 }
-                let stream = input.stream(index);
-                let time_base = stream.as_ref().map(|stream| stream.time_base());
-                if let Some(base) = time_base.filter(|_| stream.as_ref().is_some_and(is_footage)) {
-                    joiner.place(&mut packet, base);
-                }
+                joiner.place(&mut packet, input);
+                let time_base = input.stream(index).map(|s| s.time_base());
                 scanned.streams[index].count(&packet, time_base);
                 if let Some(now) =
                     permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10)

@@ -55,7 +55,12 @@ pub(crate) struct Shown {
 }
 
 impl Pictures {
-    pub(crate) fn open(stream: &ffmpeg::Stream<'_>, start_us: i64) -> Result<Self, JobFailure> {
+    /// `makes_whole` says what becomes of interlaced pictures.
+    pub(crate) fn open(
+        stream: &ffmpeg::Stream<'_>,
+        start_us: i64,
+        makes_whole: bool,
+    ) -> Result<Self, JobFailure> {
         let decoder = open_decoder(stream, 1).and_then(|opened| opened.video());
         let decoder = decoder.map_err(|error| not_decodable("picture", error))?;
         Ok(Self {
@@ -64,7 +69,7 @@ impl Pictures {
             start: start_us.rescale(crate::scan::MICROSECONDS, CLOCK),
             rate: frame_rate(stream),
             last: None,
-            deinterlacer: Deinterlacer::default(),
+            deinterlacer: Deinterlacer::new(makes_whole),
             index: stream.index(),
             counts: Counts::default(),
         })
@@ -78,11 +83,6 @@ impl Pictures {
         };
         // A damaged picture is left out; the rest may be good.
         self.counts.damaged += u64::from(fed.is_err());
-    }
-
-    /// What packets of the stream are timed in.
-    pub(crate) fn base(&self) -> Rational {
-        self.time_base
     }
 
     /// The next picture, its time in [`CLOCK`] from the start of the file and later than the one before.
@@ -131,7 +131,7 @@ impl Pictures {
             format!("pictures without a time, shown {:.2} a second", f64::from(self.rate));
         let left_out = (damaged > 0).then(|| format!("damaged pictures left out: {damaged}"));
         let counted = [
-            (interlaced, "interlaced pictures made whole"),
+            (interlaced, self.deinterlacer.in_words()),
             (bright, "pictures of high dynamic range mapped to the usual range"),
             (untimed, &untimed_at),
             (late, "pictures with no later time than the one before, shown right after it"),
