@@ -201,6 +201,13 @@ async fn what_is_redacted_leaves_no_trace() {
     let made = redacted(&one_wide, &wide, &secret).await;
     assert_eq!(ffprobe(&made)["streams"][0]["width"], 426);
     assert!(made == redacted(&other_wide, &wide, &secret).await, "not a byte of it, scaled");
+    // Lines of interlaced pictures are not made up out of the picture before or after, which may have to be covered.
+    let halves = "-vf setfield=tff -c:v libx264 -qp 0 -preset ultrafast -flags +ildct+ilme -x264-params tff=1 -c:a copy";
+    let halves: Vec<_> = halves.split(' ').collect();
+    let (one_half, other_half) = (ffmpeg(&one, &halves, "mkv"), ffmpeg(&other, &halves, "mkv"));
+    let narrow = [area(1000, 3000, Cover::Box)];
+    let made = redacted(&one_half, &narrow, &secret).await;
+    assert!(made == redacted(&other_half, &narrow, &secret).await, "not a byte of it, interlaced");
     let only_pictures = redacted(&one, &[area(1000, 3000, Cover::Box)], &[]).await;
     assert!(only_pictures != redacted(&other, &[area(1000, 3000, Cover::Box)], &[]).await);
     let only_sound = redacted(&one, &[], &secret).await;
