@@ -188,6 +188,13 @@ async fn red_green_and_blue_stay_what_they_are() {
         for recipe in [Recipe::Proxy(Default::default()), Recipe::Poster(Default::default())] {
             let kind = recipe.kind();
             let (_, made) = run(recipe, &original).await.unwrap();
+            if kind == "proxy" {
+                let probed = ffprobe(&made);
+                let said = &stream(&probed, "video").unwrap()["color_space"];
+                // Where nothing is said, players guess by the size of the picture.
+                let is_rgb = arguments.contains("rgb24");
+                assert_eq!(said, if is_rgb { "smpte170m" } else { "bt709" });
+            }
             let rgb =
                 ffmpeg(&made, &["-vf", "format=rgb24", "-frames:v", "1", "-f", "rawvideo"], "raw");
             for (found, expected) in rgb[..3].iter().zip(expected) {

@@ -3,6 +3,7 @@
 //! `cargo test -p transcode --test sync -- --nocapture` prints the largest distance found.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::print_stdout, reason = "what was measured is for people to read")]
 
 mod support;
 

@@ -294,7 +294,7 @@ fn pictures() -> Vec<Clip> {
             (384, 288),
             &[],
         )
-        .as_it_came(),
+        .played_as_it_came(),
         made(
             "high dynamic range (PQ): MP4, HEVC, 10 bits",
             &[PICTURE, TONE],
@@ -329,7 +329,7 @@ fn pictures() -> Vec<Clip> {
             "-c:v libx264 -preset ultrafast -pix_fmt yuvj420p -c:a aac",
             "mp4",
         )
-        .as_it_came(),
+        .played_as_it_came(),
         made(
             "no sound: MP4, H.264",
             &[PICTURE],
@@ -337,7 +337,7 @@ fn pictures() -> Vec<Clip> {
             "mp4",
             SILENT,
         )
-        .as_it_came(),
+        .played_as_it_came(),
         made(
             "two pictures: MKV, H.264",
             &[PICTURE, TONE, "testsrc=s=160x120:r=25:d=2"],
@@ -383,7 +383,7 @@ fn pictures() -> Vec<Clip> {
 }
 
 impl Clip {
-    fn as_it_came(mut self) -> Self {
+    fn played_as_it_came(mut self) -> Self {
         self.gets.as_it_came = true;
         self
     }

@@ -30,12 +30,15 @@ const AT_ONCE: usize = 2;
 /// Of a length in seconds: a last piece of AAC, or a picture of which only the begin is known.
 const TOLERANCE_S: f64 = 0.15;
 
+/// A derivative, or why there is none.
+type Made = Result<(Report, Vec<u8>), Failure>;
+
 /// What came of one clip.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) gets: Gets,
     pub(crate) probe: Result<Probe, Failure>,
-    made: Vec<(Recipe, Result<(Report, Vec<u8>), Failure>)>,
+    made: Vec<(Recipe, Made)>,
     /// What a person plays, as `ffprobe` has it.
     pub(crate) judged: Option<Judged>,
     /// Pictures that `ffprobe` decodes of the original.
