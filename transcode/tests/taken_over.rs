@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use support::*;
-use transcode::protocol::Recipe;
+use transcode::protocol::{Limits, Recipe};
+use transcode::supervise::Allowance;
 use transcode::{Failure, Supervisor};
 
 /// What came of a deed, in the worker's own words.
@@ -22,18 +23,25 @@ async fn deed(name: &str) -> String {
 }
 
 async fn last_word(program: &Path) -> String {
+    let failure = failure(program, allowance()).await;
+    let Failure::Declined { message, .. } = failure else { panic!("{failure:?}") };
+    message
+}
+
+async fn failure(program: &Path, allowance: Allowance) -> Failure {
     let original = Bytes::from_static(b"footage");
     let probe = Recipe::Probe(Default::default());
-    let supervisor = Supervisor::new(program, allowance());
-    let outcome = run_one(&supervisor, probe, &original, &mut Vec::new()).await;
-    let Err(Failure::Declined { message, .. }) = outcome else { panic!("{outcome:?}") };
-    message
+    let supervisor = Supervisor::new(program, allowance);
+    run_one(&supervisor, probe, &original, &mut Vec::new()).await.unwrap_err()
 }
 
 /// Also with a descriptor given up, so that its number is free.
 #[tokio::test]
 async fn it_can_open_nothing() {
     for name in ["opens", "connects", "makes-a-pipe", "makes-a-socket", "removes", "renames"] {
+        assert_refused(name).await;
+    }
+    for name in ["connects-by-tcp", "connects-what-it-has"] {
         assert_refused(name).await;
     }
 }
@@ -57,6 +65,64 @@ async fn it_starts_nothing_and_makes_no_code() {
 async fn assert_refused(name: &str) {
     let said = deed(name).await;
     assert!(said.contains("Operation not permitted"), "{name}: {said}");
+}
+
+/// Each wall has its own way of saying no, so that it is seen to stand without the others; and without any, nobody says it.
+#[tokio::test]
+async fn each_wall_stands_alone() {
+    const SECCOMP: &str = "Operation not permitted";
+    const LANDLOCK: &str = "Permission denied";
+    const DESCRIPTORS: &str = "Too many open files";
+    for (deed, said_by) in [
+        ("nothing.opens", "done"),
+        ("seccomp.opens", SECCOMP),
+        ("landlock.opens", LANDLOCK),
+        ("descriptors.opens", DESCRIPTORS),
+        ("nothing.removes", "done"),
+        ("seccomp.removes", SECCOMP),
+        ("landlock.removes", LANDLOCK),
+        ("nothing.renames", "done"),
+        ("seccomp.renames", SECCOMP),
+        ("landlock.renames", LANDLOCK),
+        ("nothing.makes-a-socket", "done"),
+        ("seccomp.makes-a-socket", SECCOMP),
+        ("descriptors.makes-a-socket", DESCRIPTORS),
+        ("nothing.connects-by-tcp", "Connection refused"),
+        ("seccomp.connects-by-tcp", SECCOMP),
+        ("namespaces.connects-by-tcp", "Network is unreachable"),
+        ("nothing.signals", "done"),
+        ("seccomp.signals", SECCOMP),
+        ("nothing.forks", "done"),
+        ("seccomp.forks", SECCOMP),
+        ("nothing.makes-code", "done"),
+        ("seccomp.makes-code", SECCOMP),
+        ("nothing.takes-memory", "done"),
+        ("memory.takes-memory", "Cannot allocate memory"),
+    ] {
+        let said = self::deed(deed).await;
+        assert!(said.contains(said_by), "{deed}: {said}");
+    }
+}
+
+/// 64 GiB, at once or bit by bit.
+#[tokio::test]
+async fn it_takes_no_more_memory_than_it_may() {
+    assert!(deed("takes-memory").await.contains("Cannot allocate memory"));
+    let pieces = deed("takes-memory-in-pieces").await;
+    let taken_mib: u64 = pieces.strip_suffix(" MiB").unwrap().parse().unwrap();
+    let most_mib = allowance().worker.memory_bytes >> 20;
+    assert!(taken_mib > 0 && taken_mib < most_mib, "{taken_mib} of {most_mib} MiB");
+}
+
+/// The signal that its processor time is over can be ignored; the one that comes two seconds later cannot.
+#[tokio::test]
+async fn it_works_no_longer_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("burns");
+    std::os::unix::fs::symlink(taken_over_worker(), &program).unwrap();
+    let limits = Limits { cpu_seconds: 1, ..allowance().worker };
+    let failure = failure(&program, Allowance { worker: limits, ..allowance() }).await;
+    assert!(failure.to_string().contains("signal 9"), "{failure:?}");
 }
 
 /// A floor with a hole is none: nothing is read, and the reason names what is missing.

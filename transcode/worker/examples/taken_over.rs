@@ -1,24 +1,33 @@
 //! The worker after a decoder has been taken over, for the tests: confined by the same code as the real one, it then
-//! does what the name it is started under says, and tells in its last word what came of it.
+//! does what the name it is started under says, and tells in its last word what came of it. As `WALL.DEED` it has that one
+//! wall only, so that each is seen to stand by itself; as `nothing.DEED` none, so that the deed is seen to be one.
 
 #[path = "../src/confine/mod.rs"]
 mod confine;
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
+use std::net::TcpStream;
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
-use transcode_protocol::{FailureCode, Frame, HEADER_BYTES, Header, WorkerFailure};
+use transcode_protocol::{
+    Confinement, FailureCode, Frame, HEADER_BYTES, Header, Limits, PROTOCOL_VERSION, WorkerFailure,
+};
 
 /// More threads than any decoder and encoder start together.
 const MANY_THREADS: usize = 200;
 const FOREVER: Duration = Duration::from_secs(3600);
+const SIXTY_FOUR_GIB: usize = 64 << 30;
+const PIECE_BYTES: usize = 16 << 20;
+/// The discard port, where a machine that can be reached says so.
+const NOBODY_LISTENS: (&str, u16) = ("127.0.0.1", 9);
 /// The descriptor that is given up to have a free number below the limit.
 const GIVEN_UP: i32 = 1;
+const SOCKET: i32 = 0;
 
 fn main() {
     let own = std::env::args().next().unwrap_or_default();
@@ -30,7 +39,12 @@ fn main() {
     let mut socket = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(0) });
     let Some(Frame::Job(job)) = receive(&mut socket) else { return };
     prepare(deed);
-    let last_word = match confine::confine(&job.limits) {
+    let (wall, deed) = deed.split_once('.').map_or((None, deed), |(wall, deed)| (Some(wall), deed));
+    let confined = match wall {
+        None => confine::confine(&job.limits),
+        Some(wall) => only(wall, &job.limits),
+    };
+    let last_word = match confined {
         Ok(confinement) => {
             let limited = confinement.threads_limited;
             send(&mut socket, &Frame::Ready(confinement));
@@ -42,6 +56,25 @@ fn main() {
     };
     let failure = WorkerFailure { code: FailureCode::Internal, message: last_word };
     send(&mut socket, &Frame::Failed(failure));
+}
+
+/// One wall of those that [`confine::confine`] lays.
+fn only(wall: &str, limits: &Limits) -> Result<Confinement, String> {
+    let limit = |resource, to| confine::limit_to(resource, to).map_err(|error| error.to_string());
+    match wall {
+        "landlock" => confine::surroundings::forbid()?,
+        "seccomp" => confine::calls::allow_few()?,
+        "namespaces" => drop(confine::separate()),
+        "descriptors" => limit(libc::RLIMIT_NOFILE, 0)?,
+        "memory" => limit(libc::RLIMIT_AS, limits.memory_bytes)?,
+        _ => {}
+    }
+    Ok(Confinement {
+        protocol: PROTOCOL_VERSION,
+        own_user_namespace: false,
+        own_network_namespace: false,
+        threads_limited: false,
+    })
 }
 
 /// A kernel on which a part of the floor is not to be had.
@@ -66,6 +99,10 @@ fn attempt(deed: &str, key: &Path, server: i32, threads_limited: bool) -> String
     match deed {
         "opens" => said(std::fs::File::open(key)),
         "connects" => said(UnixStream::connect(key)),
+        "connects-by-tcp" => said(TcpStream::connect(NOBODY_LISTENS)),
+        "takes-memory" => said(take(SIXTY_FOUR_GIB)),
+        "takes-memory-in-pieces" => format!("{} MiB", take_in_pieces() >> 20),
+        "burns" => burn(),
         "makes-a-pipe" => said(io::pipe()),
         "removes" => said(std::fs::remove_file(key)),
         "renames" => said(std::fs::rename(key, key.with_extension("gone"))),
@@ -84,6 +121,9 @@ fn call(deed: &str, server: i32) -> String {
     let arguments = [path, std::ptr::null()];
     let mut taken = [0u8; 8];
     let taken_in = libc::iovec { iov_base: taken.as_mut_ptr().cast(), iov_len: taken.len() };
+    let address =
+        libc::sockaddr { sa_family: libc::AF_UNIX as libc::sa_family_t, sa_data: [0; 14] };
+    let size = std::mem::size_of_val(&address);
     let executable = libc::PROT_READ | libc::PROT_EXEC;
     let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: every pointer is to something of this function; a process that should come of it ends at once.
@@ -101,6 +141,7 @@ fn call(deed: &str, server: i32) -> String {
             }
             "executes" => libc::syscall(libc::SYS_execve, path, arguments.as_ptr(), &arguments[1]),
             "forks" => ended(libc::syscall(libc::SYS_clone, libc::SIGCHLD, NONE, NONE, NONE, NONE)),
+            "connects-what-it-has" => libc::syscall(libc::SYS_connect, SOCKET, &address, size),
             "makes-a-socket" => {
                 libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0)
             }
@@ -120,6 +161,32 @@ fn ended(process: libc::c_long) -> libc::c_long {
         std::process::exit(0);
     }
     process
+}
+
+/// Memory that is there as soon as it is written to.
+fn take(bytes: usize) -> io::Result<()> {
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a mapping of its own, where the kernel likes.
+    let taken = unsafe {
+        libc::mmap(std::ptr::null_mut(), bytes, access, kind | libc::MAP_NORESERVE, -1, 0)
+    };
+    if taken == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// As much as it gets, up to 64 GiB.
+fn take_in_pieces() -> usize {
+    let pieces = (0..SIXTY_FOUR_GIB / PIECE_BYTES).take_while(|_| take(PIECE_BYTES).is_ok());
+    pieces.count() * PIECE_BYTES
+}
+
+/// Works for ever, and listens to nobody who says that it is enough.
+fn burn() -> ! {
+    // SAFETY: a signal of its own that it takes no notice of.
+    unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 fn said<T>(result: io::Result<T>) -> String {

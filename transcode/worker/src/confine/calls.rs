@@ -13,52 +13,43 @@ use seccompiler::{
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-/// Allowed whatever their arguments are: on descriptors there are, memory of its own, time, and its own threads.
+/// Allowed whatever their arguments are: none of them opens, connects, executes, traces or names another process. Not even
+/// `read` and `write` are here: the conversation has calls of its own, see [`restricted`].
 const ALLOWED: &[c_long] = &[
-    // The conversation.
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_ppoll,
-    libc::SYS_close,
-    // Memory; see [`restricted`] for what makes some of it executable.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    // Threads of this process, and waiting for them.
-    libc::SYS_futex,
-    libc::SYS_rseq,
-    libc::SYS_set_robust_list,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_gettid,
-    libc::SYS_getpid,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_restart_syscall,
-    // How it takes signals.
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    // Time and chance.
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_gettimeofday,
-    libc::SYS_getrandom,
+    libc::SYS_close,           // of the socket, at the end; numbers do not come back
+    libc::SYS_brk,             // the allocator
+    libc::SYS_munmap,          // the allocator, gives back
+    libc::SYS_mremap, // the allocator, moves what grows; what it moves keeps its protection
+    libc::SYS_madvise, // the allocator, gives back
+    libc::SYS_futex,  // locks, and waiting for threads
+    libc::SYS_rseq,   // a thread begins
+    libc::SYS_set_robust_list, // a thread begins
+    libc::SYS_sched_yield, // a thread lets others go first
+    libc::SYS_gettid, // `abort` asks who it is
+    libc::SYS_getpid, // the same
+    libc::SYS_exit,   // a thread ends
+    libc::SYS_exit_group, // the program ends
+    libc::SYS_restart_syscall, // the kernel goes on with a wait that a stop had interrupted
+    libc::SYS_rt_sigprocmask, // a thread begins, `abort`
+    libc::SYS_rt_sigaction, // `abort` takes handlers away
+    libc::SYS_rt_sigreturn, // out of a handler
+    libc::SYS_sigaltstack, // a thread begins and ends
+    libc::SYS_clock_gettime, // time, where the kernel's page for it is not mapped
+    libc::SYS_clock_nanosleep, // a thread waits
+    libc::SYS_gettimeofday, // as clock_gettime
+    libc::SYS_getrandom, // seeds of hash tables
 ];
 
 /// The same under older names.
 #[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[c_long] = &[libc::SYS_poll, libc::SYS_time];
+const ALLOWED_HERE: &[c_long] = &[
+    libc::SYS_time, // as clock_gettime
+];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[];
 
 /// Lays the list on this thread and all that it starts. Irrevocable.
-pub(super) fn allow_few() -> Result<(), String> {
+pub(crate) fn allow_few() -> Result<(), String> {
     let target = TargetArch::try_from(std::env::consts::ARCH).map_err(said)?;
     let filters = [threads_the_old_way(target), few(target)];
     for filter in filters {
@@ -90,29 +81,47 @@ fn few(target: TargetArch) -> Result<BpfProgram, BackendError> {
 /// Allowed with some arguments only.
 fn restricted() -> Result<Rules, BackendError> {
     const THREAD: u64 = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
+    const NAMESPACES: u64 = (libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET) as u64;
     const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
-    let itself = u64::from(std::process::id());
-    let is_a_thread = when(0, SeccompCmpOp::MaskedEq(THREAD), THREAD)?;
+    let own = u64::from(std::process::id());
+    let is_a_thread = when(0, SeccompCmpOp::MaskedEq(THREAD | NAMESPACES), THREAD)?;
     let is_no_code = when(2, SeccompCmpOp::MaskedEq(EXECUTABLE), 0)?;
+    let is_the_socket = when(0, SeccompCmpOp::MaskedEq(LOW_HALF), SOCKET)?;
     let is_to_the_server = when(4, SeccompCmpOp::Eq, 0)?;
-    let is_to_itself = when(0, SeccompCmpOp::MaskedEq(LOW_HALF), itself)?;
+    let is_of_itself = when(0, SeccompCmpOp::MaskedEq(LOW_HALF), 0)?;
+    let is_to_itself = when(0, SeccompCmpOp::MaskedEq(LOW_HALF), own)?;
     let is_a_name = when(0, SeccompCmpOp::MaskedEq(LOW_HALF), libc::PR_SET_NAME as u64)?;
+    let talks = || SeccompRule::new(vec![is_the_socket.clone(), is_to_the_server.clone()]);
+    let only = |condition: SeccompCondition| SeccompRule::new(vec![condition]);
     Ok(Rules::from([
-        (libc::SYS_clone, vec![is_a_thread]),
-        (libc::SYS_mmap, vec![is_no_code.clone()]),
-        (libc::SYS_mprotect, vec![is_no_code]),
-        // On the connected socket, with no other address.
-        (libc::SYS_sendto, vec![is_to_the_server.clone()]),
-        (libc::SYS_recvfrom, vec![is_to_the_server]),
+        // The conversation: on the connected socket, with no other address.
+        (libc::SYS_sendto, vec![talks()?]),
+        (libc::SYS_recvfrom, vec![talks()?]),
+        // Threads of this process, in its own surroundings.
+        (libc::SYS_clone, vec![only(is_a_thread)?]),
+        // How many processors it may use.
+        (libc::SYS_sched_getaffinity, vec![only(is_of_itself)?]),
+        // Memory that holds data.
+        (libc::SYS_mmap, vec![only(is_no_code.clone())?]),
+        (libc::SYS_mprotect, vec![only(is_no_code)?]),
         // By which `abort` ends it.
-        (libc::SYS_tgkill, vec![is_to_itself]),
-        (libc::SYS_prctl, vec![is_a_name]),
+        (libc::SYS_tgkill, vec![only(is_to_itself)?]),
+        // Threads have names.
+        (libc::SYS_prctl, vec![only(is_a_name)?]),
     ]))
 }
 
+/// The descriptor of the socket.
+const SOCKET: u64 = 0;
 /// Of arguments that the kernel takes as 32 bits, whatever stands in the rest.
 const LOW_HALF: u64 = u32::MAX as u64;
 
-fn when(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, is, value)?])
+fn when(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, is, value)
 }

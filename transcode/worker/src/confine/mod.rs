@@ -6,7 +6,7 @@
 //! signal to another process, no look into one, no socket, no other program, no process. On top, where the system
 //! allows it: own user, network, IPC and host-name namespaces, and few threads.
 
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod surroundings;
 
 use std::fmt::Display;
@@ -74,7 +74,7 @@ fn close_other_descriptors() -> io::Result<()> {
 }
 
 /// Own namespaces: user and network together, else network alone, else neither.
-fn separate() -> (bool, bool) {
+pub(crate) fn separate() -> (bool, bool) {
     let others = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     // SAFETY: changes only this process's namespaces; the program has one thread at this point.
     let unshare = |flags| unsafe { libc::unshare(flags) } == 0;
@@ -131,7 +131,7 @@ fn limit_of(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
     succeeded(unsafe { libc::getrlimit(resource, &mut limit) }.into()).map(|()| limit)
 }
 
-fn limit_to(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
+pub(crate) fn limit_to(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
     // Processor time ends with a signal that says so; only who ignores it is killed.
     let grace = if resource == libc::RLIMIT_CPU { CPU_GRACE_SECONDS } else { 0 };
     set_limit(resource, libc::rlimit { rlim_cur: limit, rlim_max: limit.saturating_add(grace) })

@@ -9,7 +9,7 @@ use landlock::{
 ///
 /// Access to files is refused by every kernel that has Landlock; the rest by those that know it, and by the
 /// list of system calls everywhere.
-pub(super) fn forbid() -> Result<(), String> {
+pub(crate) fn forbid() -> Result<(), String> {
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V1))
