@@ -1,11 +1,10 @@
-//! What may arrive instead of footage: cut, damaged, empty, random, or pretending. Always a reason, never a hang,
-//! and nothing is ever opened or connected.
+//! What may arrive instead of footage without anybody's ill will: cut, empty, random. Always a reason, never a hang. What
+//! somebody made to do harm is in `hostile_footage.rs`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod support;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,105 +86,6 @@ async fn nothing_and_noise_are_unreadable() {
             assert_eq!(code, "unreadable", "{reason}");
         }
     }
-}
-
-#[tokio::test]
-async fn flipped_bits_end_in_a_result_or_a_reason() {
-    let whole = footage(&format!("{HELLO}.avi"));
-    for seed in 0..4usize {
-        let mut damaged = whole.to_vec();
-        for i in 0..200 {
-            let at = (i * 7919 + seed * 104_729) * 131 % damaged.len();
-            damaged[at] ^= 1 << (i % 8);
-        }
-        let parameters = transcode::protocol::PosterParameters::default();
-        match run(Recipe::Poster(parameters), &damaged.into()).await {
-            Ok((_, made)) => drop(ffprobe(&made)),
-            Err(failure) => assert!(matches!(failure, Failure::Declined { .. }), "{failure:?}"),
-        }
-    }
-}
-
-/// A playlist, a concatenation script and a session description that name a host that listens and a file that exists.
-#[tokio::test]
-async fn nothing_that_footage_names_is_opened_or_connected() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let pretenders = [
-        format!(
-            "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:{port}/a.ts\n#EXT-X-ENDLIST\n"
-        ),
-        format!("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile://{PHONE}\n#EXT-X-ENDLIST\n"),
-        format!("ffconcat version 1.0\nfile '{PHONE}'\n"),
-        format!(
-            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\na=rtpmap:96 H264/90000\n"
-        ),
-        format!(
-            "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\"><Period><BaseURL>http://127.0.0.1:{port}/</BaseURL></Period></MPD>"
-        ),
-    ];
-    for pretender in pretenders {
-        for (code, reason) in refused(&pretender.clone().into()).await {
-            assert_eq!(code, "format-refused", "{pretender}: {reason}");
-        }
-    }
-    let nobody = listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
-}
-
-/// An MP4 whose tracks say that their media lie in another file, which exists. Debian's ffmpeg, told to follow such
-/// references, shows that this one can be followed.
-#[tokio::test]
-async fn an_mp4_that_refers_to_another_file_reads_nothing_of_it() {
-    let whole = ffmpeg(&footage(&format!("{HELLO}.mp4")), &["-c", "copy"], "mp4");
-    let other = file(&whole);
-    let refers: Bytes = referring(&whole, other.path().to_str().unwrap()).into();
-    let tested = file(&refers);
-    let followed = std::process::Command::new("ffmpeg")
-        .args(["-v", "error", "-enable_drefs", "1", "-use_absolute_path", "1", "-i"])
-        .arg(tested.path())
-        .args(["-frames:v", "1", "-f", "rawvideo", "-"])
-        .output()
-        .unwrap();
-    assert!(!followed.stdout.is_empty(), "{}", String::from_utf8_lossy(&followed.stderr));
-    for recipe in [Recipe::Poster(Default::default()), Recipe::Proxy(Default::default())] {
-        let outcome = run(recipe, &refers).await;
-        assert!(matches!(outcome, Err(Failure::Declined { .. })), "{outcome:?}");
-    }
-}
-
-/// The boxes of a file whose index comes last, with zeros for its media and an alias of `path` for where they lie.
-fn referring(boxes: &[u8], path: &str) -> Vec<u8> {
-    let (mut out, mut at) = (Vec::new(), 0);
-    while at + 8 <= boxes.len() {
-        let size = u32::from_be_bytes(boxes[at..at + 4].try_into().unwrap()) as usize;
-        let (kind, body) = (&boxes[at + 4..at + 8], &boxes[at + 8..at + size]);
-        let body = match kind {
-            b"moov" | b"trak" | b"mdia" | b"minf" | b"dinf" => referring(body, path),
-            b"mdat" => vec![0; body.len()],
-            b"dref" => alias(path),
-            _ => body.to_vec(),
-        };
-        out.extend(u32::try_from(body.len() + 8).unwrap().to_be_bytes());
-        out.extend([kind, &body].concat());
-        at += size;
-    }
-    out
-}
-
-/// The body of a `dref` with one entry: an alias record, of which all is zero but the absolute path.
-fn alias(path: &str) -> Vec<u8> {
-    const FIXED_BYTES: usize = 150;
-    let path = path.replace('/', ":");
-    let padded = path.len().next_multiple_of(2);
-    let mut record = vec![0; FIXED_BYTES];
-    record.extend([0, 2]);
-    record.extend(u16::try_from(padded).unwrap().to_be_bytes());
-    record.extend(path.bytes().chain(std::iter::repeat(0)).take(padded));
-    record.extend([0xff, 0xff, 0, 0]);
-    let size = u32::try_from(record.len() + 12).unwrap().to_be_bytes();
-    [&[0, 0, 0, 0, 0, 0, 0, 1], &size[..], b"alis", &[0; 4], &record].concat()
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use transcode::source::{OutputSink, RangeSource};
 use transcode::supervise::{Allowance, Wanted};
 use transcode::{Failure, Supervisor};
 
+pub(crate) mod watched;
+
 pub(crate) const PHONE: &str =
     "/usr/share/forensics-samples/original-files/movie1/VID_20191220_170832.mp4";
 pub(crate) const HELLO: &str = "/usr/share/forensics-samples/original-files/movie2/movie-hello";
@@ -43,7 +45,7 @@ pub(crate) fn taken_over_worker() -> &'static Path {
     WORKER.get_or_init(|| built(&package, "examples/taken_over"))
 }
 
-fn built(package: &[&str], program: &str) -> PathBuf {
+pub(crate) fn built(package: &[&str], program: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--offline"];
     let built = Command::new(cargo).args(build).args(package).status().expect("cargo runs");
@@ -99,7 +101,7 @@ pub(crate) async fn run_all(
     Ok(ended.map(|(ended, one)| ended.map(|report| (report, one.sink))).collect())
 }
 
-fn digests() -> OriginalDigests {
+pub(crate) fn digests() -> OriginalDigests {
     OriginalDigests { sha256: "-".into(), blake3: "-".into() }
 }
 
