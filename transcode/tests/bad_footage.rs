@@ -73,6 +73,18 @@ async fn cut_copies_of_other_containers_are_found_out() {
     assert_eq!(probe.coverage.verdict, Verdict::Truncated, "{:?}", probe.coverage);
 }
 
+/// A title in the character set of twenty years ago.
+#[tokio::test]
+async fn a_tag_that_is_no_utf8_is_shown_as_far_as_it_goes() {
+    let title = ["-c", "copy", "-metadata", "title=Cafe before midnight"];
+    let mut clip = ffmpeg(&footage(&format!("{HELLO}.mp4")), &title, "mp4").to_vec();
+    let at = clip.windows(4).position(|window| window == b"Cafe").unwrap();
+    clip[at + 3] = 0xe9;
+    let probe = probe(&clip.into()).await;
+    let tag = probe.tags.iter().find(|tag| tag.name == "title").unwrap();
+    assert_eq!(tag.value, "Caf\u{fffd} before midnight");
+}
+
 #[tokio::test]
 async fn nothing_and_noise_are_unreadable() {
     let noise: Vec<u8> = std::iter::successors(Some(1u64), |x| {

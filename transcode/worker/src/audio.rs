@@ -18,8 +18,11 @@ const PIECE_SAMPLES: u32 = 1024;
 const STRAYS_S: &str = "0.03";
 /// Silence that is worth a word, in microseconds.
 const SILENCE_US: i64 = 100_000;
+/// A longer silence is not made sample by sample: what comes after it comes later. A few bytes can claim years of it.
+const LONGEST_SILENCE_US: i64 = 600 * 1_000_000;
 
-/// Decodes one stream of sound, and gives it on as [`SOUND_RATE`] floats, one or two channels, without gaps.
+/// Decodes one stream of sound, and gives it on as [`SOUND_RATE`] floats, one or two channels, without gaps but for very
+/// long ones.
 pub(crate) struct Sound {
     decoder: ffmpeg::decoder::Audio,
     graph: Option<(Shape, filter::Graph)>,
@@ -123,13 +126,17 @@ impl Sound {
         let own = Rational(1, shape.rate);
         let stamped = sound
             .timestamp()
-            .map(|t| t.rescale(self.time_base, own) - self.start_us.rescale(MICROSECONDS, own));
+            .map(|t| t.rescale(self.time_base, own))
+            .map(|t| t.saturating_sub(self.start_us.rescale(MICROSECONDS, own)));
         let time = stamped.or(self.next).unwrap_or(0);
-        let end = time + sound.samples() as i64;
+        let end = time.saturating_add(sound.samples() as i64);
         let gap_us =
             self.next.map_or(0, |next| time.saturating_sub(next).rescale(own, MICROSECONDS));
         if gap_us > SILENCE_US {
             self.silence_us = self.silence_us.saturating_add(gap_us);
+        }
+        if gap_us > LONGEST_SILENCE_US {
+            self.flush_graph(taker)?;
         }
         self.next = Some(end);
         // Before the start of the file there is only priming, or damage.

@@ -6,12 +6,13 @@ use std::ptr;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::context::{Input, StreamIo};
-use ffmpeg_next::{Dictionary, Packet};
+use ffmpeg_next::{Dictionary, Packet, Rescale};
 use libc::{c_char, c_int};
 use transcode_protocol::FailureCode;
 
 use crate::channel::{RangeReader, SharedChannel};
 use crate::failure::JobFailure;
+use crate::scan::MICROSECONDS;
 use crate::structure::{self, Family, Structure};
 
 /// Formats that are read: recorders, cameras, phones, stills. None of them names other files or hosts (the one
@@ -22,6 +23,8 @@ const FORMATS: &str = "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,mjpe
 const MAX_STREAMS: &str = "32";
 /// Errors in a row after which a demuxer is taken to be stuck.
 const MAX_ERRORS_IN_A_ROW: u32 = 1000;
+/// A time further from zero is damage: 2³² seconds, as an NTP clock counts. Sums of a few such times still fit, in any clock.
+const LONGEST_US: u64 = (1 << 32) * 1_000_000;
 const IO_BUFFER_BYTES: usize = 64 << 10;
 /// libavformat looks at this much to name a format.
 const GUESS_BYTES: usize = 64 << 10;
@@ -69,6 +72,7 @@ impl Reader {
             match packet.read(input) {
                 Ok(()) => {
                     self.in_a_row = 0;
+                    forget_impossible_times(&mut packet, input);
                     return Next::Packet(packet);
                 }
                 Err(ffmpeg::Error::Eof) => return Next::End { clean: true },
@@ -82,6 +86,22 @@ impl Reader {
                 }
             }
         }
+    }
+}
+
+/// Whether something can be recorded at this time, or last so long. What libav could not compute is neither.
+pub(crate) fn is_possible(us: i64) -> bool {
+    us.unsigned_abs() <= LONGEST_US
+}
+
+/// Times are arithmetic's from here on, and footage chooses them.
+fn forget_impossible_times(packet: &mut Packet, input: &Input) {
+    let Some(base) = input.stream(packet.stream()).map(|stream| stream.time_base()) else { return };
+    let possible = |ticks: &i64| is_possible(ticks.rescale(base, MICROSECONDS));
+    packet.set_pts(packet.pts().filter(possible));
+    packet.set_dts(packet.dts().filter(possible));
+    if !possible(&packet.duration()) {
+        packet.set_duration(0);
     }
 }
 

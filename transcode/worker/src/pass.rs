@@ -120,7 +120,7 @@ fn open_pictures(
 pub(crate) fn start_us(input: &Input) -> i64 {
     // SAFETY: reads one number of an open context.
     let start = unsafe { (*input.as_ptr()).start_time };
-    if start == ffmpeg::ffi::AV_NOPTS_VALUE { 0 } else { start }
+    if input::is_possible(start) { start } else { 0 }
 }
 
 impl Pass {

@@ -261,8 +261,9 @@ fn coverage(
     declared_us: Option<i64>,
 ) -> Coverage {
     let covered_us = covered(streams);
-    let missing_us =
-        declared_us.zip(covered_us).map(|(declared, covered)| (declared - covered).max(0));
+    let missing_us = declared_us
+        .zip(covered_us)
+        .map(|(declared, covered)| declared.saturating_sub(covered).max(0));
     let missing_packets = streams
         .iter()
         .filter_map(|s| Some(s.declared_packets?.saturating_sub(s.packets)))
@@ -364,20 +365,34 @@ fn is_interlaced(stream: &ffmpeg::Stream<'_>) -> bool {
 }
 
 fn tags(input: &Input) -> Vec<Tag> {
-    let container = input.metadata();
-    let streams: Vec<_> = input.streams().collect();
-    let of_streams = streams.iter().flat_map(|s| s.metadata().iter().map(own).collect::<Vec<_>>());
-    container
-        .iter()
-        .map(own)
-        .chain(of_streams)
+    // SAFETY: an open context and its streams have a dictionary each, or null for an empty one.
+    let dictionaries = unsafe {
+        let container = (*input.as_ptr()).metadata;
+        let streams: Vec<_> = input.streams().map(|stream| (*stream.as_ptr()).metadata).collect();
+        std::iter::once(container).chain(streams)
+    };
+    let texts = dictionaries.flat_map(|dictionary| texts(dictionary));
+    texts
         .map(|(name, value)| Tag { name: shorten(&name), value: shorten(&value) })
         .take(MAX_ENTRIES)
         .collect()
 }
 
-fn own((name, value): (&str, &str)) -> (String, String) {
-    (name.to_owned(), value.to_owned())
+/// The texts of a dictionary. Footage chooses their bytes, and the bindings take them for UTF-8 unseen.
+fn texts(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut entry = std::ptr::null();
+    // SAFETY: the dictionary is there as long as its context; both texts of an entry end with a zero.
+    unsafe {
+        loop {
+            entry = ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ffi::AV_DICT_IGNORE_SUFFIX);
+            if entry.is_null() {
+                return found;
+            }
+            let own = |text| CStr::from_ptr(text).to_string_lossy().into_owned();
+            found.push((own((*entry).key), own((*entry).value)));
+        }
+    }
 }
 
 fn shorten(text: &str) -> String {
