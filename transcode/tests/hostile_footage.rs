@@ -1,8 +1,8 @@
 //! Footage that somebody made to do harm stays harmless: each ends in derivatives or in a reason, within its limits, and
 //! nothing that it names is opened or connected.
 //!
-//! A thousand inputs by default; ten thousand with EXHIBIT_SOAK=1. EXHIBIT_SEED makes others, EXHIBIT_INPUT=NUMBER tries one
-//! of them again, alone, and leaves it in the temporary folder.
+//! A thousand inputs by default; ten thousand with EXHIBIT_SOAK=1. EXHIBIT_SEED makes others, EXHIBIT_INPUTS=FIRST..END tries
+//! some of them; EXHIBIT_INPUT=NUMBER tries one again, and leaves it in the temporary folder.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![allow(clippy::print_stdout, reason = "what failed is tried again from what it printed")]
@@ -29,7 +29,7 @@ const INPUTS: u64 = 1_000;
 const INPUTS_IN_A_SOAK: u64 = 10_000;
 const SEED: u64 = 20_261_130;
 /// Beyond all limits of a job: who waits this long, waits for a supervisor that hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What libraries ask for whatever they read, and do without: the state of a descriptor that is closed (Rust, in programs for
 /// tests), the time zone, tables of character sets, the number of processors, threads the new way.
 const DONE_WITHOUT: &[&str] = &[
@@ -44,8 +44,8 @@ const DONE_WITHOUT: &[&str] = &[
 fn limits() -> Allowance {
     Allowance {
         worker: Limits { cpu_seconds: 20, ..Allowance::default().worker },
-        wall_time: Duration::from_secs(120),
-        idle_time: Duration::from_secs(60),
+        wall_time: Duration::from_secs(300),
+        idle_time: Duration::from_secs(180),
         ..Allowance::default()
     }
 }
@@ -64,7 +64,7 @@ async fn every_input_ends_in_derivatives_or_a_reason() {
             keep(&maker.input(one));
             one..one + 1
         }
-        None => 0..inputs,
+        None => some_of(inputs),
     };
     let trial = Arc::new(Trial::new(maker, canary, numbers));
     let lanes = std::thread::available_parallelism().map_or(2, usize::from);
@@ -73,8 +73,18 @@ async fn every_input_ends_in_derivatives_or_a_reason() {
         lane.await.unwrap();
     }
     let trial = Arc::into_inner(trial).unwrap();
-    println!("{}", trial.tally.lock().unwrap());
-    assert_eq!(trial.canary.heard(), [""; 0], "the canary");
+    let tally = trial.tally.into_inner().unwrap();
+    println!("{tally}");
+    assert_eq!(tally.wrongs, [""; 0]);
+}
+
+/// All, or those between two numbers.
+fn some_of(inputs: u64) -> std::ops::Range<u64> {
+    let named = env::var("EXHIBIT_INPUTS").unwrap_or_default();
+    match named.split_once("..") {
+        Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
+        None => 0..inputs,
+    }
 }
 
 fn keep(input: &Input) {
@@ -107,6 +117,9 @@ impl Trial {
             }
             // Making it waits for another program.
             let input = tokio::task::block_in_place(|| self.maker.input(number));
+            if number > 0 && number.is_multiple_of(1000) {
+                println!("up to {number}:\n{}", self.tally.lock().unwrap());
+            }
             self.one(&lane, input).await;
         }
     }
@@ -115,25 +128,36 @@ impl Trial {
     async fn one(&self, lane: &Lane, input: Input) {
         let original = Bytes::from(input.bytes.clone());
         let probed = lane.job(vec![recipe::first()], &original, &input).await;
-        let media = probed.made(0).map(|json| {
-            let probe = Probe::parse(json).unwrap_or_else(|| panic!("{}: no probe", named(&input)));
-            recipe::media_text(&probe)
-        });
+        let probe = probed.made(0).map(Probe::parse);
+        if probe.as_ref().is_some_and(Option::is_none) {
+            self.wrong(&input, "what it calls a probe is none");
+        }
         self.note(&input, "probe", probed);
+        let media = probe.flatten().map(|probe| recipe::media_text(&probe));
         let next = media.map(|media| recipe::after(&media)).unwrap_or_default();
         if !next.is_empty() {
             let job = lane.job(next, &original, &input).await;
             self.note(&input, "all that follows", job);
         }
-        let heard = self.canary.heard();
-        assert!(heard.is_empty(), "{}: {heard:?}", named(&input));
+        for heard in self.canary.heard() {
+            self.wrong(&input, &format!("the canary: {heard}"));
+        }
     }
 
     fn note(&self, input: &Input, stage: &'static str, job: Job) {
+        for wrong in job.wrongs(input.bytes.len() as u64) {
+            self.wrong(input, &wrong);
+        }
         if let Some(why) = job.why_to_look() {
             println!("{}: {stage}: {why}", named(input));
         }
         self.tally.lock().unwrap().add(input, stage, job);
+    }
+
+    /// The rest is tried all the same.
+    fn wrong(&self, input: &Input, what: &str) {
+        println!("WRONG: {}: {what}", named(input));
+        self.tally.lock().unwrap().wrongs.push(format!("{}: {what}", named(input)));
     }
 }
 
@@ -151,6 +175,7 @@ struct Lane {
 struct Job {
     took: Duration,
     seen: Seen,
+    written_bytes: u64,
     /// Of each recipe, in order; of all in one where the job itself came to nothing.
     ended: Result<Vec<(Recipe, Result<Vec<u8>, Failure>)>, Failure>,
 }
@@ -170,43 +195,45 @@ impl Lane {
         let outcome = tokio::time::timeout(PATIENCE, run).await;
         let outcome = outcome.unwrap_or_else(|_| panic!("{}: it hangs", named(input)));
         let took = began.elapsed();
-        let written: usize = wanted.iter().map(|one| one.sink.len()).sum();
-        let most =
-            limits().output_floor_bytes.max(original.len() as u64 * limits().output_per_input);
-        assert!(written as u64 <= most, "{}: {written} bytes of output", named(input));
+        let written_bytes = wanted.iter().map(|one| one.sink.len() as u64).sum();
         let ended = outcome.map(|finished| {
             let ended = finished.ended.into_iter().zip(wanted);
             ended.map(|(ended, one)| (one.recipe, ended.map(|_| one.sink))).collect()
         });
-        let job = Job { took, seen: self.watched.seen(), ended };
-        job.check(input);
-        job
+        Job { took, seen: self.watched.seen(), written_bytes, ended }
     }
 }
 
 impl Job {
-    /// What must hold whatever came.
-    fn check(&self, input: &Input) {
-        let name = named(input);
+    /// What must not be, whatever came.
+    fn wrongs(&self, size_bytes: u64) -> Vec<String> {
+        let mut wrongs = Vec::new();
         for failure in self.failures() {
             let said = failure.to_string();
-            assert!(failure.is_about_the_footage(), "{name}: {failure:?}");
-            assert!(
-                !said.is_empty() && said.chars().count() <= MAX_MESSAGE_CHARS,
-                "{name}: {said}"
-            );
-            assert!(!said.chars().any(char::is_control), "{name}: {said:?}");
+            let is_clean = !said.is_empty()
+                && said.chars().count() <= MAX_MESSAGE_CHARS
+                && !said.chars().any(char::is_control);
             // A decoder that crashes is contained; a panic, or a broken protocol, would be our own.
-            assert!(!matches!(failure, Failure::Misbehaved { .. }), "{name}: {said}");
-            assert!(!said.contains("exit code"), "{name}: {said}");
+            let is_ours =
+                matches!(failure, Failure::Misbehaved { .. }) || said.contains("exit code");
+            if !failure.is_about_the_footage() || !is_clean || is_ours {
+                wrongs.push(format!("{failure:?}: {said:?}, {:?}", self.seen.refused));
+            }
         }
-        assert_eq!(self.seen.given, [""; 0], "{name}: the kernel gave it something");
-        for asked in &self.seen.refused {
-            assert!(is_done_without(asked), "{name}: {asked}");
+        wrongs.extend(self.seen.given.iter().map(|given| format!("the kernel gave it {given}")));
+        let asked = self.seen.refused.iter().filter(|asked| !is_done_without(asked));
+        wrongs.extend(asked.map(|asked| format!("it asked for {asked}")));
+        let allowed = limits();
+        let most = allowed.output_floor_bytes.max(size_bytes * allowed.output_per_input);
+        if self.written_bytes > most {
+            wrongs.push(format!("{} bytes of output", self.written_bytes));
         }
-        if let Some((memory_bytes, _)) = self.seen.used {
-            assert!(memory_bytes <= limits().worker.memory_bytes, "{name}: {memory_bytes} bytes");
+        if let Some((memory_bytes, _)) =
+            self.seen.used.filter(|used| used.0 > allowed.worker.memory_bytes)
+        {
+            wrongs.push(format!("{memory_bytes} bytes of memory"));
         }
+        wrongs
     }
 
     fn failures(&self) -> Vec<&Failure> {
@@ -230,12 +257,14 @@ impl Job {
 }
 
 fn is_done_without(asked: &str) -> bool {
-    DONE_WITHOUT.iter().any(|known| asked.starts_with(known))
+    // The last call of one that was ended may be written down in part.
+    DONE_WITHOUT.iter().any(|known| asked.starts_with(known) || known.starts_with(asked))
 }
 
 /// Endings in numbers.
 #[derive(Default)]
 struct Tally {
+    wrongs: Vec<String>,
     jobs: BTreeMap<(&'static str, String), u64>,
     derivatives: BTreeMap<(&'static str, String), u64>,
     asked: BTreeMap<String, u64>,
@@ -333,6 +362,7 @@ async fn nothing_that_footage_names_is_opened_or_connected() {
         let original = Bytes::from(input.bytes.clone());
         // As if the probe had found everything in it.
         let job = lane.job(recipe::standard(), &original, &input).await;
+        assert_eq!(job.wrongs(original.len() as u64), [""; 0], "{what}");
         assert!(!job.seen.refused.iter().any(|asked| asked.contains(&name)), "{what}");
         for text in ["HLS", "concatenation", "DASH", "SDP"] {
             if what.starts_with(text) {

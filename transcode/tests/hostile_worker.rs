@@ -180,15 +180,17 @@ async fn the_worker_at_work_is_confined() {
         let process = at_work(program).await;
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
         let limits = read("limits");
+        // What it may now, and what it could give itself again.
         let limit = |name: &str| {
             let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
-            line[name.len()..].split_whitespace().next().unwrap().to_owned()
+            let both = line[name.len()..].split_whitespace().take(2);
+            both.map(|limit| limit.parse().unwrap_or(u64::MAX)).collect::<Vec<_>>()
         };
-        assert_eq!(limit("Max open files"), "0");
-        assert_eq!(limit("Max file size"), "0");
-        assert_eq!(limit("Max core file size"), "0");
-        assert_eq!(limit("Max address space"), (2u64 << 30).to_string());
-        assert_eq!(limit("Max cpu time"), (4 * 3600).to_string());
+        for name in ["open files", "file size", "core file size", "locked memory"] {
+            assert_eq!(limit(&format!("Max {name}")), [0, 0], "{name}");
+        }
+        assert_eq!(limit("Max address space"), [2 << 30, 2 << 30]);
+        assert_eq!(limit("Max cpu time"), [4 * 3600, 4 * 3600 + 2]);
         let status = read("status");
         let value = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -198,6 +200,11 @@ async fn the_worker_at_work_is_confined() {
         assert_eq!(value("Seccomp:"), "2", "a list of system calls");
         assert_eq!(value("CapEff:"), "0000000000000000");
         assert_eq!(value("CapPrm:"), "0000000000000000");
+        for name in ["user", "net", "ipc", "uts"] {
+            let of =
+                |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap();
+            assert_ne!(of(&process.to_string()), of("self"), "a namespace of its own: {name}");
+        }
         let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
         assert_eq!(open, 3, "the socket and two times nothing");
         assert_eq!(read("environ").trim_end_matches('\0'), "");
@@ -206,6 +213,27 @@ async fn the_worker_at_work_is_confined() {
     tokio::select! {
         outcome = &mut run => panic!("too quick: {outcome:?}"),
         () = look => {}
+    }
+}
+
+/// Started by somebody who leaves more open than our server does.
+#[tokio::test]
+async fn a_worker_keeps_nothing_that_it_was_given_besides() {
+    use std::os::unix::fs::PermissionsExt;
+    let real = Real::new();
+    let careless = real.program.with_file_name("careless");
+    let text = format!("#!/bin/sh\nexec 7</etc/hostname\nexec {}\n", real.program.display());
+    std::fs::write(&careless, text).unwrap();
+    std::fs::set_permissions(&careless, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let supervisor = Supervisor::new(&careless, allowance());
+    let (proxy, mut output) = (Recipe::Proxy(Default::default()), Vec::new());
+    let run = run_one(&supervisor, proxy, &real.original, &mut output);
+    tokio::select! {
+        outcome = run => panic!("too quick: {outcome:?}"),
+        process = at_work(&real.program) => {
+            let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+            assert_eq!(open, 3, "the socket and two times nothing");
+        }
     }
 }
 

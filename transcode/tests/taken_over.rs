@@ -201,14 +201,28 @@ async fn an_ordinary_account_makes_viewing_copies() {
     }
 }
 
+/// Whoever starts it leaves a secret in its environment, as our server does not.
+#[tokio::test]
+async fn it_has_no_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = folder.path().join("tells-its-environment");
+    std::os::unix::fs::symlink(taken_over_worker(), &named).unwrap();
+    let text = format!("export SECRET=taken\nexec {}", named.display());
+    let said = last_word(&script(folder.path(), &text)).await;
+    assert_eq!(said, "[]");
+}
+
 /// A script that starts `program`, under another name, as an account without rights.
 fn as_nobody(program: &Path, name: &str, folder: &Path) -> PathBuf {
     let named = folder.join(name);
     std::os::unix::fs::symlink(program, &named).unwrap();
-    let script = folder.join("as-nobody");
     let account = "--reuid=65534 --regid=65534 --clear-groups";
-    let text = format!("#!/bin/sh\nexec setpriv {account} {}\n", named.display());
-    std::fs::write(&script, text).unwrap();
+    script(folder, &format!("exec setpriv {account} {}", named.display()))
+}
+
+fn script(folder: &Path, text: &str) -> PathBuf {
+    let script = folder.join("starts-it");
+    std::fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
     let mode = || std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode()).unwrap();
     std::fs::set_permissions(folder, mode()).unwrap();

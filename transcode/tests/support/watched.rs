@@ -66,9 +66,10 @@ impl Watched {
             if call.contains("CLONE_THREAD") || call.starts_with("<... clone resumed>") {
                 continue;
             }
-            match call.contains(" = -1 E") || call.ends_with("<unfinished ...>") {
-                true => seen.refused.push(call),
-                false => seen.given.push(call),
+            // One that was ended in the middle of a call has no answer to it.
+            match call.split_once(" = ") {
+                Some((_, answer)) if !answer.starts_with("-1 E") => seen.given.push(call),
+                _ => seen.refused.push(call),
             }
         }
         seen

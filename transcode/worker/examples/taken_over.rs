@@ -100,6 +100,7 @@ fn attempt(deed: &str, key: &Path, server: i32, threads_limited: bool) -> String
         "opens" => said(std::fs::File::open(key)),
         "connects" => said(UnixStream::connect(key)),
         "connects-by-tcp" => said(TcpStream::connect(NOBODY_LISTENS)),
+        "tells-its-environment" => format!("{:?}", std::env::vars_os().collect::<Vec<_>>()),
         "takes-memory" => said(take(SIXTY_FOUR_GIB)),
         "takes-memory-in-pieces" => format!("{} MiB", take_in_pieces() >> 20),
         "burns" => burn(),

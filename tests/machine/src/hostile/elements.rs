@@ -30,19 +30,21 @@ pub(super) enum Order {
 
 /// Enough for every base; a file that repeats itself has no more than these.
 const MOST: usize = 20_000;
+/// Deeper than any base; a file that nests itself is not followed further.
+const DEEPEST: usize = 100;
 
 /// The pieces of `file`, outer ones before those inside. In what is no known container, blocks.
 pub(super) fn of(file: &[u8]) -> Vec<Element> {
     let mut found = Vec::new();
     let whole = 0..file.len();
     match file {
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => boxes(file, whole, &mut found),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => boxes(file, whole, 0, &mut found),
         [_, _, _, _, b'm' | b'w', b'o' | b'i' | b'd', b'o' | b'd' | b'a', _, ..] => {
-            boxes(file, whole, &mut found);
+            boxes(file, whole, 0, &mut found);
         }
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => ebml(file, whole, &mut found),
-        [b'R', b'I', b'F', b'F', ..] => chunks(file, whole, Order::Little, &mut found),
-        [b'F', b'O', b'R', b'M', ..] => chunks(file, whole, Order::Big, &mut found),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => ebml(file, whole, 0, &mut found),
+        [b'R', b'I', b'F', b'F', ..] => chunks(file, whole, Order::Little, 0, &mut found),
+        [b'F', b'O', b'R', b'M', ..] => chunks(file, whole, Order::Big, 0, &mut found),
         [0x47, ..] => packets(file, 188, 4, &mut found),
         [b'D', b'K', b'I', b'F', ..] => ivf(file, &mut found),
         [b'O', b'g', b'g', b'S', ..] => marked(file, b"OggS", &mut found, |at| {
@@ -112,13 +114,13 @@ fn little(at: Range<usize>) -> Length {
 }
 
 /// ISO/IEC 14496-12, section 4.2.
-fn boxes(file: &[u8], within: Range<usize>, found: &mut Vec<Element>) {
+fn boxes(file: &[u8], within: Range<usize>, deep: usize, found: &mut Vec<Element>) {
     const HOLD_OTHERS: &[&[u8]] = &[
         b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"moof", b"traf",
         b"mvex", b"mfra", b"gmhd",
     ];
     let mut at = within.start;
-    while at + 8 <= within.end && found.len() < MOST {
+    while at + 8 <= within.end && deep < DEEPEST && found.len() < MOST {
         let length = big(at..at + 4);
         let size = usize::try_from(number(file, &length)).unwrap_or(0);
         let end = at.saturating_add(size);
@@ -129,16 +131,16 @@ fn boxes(file: &[u8], within: Range<usize>, found: &mut Vec<Element>) {
         let body = at + 8;
         found.push(Element { all: at..end, kind: at + 4..at + 8, length: Some(length), body });
         if HOLD_OTHERS.contains(&kind) {
-            boxes(file, body..end, found);
+            boxes(file, body..end, deep + 1, found);
         } else if (kind == b"stsd" || kind == b"dref") && body + 8 < end {
-            boxes(file, body + 8..end, found);
+            boxes(file, body + 8..end, deep + 1, found);
         }
         at = end;
     }
 }
 
 /// RFC 8794.
-fn ebml(file: &[u8], within: Range<usize>, found: &mut Vec<Element>) {
+fn ebml(file: &[u8], within: Range<usize>, deep: usize, found: &mut Vec<Element>) {
     const HOLD_OTHERS: &[&[u8]] = &[
         &[0x1a, 0x45, 0xdf, 0xa3],
         &[0x18, 0x53, 0x80, 0x67],
@@ -158,7 +160,7 @@ fn ebml(file: &[u8], within: Range<usize>, found: &mut Vec<Element>) {
     ];
     let width = |at: usize| file.get(at).map_or(9, |first| first.leading_zeros() as usize + 1);
     let mut at = within.start;
-    while at < within.end && found.len() < MOST {
+    while at < within.end && deep < DEEPEST && found.len() < MOST {
         let size_at = at + width(at);
         let body = size_at + width(size_at);
         if body > within.end || body - size_at > 8 {
@@ -175,17 +177,17 @@ fn ebml(file: &[u8], within: Range<usize>, found: &mut Vec<Element>) {
         }
         found.push(Element { all: at..end, kind: at..size_at, length: Some(length), body });
         if HOLD_OTHERS.contains(&&file[at..size_at]) {
-            ebml(file, body..end, found);
+            ebml(file, body..end, deep + 1, found);
         }
         at = end;
     }
 }
 
 /// RIFF, and IFF with its numbers the other way round.
-fn chunks(file: &[u8], within: Range<usize>, order: Order, found: &mut Vec<Element>) {
+fn chunks(file: &[u8], within: Range<usize>, order: Order, deep: usize, found: &mut Vec<Element>) {
     const HOLD_OTHERS: &[&[u8]] = &[b"RIFF", b"LIST", b"FORM"];
     let mut at = within.start;
-    while at + 8 <= within.end && found.len() < MOST {
+    while at + 8 <= within.end && deep < DEEPEST && found.len() < MOST {
         let length = Length { at: at + 4..at + 8, order };
         let size = usize::try_from(number(file, &length)).unwrap_or(usize::MAX);
         let body = at + 8;
@@ -195,7 +197,7 @@ fn chunks(file: &[u8], within: Range<usize>, order: Order, found: &mut Vec<Eleme
         }
         found.push(Element { all: at..end, kind: at..at + 4, length: Some(length), body });
         if HOLD_OTHERS.contains(&&file[at..at + 4]) && body + 4 <= end {
-            chunks(file, body + 4..end, order, found);
+            chunks(file, body + 4..end, order, deep + 1, found);
         }
         at = end + size % 2;
     }
