@@ -36,9 +36,10 @@ lint: ## formatting and lints, warnings refused
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
-soak: ## every random kill, not a tenth of them
+soak: ## every random kill and hostile input, not a tenth of them
 	scripts/setup test
 	EXHIBIT_SOAK=1 $(CARGO) test --locked --package tests --test kills --test several -- --nocapture
+	EXHIBIT_SOAK=1 $(CARGO) test --locked --package transcode --test hostile_footage -- --nocapture
 
 bench: ## measurements beside peers, in one run
 	scripts/setup bench
