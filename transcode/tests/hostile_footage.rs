@@ -171,13 +171,16 @@ struct Lane {
     supervisor: Supervisor,
 }
 
+/// A recipe, and what became of it.
+type Each = (Recipe, Result<Vec<u8>, Failure>);
+
 /// What became of a job.
 struct Job {
     took: Duration,
     seen: Seen,
     written_bytes: u64,
     /// Of each recipe, in order; of all in one where the job itself came to nothing.
-    ended: Result<Vec<(Recipe, Result<Vec<u8>, Failure>)>, Failure>,
+    ended: Result<Vec<Each>, Failure>,
 }
 
 impl Lane {
