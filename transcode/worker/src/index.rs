@@ -225,7 +225,7 @@ fn times(moof: &[u8], track_id: u32) -> Option<(u64, u64)> {
     let usual = default_duration(child(traf, b"tfhd")?);
     let runs = children(traf).filter(|(kind, _)| kind == b"trun");
     let ticks = runs.map(|(_, run)| run_duration(run, usual)).sum::<Option<u64>>()?;
-    Some((start, start + ticks))
+    Some((start, start.checked_add(ticks)?))
 }
 
 /// What a sample of the fragment lasts unless it says otherwise.
