@@ -138,6 +138,7 @@ impl House {
             outbox: folder.join("outbox"),
             receipts: Arc::new(NoReceipts),
             devices: Arc::new(NoDevices),
+            small_copy: transcode::jobs::small_copy,
         };
         let router = portal::api::routes(Service::new(parts)?, Router::new());
         let (person, link) = access.add_user("Bench", "1", Role::Investigator, "-").await?;

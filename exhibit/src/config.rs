@@ -114,7 +114,12 @@ pub(crate) struct Limits {
 pub(crate) struct Transcode {
     pub(crate) jobs: u32,
     pub(crate) on_server: bool,
+    pub(crate) small_copy: String,
 }
+
+/// Values of `transcode.small_copy`.
+const SMALL_COPY_ON_DEMAND: &str = "on-demand";
+pub(crate) const SMALL_COPY_ALWAYS: &str = "always";
 
 /// What is logged: ids, never names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,7 +184,7 @@ impl Default for Limits {
 
 impl Default for Transcode {
     fn default() -> Self {
-        Self { jobs: 0, on_server: true }
+        Self { jobs: 0, on_server: true, small_copy: SMALL_COPY_ON_DEMAND.into() }
     }
 }
 
@@ -264,6 +269,10 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("limits.upload_days", "days after which an untouched unfinished upload expires"),
     ("transcode.jobs", "derivation jobs at once; 0: one per core"),
     ("transcode.on_server", "false where derivatives are left to workers (exhibit work)"),
+    (
+        "transcode.small_copy",
+        "smaller viewing copies for poor lines: on-demand (of what somebody asks for) or always (of everything)",
+    ),
     ("log.filter", "what is logged, e.g. info or info,ingest=debug"),
     ("log.format", "text or json"),
 ];
@@ -306,6 +315,10 @@ impl Config {
                 "storage.copies",
                 "at least 1: a receipt is given for a copy that exists",
             );
+        }
+        if ![SMALL_COPY_ON_DEMAND, SMALL_COPY_ALWAYS].contains(&self.transcode.small_copy.as_str())
+        {
+            return wrong("transcode.small_copy", "either on-demand or always");
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", "either text or json");

@@ -6,9 +6,10 @@ use storage::records::DerivativeView;
 pub(crate) fn file_type(view: &DerivativeView) -> (&'static str, &'static str) {
     match view.kind.as_str() {
         "extract" if is_quicktime(&view.recipe) => (".mov", "video/quicktime"),
-        "proxy" | "extract" | "redaction" => (".mp4", "video/mp4"),
+        "proxy" | "proxy-small" | "extract" | "redaction" => (".mp4", "video/mp4"),
         "poster" | "thumbnails" => (".jpg", "image/jpeg"),
         "probe" | "waveform" | "frames" | "scenes" => (".json", "application/json"),
+        "location" => (".geojson", "application/geo+json"),
         _ => (".bin", "application/octet-stream"),
     }
 }

@@ -112,19 +112,30 @@ impl House {
     }
 
     async fn derive(&self, item: ItemId, original: &[u8], bytes: &[u8]) {
-        let object = self.store(&format!("derivatives/{item}/proxy"), bytes).await;
+        self.derive_as(item, "proxy", original, bytes, "{\"duration-us\":62000000}").await;
+    }
+
+    async fn derive_as(
+        &self,
+        item: ItemId,
+        kind: &str,
+        original: &[u8],
+        bytes: &[u8],
+        media: &str,
+    ) {
+        let object = self.store(&format!("derivatives/{item}/{kind}"), bytes).await;
         let digests = Digests::of(bytes);
         let command = Command::new(EventKind::ItemDerived, event())
             .touching(item)
-            .field(field::KIND, "proxy", salt())
+            .field(field::KIND, kind, salt())
             .field(field::RECIPE, "{}", salt())
-            .field(field::RECIPE_ID, Digests::of(b"r").sha256.to_string(), salt())
+            .field(field::RECIPE_ID, Digests::of(kind.as_bytes()).sha256.to_string(), salt())
             .field(field::SHA256, digests.sha256.to_string(), salt())
             .field(field::BLAKE3, digests.blake3.to_string(), salt())
             .field(field::SIZE_BYTES, bytes.len().to_string(), salt())
             .field(field::OBJECT, serde_json::to_string(&object).unwrap(), salt())
             .field(field::ORIGINAL_SHA256, Digests::of(original).sha256.to_string(), salt())
-            .field(field::MEDIA, "{\"duration-us\":62000000}", salt())
+            .field(field::MEDIA, media, salt())
             .field(field::BY, "exhibit-transcode", salt());
         self.maker.ledger.submit(command).await.unwrap();
     }
@@ -217,6 +228,35 @@ async fn a_folder_and_a_zip_that_everybody_accepts() {
         &[bagit.to_str().unwrap(), "--validate", "out"],
     );
     assert_eq!(house.left_over().len(), 2, "{:?}", house.left_over());
+}
+
+/// Where somebody was stays inside the force; that the camera signed is for everybody who may want to check it.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_stay_inside_and_a_signature_is_said() {
+    let house = House::new().await;
+    let one = footage(100_000);
+    let item = house.receive("a.mp4", &one, false).await;
+    let media = r#"{"signatures":[{"kind":"onvif-media-signing","stream":0,"units":9}]}"#;
+    house.derive_as(item, "probe", &one, b"{}", media).await;
+    for kind in ["proxy", "proxy-small", "location"] {
+        house.derive_as(item, kind, &one, kind.as_bytes(), "").await;
+    }
+    for (purpose, inside) in [(Purpose::Internal, true), (Purpose::Cps, false)] {
+        let output = format!("{purpose:?}");
+        let mut request = house.request(&[item], &output);
+        request.purpose = purpose;
+        house.maker.create(&request).await.unwrap();
+        let there = fs::read_dir(house.path(&format!("{output}/data/derivatives"))).unwrap();
+        let there: Vec<_> = there.map(|file| file.unwrap().file_name()).collect();
+        let has = |name: &str| there.iter().any(|file| file.to_string_lossy().contains(name));
+        assert!(has("001-proxy-") && there.len() == if inside { 4 } else { 1 }, "{there:?}");
+        for name in [".geojson", "proxy-small", "probe"] {
+            assert_eq!(has(name), inside, "{output}: {name}");
+        }
+        let page = fs::read_to_string(house.path(&format!("{output}/READ-ME-FIRST.html"))).unwrap();
+        assert!(page.contains("The camera itself signed Item 1."), "{output}");
+        assert!(!page.contains("Camera signature of"), "{output}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

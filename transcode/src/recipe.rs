@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::failure::clean_message;
 pub use crate::protocol::Recipe;
 use crate::protocol::{
-    Area, Cut, ExtractParameters, MAX_REDACTIONS, Probe, ProbeParameters, RedactionParameters,
-    Report, Span,
+    Area, Cut, ExtractParameters, MAX_REDACTIONS, Probe, ProbeParameters, ProxyParameters,
+    RedactionParameters, Report, Span,
 };
 
 /// What MP4 has a place for, as libav names it. QuickTime takes the rest.
@@ -44,7 +44,7 @@ pub fn first() -> Recipe {
     Recipe::Probe(ProbeParameters::default())
 }
 
-/// All recipes, the first one first.
+/// All recipes that are asked for unasked, the first one first.
 pub fn standard() -> Vec<Recipe> {
     vec![
         first(),
@@ -54,23 +54,31 @@ pub fn standard() -> Vec<Recipe> {
         Recipe::Waveform(Default::default()),
         Recipe::Frames(Default::default()),
         Recipe::Scenes(Default::default()),
+        Recipe::Location(Default::default()),
     ]
+}
+
+/// The smaller viewing copy, for poor lines: made when somebody asks for it, or of everything.
+pub fn small_copy() -> Recipe {
+    Recipe::ProxySmall(ProxyParameters::small())
 }
 
 /// What is made of an original, given the `media` field of its probe. What a browser plays as it came is not made again.
 pub fn after(media: &str) -> Vec<Recipe> {
     let media: Value = serde_json::from_str(media).unwrap_or_default();
-    let streams = media["streams"].as_array().map_or(&[][..], Vec::as_slice);
-    let has = |kind: &str| streams.iter().any(|stream| stream["kind"] == kind);
-    let (picture, sound) = (has("video"), has("audio"));
+    let (picture, sound, is_still) = kinds(&media);
     let plays = media["browser"]["plays"] == true;
-    let is_still = media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"));
     let is_wanted = |recipe: &Recipe| match recipe {
-        Recipe::Probe(_) | Recipe::Extract(_) | Recipe::Redaction(_) | Recipe::Decoded(_) => false,
+        Recipe::Probe(_)
+        | Recipe::ProxySmall(_)
+        | Recipe::Extract(_)
+        | Recipe::Redaction(_)
+        | Recipe::Decoded(_) => false,
         Recipe::Proxy(_) => (picture || sound) && !plays,
         Recipe::Poster(_) => picture,
         Recipe::Waveform(_) => sound,
         Recipe::Thumbnails(_) | Recipe::Frames(_) | Recipe::Scenes(_) => picture && !is_still,
+        Recipe::Location(_) => media["location-from"].as_array().is_some_and(|of| !of.is_empty()),
     };
     standard().into_iter().filter(is_wanted).collect()
 }
@@ -161,20 +169,35 @@ pub fn is_made_alone(kind: &str) -> bool {
     matches!(kind, "extract" | "redaction")
 }
 
+/// The smaller viewing copy of an original, where there is something to play in it.
+pub fn small_copy_of(media: &str) -> Option<Recipe> {
+    let (picture, sound, is_still) = kinds(&serde_json::from_str(media).unwrap_or_default());
+    ((picture || sound) && !is_still).then(small_copy)
+}
+
+/// Whether there is a picture, whether there is sound, and whether the picture stands still.
+fn kinds(media: &Value) -> (bool, bool, bool) {
+    let streams = media["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let has = |kind: &str| streams.iter().any(|stream| stream["kind"] == kind);
+    let is_still = media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"));
+    (has("video"), has("audio"), is_still)
+}
+
 /// The canonical form of a recipe as asked for.
 pub fn canonical_text(recipe: &Recipe) -> String {
     text_of(&serde_json::to_value(recipe).expect("a recipe is plain data"))
 }
 
-/// Reads [`canonical_text`] back.
+/// Reads [`canonical_text`] back; none for what this program makes in another way, or not at all.
 pub fn parse(text: &str) -> Option<Recipe> {
-    serde_json::from_str(text).ok()
+    serde_json::from_str(text).ok().filter(|_| !is_superseded(text))
 }
 
 /// Whether this is a recipe that a program before this one asked for, and this one makes in another way.
 pub fn is_superseded(text: &str) -> bool {
     let asked: Value = serde_json::from_str(text).unwrap_or_default();
-    let ours = standard().into_iter().find(|recipe| asked["kind"] == recipe.kind());
+    let mut all = standard().into_iter().chain([small_copy()]);
+    let ours = all.find(|recipe| asked["kind"] == recipe.kind());
     let ours = ours.map(|recipe| serde_json::to_value(recipe).expect("a recipe is plain data"));
     ours.is_some_and(|ours| asked["version"].as_u64() < ours["version"].as_u64())
 }
@@ -191,7 +214,7 @@ pub fn made_text(recipe: &Recipe, report: &Report, program: Option<Sha256>) -> S
     }))
 }
 
-/// The `media` field of a probe's `item.derived`: nothing personal, so neither place nor tags. The camera's own time of
+/// The `media` field of a probe's `item.derived`: nothing personal, so neither place nor tags, only what says a place. The camera's own time of
 /// recording is a claim, kept only where it is an instant.
 pub fn media_text(probe: &Probe) -> String {
     let created = probe.created_claimed.as_deref().and_then(instant);
@@ -208,6 +231,8 @@ pub fn media_text(probe: &Probe) -> String {
         "streams": streams,
         "coverage": probe.coverage,
         "browser": probe.browser,
+        "location-from": probe.location_from,
+        "signatures": probe.signatures,
     }))
 }
 
@@ -235,7 +260,6 @@ fn small_numbers(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ProxyParameters;
 
     #[test]
     fn ids_differ_with_every_parameter_and_stay_as_they_are() {

@@ -82,8 +82,8 @@ pub async fn reproduce(
     let mut again = Vec::new();
     for view in derivatives {
         let recipe: Value = serde_json::from_str(&view.recipe).unwrap_or_default();
-        match serde_json::from_value::<Recipe>(recipe["asked"].clone()) {
-            Ok(asked) if again.len() < MAX_RECIPES => again.push((view, asked, recipe)),
+        match recipe::parse(&recipe["asked"].to_string()) {
+            Some(asked) if again.len() < MAX_RECIPES => again.push((view, asked, recipe)),
             _ => {
                 let reason = "its recipe is of another version of the program";
                 compared.push(Reproduced::of(

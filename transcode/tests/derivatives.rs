@@ -108,6 +108,44 @@ async fn proxies_play_last_as_long_and_have_their_sound() {
     }
 }
 
+/// For a poor line: a quarter of the picture, one channel, and never much at once, of what a browser plays as it came too.
+#[tokio::test]
+async fn a_small_copy_fits_a_poor_line() {
+    // Noise is the hardest there is to encode; two tones, one in each ear.
+    let noise = "testsrc2=s=1280x720:r=25:d=8,noise=alls=60:allf=t";
+    let tones = "aevalsrc='0.5*sin(880*PI*t)|0.5*sin(1760*PI*t)':s=48000:d=8";
+    let inputs = ["-f", "lavfi", "-i", noise, "-f", "lavfi", "-i", tones];
+    let encoded = ["-map", "1:v", "-map", "2:a", "-c:v", "libx264", "-pix_fmt", "yuv420p"];
+    let arguments = [&inputs[..], &encoded, &["-preset", "ultrafast"]].concat();
+    let original = ffmpeg(&footage(WEBCAM), &arguments, "mp4");
+    assert!(original.len() > 8 << 20, "{}", original.len());
+    let probe = probe(&original).await;
+    assert!(probe.browser.plays, "{:?}", probe.browser);
+    let media = transcode::recipe::media_text(&probe);
+    let small = transcode::recipe::small_copy_of(&media).unwrap();
+    let (finished, made) = run(small, &original).await.unwrap();
+    let how = &finished.report.made_with.codecs;
+    assert!(how["video"].contains("crf=28 maxrate=300000"), "{how:?}");
+    assert_eq!(complaints(&made), "");
+    let probed = ffprobe(&made);
+    let video = stream(&probed, "video").unwrap();
+    assert_eq!((&video["width"], &video["height"]), (&640.into(), &360.into()));
+    let audio = stream(&probed, "audio").unwrap();
+    assert_eq!((&audio["channels"], &audio["codec_name"]), (&1.into(), &"aac".into()));
+    // Over all of it no more than 400 kbit/s, 8 s and the two that may come at once.
+    assert!(made.len() < 10 * 400_000 / 8, "{}", made.len());
+    // Both tones are in it.
+    for tone in ["440", "880"] {
+        let only =
+            format!("bandpass=f={tone}:width_type=h:w=40,bandpass=f={tone}:width_type=h:w=40");
+        let raw = ffmpeg(&made, &["-af", &only, "-ac", "1", "-f", "s16le"], "raw");
+        let loudest = raw.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]])).max().unwrap();
+        assert!(loudest > 4000, "{tone} Hz: {loudest}");
+    }
+    let still = support::probe(&footage(STILL)).await;
+    assert_eq!(transcode::recipe::small_copy_of(&transcode::recipe::media_text(&still)), None);
+}
+
 /// Kind, begin and end of each box of a file.
 fn boxes(file: &[u8]) -> Vec<(String, usize, usize)> {
     let (mut found, mut at) = (Vec::new(), 0);

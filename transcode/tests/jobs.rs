@@ -51,6 +51,7 @@ macro_rules! on_both_databases {
 on_both_databases!(
     what_is_received_gets_its_derivatives,
     recipes_of_other_versions_are_made_anew_or_left,
+    small_copies_are_made_by_rule_or_when_asked_for,
     unreadable_items_stay_and_say_why,
     restricted_and_quarantined_items_get_nothing,
     a_worker_that_dies_once_is_tried_again_twice_is_a_failure,
@@ -149,7 +150,11 @@ impl House {
     }
 
     async fn jobs(&self, supervisor: Supervisor, parallel: usize) -> Jobs {
-        self.jobs_with(supervisor, JobOptions { parallel, free_space_kept_bytes: 0 }).await
+        self.jobs_with(
+            supervisor,
+            JobOptions { parallel, free_space_kept_bytes: 0, ..Default::default() },
+        )
+        .await
     }
 
     /// What `who` gets who asks for a recipe.
@@ -213,8 +218,9 @@ fn kinds(view: &ItemView) -> Vec<&str> {
 
 /// What is made of pictures and sound that no browser plays as they came, or of those that one does.
 const ALL: [&str; 7] = ["frames", "poster", "probe", "proxy", "scenes", "thumbnails", "waveform"];
-const ALL_BUT_THE_PROXY: [&str; 6] =
-    ["frames", "poster", "probe", "scenes", "thumbnails", "waveform"];
+/// The phone says where it was, too.
+const OF_THE_PHONE: [&str; 7] =
+    ["frames", "location", "poster", "probe", "scenes", "thumbnails", "waveform"];
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -268,11 +274,11 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
 
     // A browser plays the phone's clip as it is: no viewing copy is made.
     let view = house.view(phone).await;
-    assert_eq!(kinds(&view), ALL_BUT_THE_PROXY);
+    assert_eq!(kinds(&view), OF_THE_PHONE);
     let probe = view.derivatives.iter().find(|d| d.kind == "probe").unwrap();
     assert!(!probe.media.contains("-15.8"), "no place where it could not be erased");
     assert!(!probe.media.contains("-15835500"));
-    let files = ALL.len() + ALL_BUT_THE_PROXY.len() + 1;
+    let files = ALL.len() + OF_THE_PHONE.len() + 1;
     assert_eq!(derivative_files(home.path()).len(), files, "of the viewing copy, head and body");
 
     // Starting again makes nothing again, not even without the working state.
@@ -302,6 +308,34 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
     );
     assert_eq!(house.ledger.latest().unverified().size, size, "each act is one entry");
     assert_eq!(derivative_files(home.path()).len(), files, "what no entry names is gone");
+}
+
+/// Of everything where that is the rule; else of what somebody asks it for, once however often they ask.
+async fn small_copies_are_made_by_rule_or_when_asked_for(home: Home) {
+    let house = home.open().await;
+    let asked = house.receive(&footage(CCTV), "stored", false).await;
+    house.work(supervisor()).await;
+    let has_small = |view: &ItemView| kinds(view).contains(&"proxy-small");
+    assert!(!has_small(&house.view(asked).await));
+    for _ in 0..2 {
+        let job = transcode::jobs::small_copy(asked);
+        house.ledger.records().add_jobs(&[job]).await.unwrap();
+        house.work(supervisor()).await;
+    }
+    let view = house.view(asked).await;
+    let small: Vec<_> = view.derivatives.iter().filter(|d| d.kind == "proxy-small").collect();
+    assert_eq!(small.len(), 1);
+    let recipe: serde_json::Value = serde_json::from_str(&small[0].recipe).unwrap();
+    let how = recipe["made-with"]["codecs"]["video"].as_str().unwrap();
+    assert!(how.contains("size=480x360"), "{how}");
+
+    let by_rule = house.receive(&footage(PHONE), "stored", false).await;
+    let options = JobOptions { parallel: 1, free_space_kept_bytes: 0, small_copies: true };
+    let jobs = house.jobs_with(supervisor(), options).await;
+    jobs.idle().await.unwrap();
+    jobs.stop().await;
+    assert!(has_small(&house.view(by_rule).await));
+    house.audits_clean().await;
 }
 
 /// Asked for by a program before this one, and by one after it.
@@ -335,6 +369,16 @@ async fn recipes_of_other_versions_are_made_anew_or_left(home: Home) {
         2,
         "the one of today too"
     );
+
+    // A probe that an older program asked for, and nothing else yet: all follows from the one of today.
+    for text in ["DELETE FROM derivatives", "DELETE FROM jobs"] {
+        sqlx::query(text).execute(records.pool()).await.unwrap();
+    }
+    let recipe = r#"{"kind":"probe","version":1}"#.to_owned();
+    records.add_jobs(&[NewJob { recipe, ..job("probe", 1) }]).await.unwrap();
+    house.work(supervisor()).await;
+    assert_eq!(house.count("jobs", "kind = 'probe' AND state = 'ended'").await, 2);
+    assert_eq!(house.count("jobs", "kind = 'frames' AND state = 'ended'").await, 1);
 
     records.add_jobs(&[job("hologram", 1)]).await.unwrap();
     let jobs = house.jobs(supervisor(), 1).await;
@@ -391,7 +435,7 @@ async fn restricted_and_quarantined_items_get_nothing(home: Home) {
     let off = [(field::RESTRICTED, "false".to_owned())];
     house.submit(EventKind::ItemRestricted, later, &off).await;
     house.work(supervisor()).await;
-    assert_eq!(kinds(&house.view(later).await), ALL_BUT_THE_PROXY);
+    assert_eq!(kinds(&house.view(later).await), OF_THE_PHONE);
 }
 
 /// A worker that kills itself the first time it is asked for anything, and is the real one from then on.
@@ -415,7 +459,7 @@ async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure(home: Home) {
     let house = home.open().await;
     let once = house.receive(&footage(PHONE), "stored", false).await;
     house.work(dies("1", scripts.path())).await;
-    assert_eq!(kinds(&house.view(once).await), ALL_BUT_THE_PROXY);
+    assert_eq!(kinds(&house.view(once).await), OF_THE_PHONE);
     assert!(house.view(once).await.failures.is_empty());
 
     std::fs::remove_file(scripts.path().join("count")).unwrap();
@@ -467,7 +511,7 @@ async fn a_missing_worker_blames_no_footage(home: Home) {
     let view = house.view(item).await;
     assert!(view.failures.is_empty() && view.derivatives.is_empty());
     house.work(supervisor()).await;
-    assert_eq!(kinds(&house.view(item).await), ALL_BUT_THE_PROXY);
+    assert_eq!(kinds(&house.view(item).await), OF_THE_PHONE);
 }
 
 /// The space kept free is the ledger's: a derivative that would take of it waits, and is made when there is room.
@@ -479,7 +523,7 @@ async fn derivatives_leave_the_space_kept_free(home: Home) {
     for (room, made) in [(0, &[][..]), (ROOM, &["probe"])] {
         let free = house.objects.free_bytes().unwrap();
         let free_space_kept_bytes = if room == 0 { u64::MAX } else { free - room };
-        let options = JobOptions { parallel: 2, free_space_kept_bytes };
+        let options = JobOptions { parallel: 2, free_space_kept_bytes, ..Default::default() };
         let jobs = house.jobs_with(supervisor(), options).await;
         let least = least_free(&house.objects, room_is_short(&house, made.len() as i64)).await;
         jobs.stop().await;

@@ -43,7 +43,7 @@ use self::keys::RoleKeys;
 pub(crate) use self::log_witnesses::Recovery;
 use self::open::failed;
 pub(crate) use self::rotation::Asked as Rotate;
-use crate::config::Config;
+use crate::config::{Config, SMALL_COPY_ALWAYS};
 use crate::control::{Actor, DataLock, Failure, ProgressSender, Request};
 use crate::http::Readiness;
 
@@ -124,6 +124,7 @@ impl App {
         let config = &self.parts.config;
         let free_space_kept_bytes = config.limits.free_bytes;
         let mut options = JobOptions { free_space_kept_bytes, ..JobOptions::default() };
+        options.small_copies = config.transcode.small_copy == SMALL_COPY_ALWAYS;
         if config.transcode.jobs > 0 {
             options.parallel = config.transcode.jobs as usize;
         }

@@ -33,6 +33,7 @@ pub(super) fn open(data: &Path, receiver: &Receiver, maker: &Maker) -> Result<Se
         outbox: outbox.clone(),
         receipts: Arc::new(ReceiptsOf(receiver.clone())),
         devices: Arc::new(DevicesOf(receiver.clone())),
+        small_copy: transcode::jobs::small_copy,
     };
     Service::new(parts)
         .map_err(|e| Failure::new("data-folder", format!("{}: {e}", outbox.display())))

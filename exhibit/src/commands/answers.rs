@@ -156,6 +156,7 @@ fn print_item(item: &Value) {
             line(&format!("            {reason}"));
         }
     }
+    in_recording(item).iter().for_each(|said| line(said));
     line("derivatives");
     for derivative in list(item, "derivatives") {
         let bytes = derivative["size_bytes"].as_u64().unwrap_or(0);
@@ -173,6 +174,27 @@ fn print_item(item: &Value) {
             None => line(&format!("  {kind:<10}  still to come")),
         }
     }
+}
+
+/// What the newest probe found in the recording besides picture and sound.
+fn in_recording(item: &Value) -> Vec<String> {
+    let probes = list(item, "derivatives").iter().filter(|made| made["kind"] == "probe");
+    let Some(media) = probes.map(|made| &made["media"]).next_back() else { return Vec::new() };
+    let signature = |found: &Value| {
+        let way = match text(found, "kind") {
+            "axis-signed-video" => "Axis signed video",
+            _ => "ONVIF Media Signing",
+        };
+        let (units, stream) = (&found["units"], &found["stream"]);
+        format!(
+            "signature   by the camera itself: {way}, {units} in stream {stream}; not checked here, and no viewing copy carries it"
+        )
+    };
+    let places = list(media, "location-from").iter().filter_map(Value::as_str);
+    let places = places.collect::<Vec<_>>().join(", ");
+    let places =
+        (!places.is_empty()).then(|| format!("places      the device says where it was: {places}"));
+    list(media, "signatures").iter().map(signature).chain(places).collect()
 }
 
 fn print_reproduced(answer: &Value) {

@@ -13,7 +13,8 @@ use super::ask::{Caller, Named, NamedTwice, Parameters};
 use super::problem::{Body, Problem};
 use crate::door;
 use crate::service::{
-    Derivative, EventsPage, Failure, Handling, ItemDetail, ItemsPage, ItemsQuery, Statement,
+    Derivative, EventsPage, Failure, Handling, ItemDetail, ItemsPage, ItemsQuery, SmallCopy,
+    Statement,
 };
 
 /// Which items; all conditions must hold.
@@ -193,6 +194,26 @@ pub(super) async fn derivatives(
     let item = item_of(&api, &caller, &name.0).await?;
     let (derivatives, failures) = api.service.derivatives(caller.person(), item).await?;
     Ok(axum::Json(Derivatives { derivatives, failures }))
+}
+
+/// How a smaller viewing copy stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Asked {
+    small_copy: SmallCopy,
+}
+
+/// Asks for a smaller viewing copy, for poor lines. Asked for twice, it is made once: no `Idempotency-Key` is needed.
+#[utoipa::path(post, path = "/api/v1/items/{item}/small-copy", tag = "items", security(("session" = [])), params(("item" = String, Path, description = "the item's id")), responses(
+    (status = 200, description = "it is there, or on its way", body = Asked),
+))]
+pub(super) async fn small_copy(
+    State(api): State<Api>,
+    caller: Caller,
+    name: Named,
+) -> Result<axum::Json<Asked>, Problem> {
+    let item = item_of(&api, &caller, &name.0).await?;
+    let small_copy = api.service.ask_small_copy(caller.person(), item).await?;
+    Ok(axum::Json(Asked { small_copy }))
 }
 
 /// A derivative's bytes, whole or by range.

@@ -63,6 +63,7 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(items::receipt_text))
         .routes(routes!(items::derivatives))
         .routes(routes!(items::derivative))
+        .routes(routes!(items::small_copy))
         .routes(routes!(items::original, items::original_head))
         .routes(routes!(restricted::restrict, restricted::end_restriction))
         .routes(routes!(restricted::name_viewer))

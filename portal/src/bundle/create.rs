@@ -450,6 +450,9 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
         poster: held.derivative("poster"),
         sha256: record.digests.sha256.to_string(),
         camera_signature: opened(field::CAMERA_SIGNATURE).unwrap_or_default(),
+        signed_in_recording: media("signatures")
+            .and_then(|v| v.as_array())
+            .is_some_and(|v| !v.is_empty()),
     }
 }
 

@@ -38,4 +38,6 @@ pub(super) struct Row {
     pub(super) poster: Option<String>,
     pub(super) sha256: String,
     pub(super) camera_signature: String,
+    /// The probe found a signature of the camera's in the recording itself.
+    pub(super) signed_in_recording: bool,
 }

@@ -9,10 +9,11 @@ use super::Pages;
 use super::forms::{Act, Sent, go_to};
 use super::frame::{Frame, Section};
 use super::items::{Choice, source, tags, title};
+use super::place::Whereabouts;
 use super::visit::{Answer, Named, Visitor, named, page as rendered};
 use crate::service::{
     Derivative, DeviceName, EventInWords, EventsPage, Failure, ItemDetail, Known, Member, OnSheet,
-    RequestKey, Sheet,
+    RequestKey, Sheet, SmallCopy,
 };
 use crate::words::{Recorded, Tag, UkTime, capitalised, length, size};
 
@@ -28,7 +29,10 @@ struct ItemPage {
     tags: Vec<Tag>,
     warnings: Vec<String>,
     player: Option<Player>,
+    small: Small,
     sheet: Option<SheetOfPictures>,
+    whereabouts: Vec<Whereabouts>,
+    location: String,
     no_player: &'static str,
     original: Original,
     recorded: Option<Recorded>,
@@ -75,6 +79,22 @@ struct Player {
     is_still: bool,
     /// What was done to the pictures or the sound.
     notes: Vec<String>,
+}
+
+/// What there is for poor lines.
+enum Small {
+    /// It is what the player plays; the usual one is there.
+    Playing {
+        usual: String,
+    },
+    Made {
+        href: String,
+        size: String,
+    },
+    Making,
+    /// A form asks for it.
+    Possible,
+    None,
 }
 
 /// The sheet of thumbnails, each a way to its moment.
@@ -149,6 +169,8 @@ pub(super) struct Where {
     events_after: String,
     /// The player begins so many seconds in.
     at: String,
+    /// `small`: the player has the smaller viewing copy.
+    copy: String,
 }
 
 /// Which part of an item is shown.
@@ -158,6 +180,8 @@ struct Shown {
     after: Option<LeafIndex>,
     /// The player begins so many seconds in.
     at: u64,
+    /// The smaller viewing copy, if there is one.
+    small: bool,
 }
 
 /// `/items/{item}`.
@@ -169,7 +193,8 @@ pub(super) async fn page(
 ) -> Answer {
     let after = query.events_after.parse().ok().map(LeafIndex);
     let at = query.at.parse().unwrap_or(0);
-    show(&pages, &visitor, item, Shown { after, at }, Sent::default()).await
+    let small = query.copy == "small";
+    show(&pages, &visitor, item, Shown { after, at, small }, Sent::default()).await
 }
 
 /// Puts the item into a case of theirs. Sent twice, it is linked once.
@@ -184,6 +209,18 @@ pub(super) async fn link(
     let reference = Some(act.exhibit_reference.as_str());
     let done = pages.service.link_item(visitor.person(), case, item, reference, &key).await;
     then(&pages, &visitor, item, act.outcome("link", done)?, "cases").await
+}
+
+/// Asks for a smaller viewing copy. Sent twice, it is made once.
+pub(super) async fn small_copy(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+    Form(act): Form<Act>,
+) -> Answer {
+    act.key(&visitor)?;
+    let done = pages.service.ask_small_copy(visitor.person(), item).await;
+    then(&pages, &visitor, item, act.outcome("small", done)?, "watch").await
 }
 
 /// Restricts the item to named viewers.
@@ -258,13 +295,15 @@ async fn show(pages: &Pages, visitor: &Visitor, item: ItemId, shown: Shown, sent
     let (service, person) = (&pages.service, visitor.person());
     let detail = service.item(person, item).await?;
     let events = service.item_events(person, item, shown.after).await?;
+    let places = service.places(person, item).await?;
     let devices = service.device_names(person).await?;
     let mine = service.cases(person).await?;
     let is_in = |case| detail.cases.iter().any(|linked| linked.case == case);
     let others = mine.iter().filter(|case| !is_in(case.case));
     let linkable = others.map(|case| Choice::of_case(case, "")).collect();
-    let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices, shown.at);
-    rendered(sent.status(), &ItemPage { sent, linkable, ..page })
+    let whereabouts = places.iter().map(Whereabouts::new).collect();
+    let page = ItemPage::new(visitor.frame(Section::Items), &detail, &events, &devices, shown);
+    rendered(sent.status(), &ItemPage { sent, linkable, whereabouts, ..page })
 }
 
 impl ItemPage {
@@ -273,12 +312,14 @@ impl ItemPage {
         detail: &ItemDetail,
         events: &EventsPage,
         devices: &[DeviceName],
-        at: u64,
+        shown: Shown,
     ) -> Self {
         let summary = &detail.summary;
         let item = summary.item;
         let media = |kind| format!("/media/{item}/{kind}");
         let length = summary.duration_us.map(length).unwrap_or_default();
+        let is_small = shown.small && detail.small_copy == SmallCopy::Made;
+        let source = media(if is_small { "proxy-small.mp4" } else { "proxy" });
         let (recorded, recorded_by) = recorded(detail);
         Self {
             frame,
@@ -286,15 +327,18 @@ impl ItemPage {
             title: title(summary),
             tags: tags(summary),
             warnings: warnings(detail),
-            player: summary.has_proxy.then(|| Player {
-                source: if at > 0 { format!("{}#t={at}", media("proxy")) } else { media("proxy") },
+            player: (summary.has_proxy || is_small).then(|| Player {
+                source: if shown.at > 0 { format!("{source}#t={}", shown.at) } else { source },
                 poster: summary.has_poster.then(|| media("poster")),
                 length,
-                is_original: detail.plays_as_it_came(),
+                is_original: detail.plays_as_it_came() && !is_small,
                 is_still: detail.derivatives.iter().any(is_still),
                 notes: detail.notes_on_copy().iter().map(|note| capitalised(note)).collect(),
             }),
-            sheet: detail.sheet().map(|sheet| SheetOfPictures::new(item, sheet)),
+            small: Small::new(detail, is_small),
+            sheet: detail.sheet().map(|sheet| SheetOfPictures::new(item, sheet, is_small)),
+            whereabouts: Vec::new(),
+            location: media("location"),
             no_player: no_player(detail),
             original: Original {
                 href: media("original"),
@@ -348,14 +392,31 @@ fn is_still(derivative: &Derivative) -> bool {
     derivative.media["container"].as_str().is_some_and(|name| name.ends_with("_pipe"))
 }
 
+impl Small {
+    fn new(detail: &ItemDetail, is_playing: bool) -> Self {
+        let address = format!("/items/{}", detail.summary.item);
+        let made = detail.derivatives.iter().rev().find(|d| d.kind == "proxy-small");
+        match (detail.small_copy, made) {
+            (SmallCopy::Made, _) if is_playing => Self::Playing { usual: address },
+            (SmallCopy::Made, Some(made)) => {
+                Self::Made { href: format!("{address}?copy=small"), size: size(made.size_bytes) }
+            }
+            (SmallCopy::Making, _) => Self::Making,
+            (SmallCopy::Possible, _) => Self::Possible,
+            _ => Self::None,
+        }
+    }
+}
+
 impl SheetOfPictures {
-    fn new(item: ItemId, sheet: Sheet) -> Self {
+    fn new(item: ItemId, sheet: Sheet, is_small: bool) -> Self {
+        let copy = if is_small { "&copy=small" } else { "" };
         let moment = |picture: OnSheet| {
             let OnSheet { left, top, from } = picture;
             let (right, bottom) = (left + sheet.width, top + sheet.height);
             let micros = i64::try_from(from.as_micros()).unwrap_or(i64::MAX);
             Moment {
-                href: format!("/items/{item}?at={}", from.as_secs()),
+                href: format!("/items/{item}?at={}{copy}", from.as_secs()),
                 place: format!("{left},{top},{right},{bottom}"),
                 time: length(micros),
             }
@@ -474,6 +535,8 @@ fn kind(kind: &str) -> &'static str {
         "scenes" => "List of scenes",
         "extract" => "Extract",
         "redaction" => "Redacted copy",
+        "proxy-small" => "Smaller viewing copy",
+        "location" => "List of places",
         _ => "Derivative",
     }
 }

@@ -2,14 +2,14 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use chain_of_custody::ids::ItemId;
 use serde::Deserialize;
 
 use super::Pages;
 use super::visit::{Answer, Named, Visitor, named};
 use crate::door;
-use crate::service::Statement;
+use crate::service::{Copy, Statement};
 
 pub(super) async fn proxy(
     State(pages): State<Pages>,
@@ -19,6 +19,61 @@ pub(super) async fn proxy(
     headers: HeaderMap,
 ) -> Answer {
     let media = pages.service.proxy(visitor.person(), item).await?;
+    Ok(door::bytes(&media, &method, &headers))
+}
+
+pub(super) async fn small_proxy(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let media = pages.service.small_proxy(visitor.person(), item).await?;
+    Ok(door::bytes(&media, &method, &headers))
+}
+
+pub(super) async fn playlist(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+) -> Answer {
+    let playlist = pages.service.playlist(visitor.person(), item, Copy::Usual).await?;
+    Ok(as_playlist(playlist))
+}
+
+pub(super) async fn small_playlist(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+) -> Answer {
+    let playlist = pages.service.playlist(visitor.person(), item, Copy::Small).await?;
+    Ok(as_playlist(playlist))
+}
+
+/// The playlists of all viewing copies: a player takes the one that its line carries.
+pub(super) async fn playlists(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+) -> Answer {
+    Ok(as_playlist(pages.service.playlists(visitor.person(), item).await?))
+}
+
+fn as_playlist(text: String) -> Response {
+    let kind = HeaderValue::from_static("application/vnd.apple.mpegurl");
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, door::NOT_STORED)], text)
+        .into_response()
+}
+
+pub(super) async fn location(
+    State(pages): State<Pages>,
+    visitor: Visitor,
+    Named(item): Named<ItemId>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
+    let media = pages.service.location(visitor.person(), item).await?;
     Ok(door::bytes(&media, &method, &headers))
 }
 

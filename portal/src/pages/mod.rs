@@ -14,6 +14,7 @@ mod item;
 mod items;
 mod media;
 mod operator;
+mod place;
 mod problem;
 mod safety;
 mod sign_in;
@@ -45,6 +46,7 @@ pub fn routes(pages: Pages) -> Router {
         .route("/", get(items::home))
         .route("/items/{item}", get(item::page))
         .route("/items/{item}/cases", post(item::link))
+        .route("/items/{item}/small-copy", post(item::small_copy))
         .route("/items/{item}/restrict", post(item::restrict))
         .route("/items/{item}/free", post(item::end_restriction))
         .route("/items/{item}/viewers", post(item::name_viewer))
@@ -58,6 +60,12 @@ pub fn routes(pages: Pages) -> Router {
         .route("/cases/{case}/bundles", get(bundles::form).post(bundles::make))
         .route("/bundles/{bundle}", get(bundles::download))
         .route("/media/{item}/proxy", get(media::proxy))
+        .route("/media/{item}/proxy.mp4", get(media::proxy))
+        .route("/media/{item}/proxy.m3u8", get(media::playlist))
+        .route("/media/{item}/proxy-small.mp4", get(media::small_proxy))
+        .route("/media/{item}/proxy-small.m3u8", get(media::small_playlist))
+        .route("/media/{item}/playlists.m3u8", get(media::playlists))
+        .route("/media/{item}/location", get(media::location))
         .route("/media/{item}/poster", get(media::poster))
         .route("/media/{item}/thumbnails", get(media::thumbnails))
         .route("/media/{item}/thumbnails.vtt", get(media::thumbnails_vtt))

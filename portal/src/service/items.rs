@@ -12,7 +12,7 @@ use storage::records::{
 use super::views::Made;
 use super::{
     CaseOfItem, Derivative, EventsPage, Failure, ItemDetail, ItemSummary, ItemsPage, Known, Making,
-    Member, Parts, Service, ServiceError, words,
+    Member, Parts, Service, ServiceError, SmallCopy, words,
 };
 use crate::access::{Attempt, Malformed, Person, Role, line};
 
@@ -200,12 +200,14 @@ impl Service {
             false => Vec::new(),
         };
         let made = made(derivatives.iter().map(|d| (d.kind.as_str(), d.media.as_str())));
+        let small_copy = SmallCopy::of(record, &derivatives, &failures, &making);
+        let in_recording = words::in_recording(derivatives.iter().map(|d| d.media.as_str()));
         Ok(ItemDetail {
             summary: ItemSummary::new(record, &made),
             digests: record.digests,
             read_by: record.read_by.clone(),
             known: [
-                words::known(record, &signature, &clock, copies, &made),
+                words::known(record, &signature, in_recording, &clock, copies, &made),
                 self.kept(item).await?,
                 vec![self.receipt_rests_on()?],
             ]
@@ -217,6 +219,7 @@ impl Service {
             derivatives: derivatives.iter().map(derivative).collect(),
             failures: failures.into_iter().map(failure).collect(),
             making: making.into_iter().map(Making::from).collect(),
+            small_copy,
             cases,
             viewers: viewers.into_iter().map(Member::from).collect(),
         })

@@ -8,7 +8,8 @@ use futures_util::{Stream, TryStreamExt as _};
 use storage::objects::{StoreError, StoredObject, VerifiedObject};
 use storage::records::DerivativeView;
 
-use super::{Service, ServiceError, Sheet};
+use super::playlist::{self, Index};
+use super::{Service, ServiceError, Sheet, Track, place, small};
 use crate::access::{Attempt, Person};
 use crate::kinds;
 
@@ -34,6 +35,14 @@ pub enum Statement {
     Text,
 }
 
+/// Which viewing copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copy {
+    Usual,
+    /// For poor lines.
+    Small,
+}
+
 /// Which part of an original somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
@@ -43,6 +52,16 @@ pub enum Fetch {
     Begin,
     /// From somewhere behind its beginning: the same download, if one was recorded within [`super::VIEWING`].
     GoOn,
+}
+
+impl Copy {
+    /// As derivatives are called.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::Usual => "proxy",
+            Self::Small => small::KIND,
+        }
+    }
 }
 
 impl Media {
@@ -87,6 +106,96 @@ impl Service {
         self.record_viewing(person, item).await?;
         let (size_bytes, sha256) = (record.size_bytes, record.digests.sha256.to_string());
         Ok(Media { content_type, size_bytes, sha256, save_as: None, object })
+    }
+
+    /// An item's smaller viewing copy, for poor lines. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn small_proxy(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
+        self.derivative_where(person, item, |view| view.kind == small::KIND).await
+    }
+
+    /// The playlist of a viewing copy, which lies beside it. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn playlist(
+        &self,
+        person: &Person,
+        item: ItemId,
+        copy: Copy,
+    ) -> Result<String, ServiceError> {
+        let found = self.indexed(person, item, &[copy]).await?;
+        match found.first() {
+            Some((_, index)) => Ok(index.playlist(&format!("{}.mp4", copy.kind()))),
+            None => Err(self.not_found(person, Attempt::Item(item)).await),
+        }
+    }
+
+    /// The list of playlists of the viewing copies that there are. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn playlists(&self, person: &Person, item: ItemId) -> Result<String, ServiceError> {
+        let found = self.indexed(person, item, &[Copy::Usual, Copy::Small]).await?;
+        if found.is_empty() {
+            return Err(self.not_found(person, Attempt::Item(item)).await);
+        }
+        let variant = |(view, index): &(DerivativeView, Index)| {
+            let recipe = serde_json::from_str(&view.recipe).unwrap_or_default();
+            index.variant(&format!("{}.m3u8", view.kind), &recipe)
+        };
+        Ok(playlist::list(&found.iter().map(variant).collect::<Vec<_>>()))
+    }
+
+    /// Those of the viewing copies that are there and begin with an index. A viewing session is opened if there is one.
+    async fn indexed(
+        &self,
+        person: &Person,
+        item: ItemId,
+        copies: &[Copy],
+    ) -> Result<Vec<(DerivativeView, Index)>, ServiceError> {
+        self.item_of_theirs(person, item).await?;
+        let derivatives = self.records().derivatives(item).await?;
+        let mut found = Vec::new();
+        for copy in copies {
+            let view = derivatives.iter().rev().find(|view| view.kind == copy.kind());
+            let Some(view) = view else { continue };
+            let object = self.open(&view.object).await?;
+            let head = object.read(0..view.size_bytes.min(playlist::MAX_HEAD_BYTES)).await?;
+            let index = Index::read(&head, view.size_bytes);
+            found.extend(index.map(|index| (view.clone(), index)));
+        }
+        if !found.is_empty() {
+            self.record_viewing(person, item).await?;
+        }
+        Ok(found)
+    }
+
+    /// Where the device says that it was, for a page. Empty where nothing says it. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn places(&self, person: &Person, item: ItemId) -> Result<Vec<Track>, ServiceError> {
+        self.item_of_theirs(person, item).await?;
+        let derivatives = self.records().derivatives(item).await?;
+        let view = derivatives.iter().rev().find(|view| view.kind == "location");
+        let Some(view) = view.filter(|view| view.size_bytes <= place::MAX_BYTES) else {
+            return Ok(Vec::new());
+        };
+        let geojson = self.open(&view.object).await?.read(0..view.size_bytes).await?;
+        self.record_viewing(person, item).await?;
+        Ok(place::read(&geojson).unwrap_or_default())
+    }
+
+    /// The same as a file to save. Opens a viewing session.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn location(&self, person: &Person, item: ItemId) -> Result<Media, ServiceError> {
+        let media = self.derivative_where(person, item, |view| view.kind == "location").await?;
+        Ok(Media { save_as: Some("location.geojson".to_owned()), ..media })
     }
 
     /// An item's sheet of thumbnails. Opens a viewing session.

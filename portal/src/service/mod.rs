@@ -13,8 +13,11 @@ mod holds;
 mod items;
 mod media;
 mod operate;
+mod place;
+mod playlist;
 mod restricted;
 mod sheet;
+mod small;
 mod views;
 mod words;
 
@@ -24,11 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain_of_custody::command::Refusal;
-use chain_of_custody::ids::EventId;
+use chain_of_custody::ids::{EventId, ItemId};
 use storage::clock::Clock;
 use storage::ledger::{Ledger, LedgerError, SubmitError};
 use storage::objects::{ObjectStore, StoreError};
-use storage::records::{Records, RecordsError};
+use storage::records::{NewJob, Records, RecordsError};
 
 use crate::access::{Access, AccessError, Attempt, Malformed, Person, Role, TooMany};
 use crate::bundle::Maker;
@@ -38,9 +41,11 @@ pub use cases::{MAX_REFERENCE_CHARS, MAX_TITLE_CHARS, NewCase};
 pub use console::{Console, MAX_REASON_CHARS};
 pub use consult::VIEWING;
 pub use items::{ItemsQuery, MAX_PAGE_ITEMS, MAX_SEARCH_CHARS, PAGE_ITEMS};
-pub use media::{Fetch, Media, Statement};
+pub use media::{Copy, Fetch, Media, Statement};
 pub use operate::{DeviceError, Devices, Enrolled, GivenLink, MADE_KEPT, Made};
+pub use place::{Place, Track};
 pub use sheet::{OnSheet, Sheet};
+pub use small::SmallCopy;
 pub use storage::records::Handling;
 pub use views::*;
 
@@ -58,6 +63,8 @@ pub struct Parts {
     pub receipts: Arc<dyn Receipts>,
     /// Lets devices in and out.
     pub devices: Arc<dyn Devices>,
+    /// The job that makes a smaller viewing copy of an item.
+    pub small_copy: fn(ItemId) -> NewJob,
 }
 
 /// Makes the statement about an item's bytes, as whoever sent them gets it.

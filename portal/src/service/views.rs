@@ -7,7 +7,7 @@ use serde::Serialize;
 use storage::records::{ItemRecord, UserRecord};
 use utoipa::ToSchema;
 
-use super::Sheet;
+use super::{Sheet, SmallCopy};
 
 /// Two digests of the same bytes.
 #[derive(Debug, ToSchema)]
@@ -90,6 +90,8 @@ pub struct ItemDetail {
     pub failures: Vec<Failure>,
     /// Derivatives that are still to come.
     pub making: Vec<Making>,
+    /// For poor lines.
+    pub small_copy: SmallCopy,
     /// The cases of this person that it is in.
     pub cases: Vec<CaseOfItem>,
     /// Who is named for it; empty unless it is restricted.
@@ -127,7 +129,7 @@ pub struct Known {
 /// What was computed from an original.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Derivative {
-    /// `probe`, `proxy`, `poster`, `thumbnails`, `waveform`, `frames`, `scenes`, `extract` or `redaction`.
+    /// `probe`, `proxy`, `proxy-small`, `poster`, `thumbnails`, `waveform`, `frames`, `scenes`, `location`, `extract` or `redaction`.
     pub kind: String,
     pub recipe_id: String,
     #[schema(value_type = u64)]

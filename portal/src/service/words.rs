@@ -123,6 +123,8 @@ fn kind_in_words(kind: &str) -> &str {
         "waveform" => "curve of the sound",
         "frames" => "list of pictures",
         "scenes" => "list of scenes",
+        "proxy-small" => "smaller viewing copy",
+        "location" => "list of places",
         other => other,
     }
 }
@@ -131,6 +133,7 @@ fn kind_in_words(kind: &str) -> &str {
 pub(super) fn known(
     record: &ItemRecord,
     camera_signature: &str,
+    in_recording: Option<Known>,
     clock: &str,
     copies: u64,
     made: &Made,
@@ -142,7 +145,7 @@ pub(super) fn known(
             standing: "open",
             says: "Received; the Master is not defined.".to_owned(),
         },
-        signature(camera_signature),
+        signature(camera_signature, in_recording),
         match clock {
             "unchecked" => Known {
                 about: "clock",
@@ -193,7 +196,38 @@ fn state(record: &ItemRecord) -> Known {
     Known { about: "state", standing, says }
 }
 
-fn signature(camera_signature: &str) -> Known {
+/// A signature that the camera put into the recording itself, given the `media` of what was made: found by the newest probe, and
+/// checked by nobody.
+pub(super) fn in_recording<'m>(media: impl Iterator<Item = &'m str>) -> Option<Known> {
+    let media = media.filter(|media| !media.is_empty()).last()?;
+    let media: serde_json::Value = serde_json::from_str(media).ok()?;
+    let ways = media["signatures"].as_array()?.iter().filter_map(|found| {
+        let way = match found["kind"].as_str()? {
+            "axis-signed-video" => "Axis signed video",
+            "onvif-media-signing" => "ONVIF Media Signing",
+            _ => return None,
+        };
+        let units = found["units"].as_u64().filter(|units| *units > 0)?;
+        let often = if units == 1 { "once".to_owned() } else { format!("{units} times") };
+        Some(format!("{way}, {often} in stream {}", found["stream"]))
+    });
+    let ways = ways.collect::<Vec<_>>().join("; ");
+    if ways.is_empty() {
+        return None;
+    }
+    let says = format!(
+        "The camera itself signed this recording ({ways}). That was not checked here: it was only seen to be there. Whoever checks it \
+         needs the original, because a viewing copy cannot carry it."
+    );
+    Some(Known { about: "camera-signature", standing: "open", says })
+}
+
+/// Of what came with the recording, where that was checked; else of what is in it.
+fn signature(camera_signature: &str, in_recording: Option<Known>) -> Known {
+    let was_checked = matches!(camera_signature, "verified" | "failed");
+    if let Some(known) = in_recording.filter(|_| !was_checked) {
+        return known;
+    }
     let (standing, says) = match camera_signature {
         "verified" => ("good", "The camera's own signature was verified."),
         "failed" => ("bad", "The camera's own signature did not verify."),

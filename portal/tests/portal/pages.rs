@@ -41,6 +41,11 @@ fn routes_of(item: ItemId, case: &str) -> Vec<(Method, String)> {
         format!("/items/{item}"),
         format!("/items/{item}/receipt"),
         format!("/media/{item}/proxy"),
+        format!("/media/{item}/proxy-small.mp4"),
+        format!("/media/{item}/proxy.m3u8"),
+        format!("/media/{item}/proxy-small.m3u8"),
+        format!("/media/{item}/playlists.m3u8"),
+        format!("/media/{item}/location"),
         format!("/media/{item}/poster"),
         format!("/media/{item}/original"),
         format!("/cases/{case}"),
@@ -51,6 +56,7 @@ fn routes_of(item: ItemId, case: &str) -> Vec<(Method, String)> {
         format!("/cases/{case}/items/remove"),
         format!("/cases/{case}/members"),
         format!("/cases/{case}/members/remove"),
+        format!("/items/{item}/small-copy"),
         format!("/items/{item}/restrict"),
         format!("/items/{item}/free"),
         format!("/items/{item}/viewers"),
@@ -59,6 +65,17 @@ fn routes_of(item: ItemId, case: &str) -> Vec<(Method, String)> {
     ];
     let get = item_routes.into_iter().map(|path| (Method::GET, path));
     get.chain(forms.into_iter().map(|path| (Method::POST, path))).collect()
+}
+
+/// A viewing copy in small: its head, an index of one piece, that piece.
+fn indexed() -> Vec<u8> {
+    let numbers = |all: &[u32]| all.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<_>>();
+    let boxed = |kind: &[u8; 4], body: &[u8]| {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    };
+    let sidx = numbers(&[0x0100_0000, 1, 1000, 0, 0, 0, 0, 1, 100, 2000, 0x9000_0000]);
+    [boxed(b"ftyp", b"isom"), boxed(b"moov", &[7; 20]), boxed(b"sidx", &sidx), vec![9; 100]]
+        .concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,8 +114,11 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
     let (owner, other) = (house.investigator("1").await, house.investigator("2").await);
     let operator = house.person("3", Role::Operator).await;
     let item = house.receive("secret.mp4", &footage(3_000)).await;
-    house.derive(item, "proxy", &footage(2_000)).await;
+    for kind in ["proxy", "proxy-small"] {
+        house.derive(item, kind, &indexed()).await;
+    }
     house.derive(item, "poster", &footage(1_000)).await;
+    house.derive(item, "location", br#"{"v":1,"features":[]}"#).await;
     let case = house.case(&owner, "01AB1").await;
     house.link_item(&owner, &case, item).await;
     let nothing = ItemId::from_uuid(Uuid::now_v7());
@@ -134,6 +154,12 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
     assert!(house.count(EventKind::AccessRefused).await >= 10, "attempts are events");
     let seen = open(&house, Some(&owner), &format!("/items/{item}")).await;
     assert!(String::from_utf8_lossy(&seen.body).contains("secret.mp4"));
+    // To whoever may see it, all of it is there.
+    for (method, path) in routes_of(item, &case) {
+        if method == Method::GET {
+            assert_eq!(open(&house, Some(&owner), &path).await.status, StatusCode::OK, "{path}");
+        }
+    }
 }
 
 /// Whoever watches a viewing copy reads what was done to it, and what the original lacks.

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use storage::clock::Clock;
 use storage::ledger::{Ledger, LedgerOptions, Placed};
 use storage::objects::{Kek, ObjectStore, StoredObject};
-use storage::records::{EventRecord, Records};
+use storage::records::{EventRecord, NewJob, Records};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -191,6 +191,13 @@ impl House {
             outbox: folder.path().join("outbox"),
             receipts: Arc::new(ProofsOnly),
             devices: Arc::new(DevicesOf(ledger.clone())),
+            small_copy: |item| NewJob {
+                item,
+                recipe_id: "small".to_owned(),
+                kind: "proxy-small".to_owned(),
+                recipe: "{}".to_owned(),
+                asked: None,
+            },
         };
         let service = Service::new(parts).unwrap();
         let devices = Router::new().fallback(|| async { (StatusCode::UNAUTHORIZED, "a device?") });

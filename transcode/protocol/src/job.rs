@@ -47,6 +47,8 @@ pub enum Recipe {
     Probe(ProbeParameters),
     /// The viewing copy that a browser plays.
     Proxy(ProxyParameters),
+    /// A smaller one, for poor lines.
+    ProxySmall(ProxyParameters),
     /// One picture from a little in.
     Poster(PosterParameters),
     /// A sheet of small pictures, for looking along the recording.
@@ -57,6 +59,8 @@ pub enum Recipe {
     Frames(FramesParameters),
     /// Where one picture is quite another than the one before.
     Scenes(ScenesParameters),
+    /// Where the device says that it was.
+    Location(LocationParameters),
     /// A part of it.
     Extract(ExtractParameters),
     /// What may be shown to others: pictures and sound that somebody named are not in it.
@@ -80,7 +84,7 @@ pub struct ProbeParameters {
     pub version: u32,
 }
 
-/// Parameters of [`Recipe::Proxy`].
+/// Parameters of [`Recipe::Proxy`] and [`Recipe::ProxySmall`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyParameters {
@@ -89,9 +93,16 @@ pub struct ProxyParameters {
     pub max_long_side_px: u32,
     pub max_short_side_px: u32,
     pub crf: u32,
+    /// The picture takes no more than this a second, counted over two; none: what `crf` asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bit_rate: Option<u32>,
     pub preset: String,
     pub keyframe_every_ms: u32,
+    /// Of two channels; of one, half of it.
     pub audio_bit_rate: u32,
+    /// One channel, however many there are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mono: bool,
     /// Threads of the encoder: another number gives other bytes.
     pub threads: u32,
 }
@@ -150,6 +161,15 @@ pub struct ScenesParameters {
     pub version: u32,
     /// How different a picture has to be, in thousandths of the whole range of brightness.
     pub threshold_permille: u32,
+}
+
+/// Parameters of [`Recipe::Location`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocationParameters {
+    pub version: u32,
+    /// Most points of one source, and the last. Of a longer track every second one is kept, and so on.
+    pub max_points: u32,
 }
 
 /// Parameters of [`Recipe::Extract`].
@@ -219,7 +239,7 @@ pub enum Cover {
 
 impl Default for ProbeParameters {
     fn default() -> Self {
-        // 2: times are counted as joined where they jump.
+        // 2: signatures of cameras, and what says where it was recorded; times are counted as joined where they jump.
         Self { version: 2 }
     }
 }
@@ -233,10 +253,28 @@ impl Default for ProxyParameters {
             max_long_side_px: 1280,
             max_short_side_px: 720,
             crf: 23,
+            max_bit_rate: None,
             preset: "veryfast".into(),
             keyframe_every_ms: 2000,
             audio_bit_rate: 128_000,
+            mono: false,
             threads: 1,
+        }
+    }
+}
+
+impl ProxyParameters {
+    /// Of the smaller one: what a country road's mobile line carries, picture and sound.
+    pub fn small() -> Self {
+        Self {
+            version: 1,
+            max_long_side_px: 640,
+            max_short_side_px: 360,
+            crf: 28,
+            max_bit_rate: Some(300_000),
+            audio_bit_rate: 80_000,
+            mono: true,
+            ..Self::default()
         }
     }
 }
@@ -284,6 +322,12 @@ impl Default for ScenesParameters {
     }
 }
 
+impl Default for LocationParameters {
+    fn default() -> Self {
+        Self { version: 1, max_points: 10_000 }
+    }
+}
+
 impl Span {
     /// Later than any recording ends: some thirty years.
     pub const END_MS: u64 = 1 << 40;
@@ -302,11 +346,13 @@ impl Recipe {
         match self {
             Self::Probe(_) => "probe.json",
             Self::Proxy(_) => "proxy.mp4",
+            Self::ProxySmall(_) => "proxy-small.mp4",
             Self::Poster(_) => "poster.jpg",
             Self::Thumbnails(_) => "thumbnails.jpg",
             Self::Waveform(_) => "waveform.json",
             Self::Frames(_) => "frames.json",
             Self::Scenes(_) => "scenes.json",
+            Self::Location(_) => "location.geojson",
             Self::Extract(ExtractParameters { cut: Cut::KeyframesMov, .. }) => "extract.mov",
             Self::Extract(_) => "extract.mp4",
             Self::Redaction(_) => "redaction.mp4",
@@ -316,7 +362,7 @@ impl Recipe {
 
     /// Whether the beginning of the output is known, and comes, last.
     pub fn head_comes_last(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::Extract(_) | Self::Redaction(_))
+        matches!(self, Self::Proxy(_) | Self::ProxySmall(_) | Self::Extract(_) | Self::Redaction(_))
     }
 
     /// The part of the original that it is made of, where that is not all.

@@ -9,7 +9,7 @@ use crate::report::{MAX_ENTRIES, MAX_TEXT_CHARS};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Version of this format: 1.
+    /// Version of this format: 2.
     pub v: u32,
     pub size_bytes: u64,
     /// The demuxer that read it, as libavformat names it (`mov,mp4,m4a,3gp,3g2,mj2`). A name that ends in `_pipe` is a still; where such a
@@ -22,6 +22,10 @@ pub struct Probe {
     pub created_claimed: Option<String>,
     /// Where the device says that it was.
     pub location_claimed: Option<Location>,
+    /// What in the file says where it was recorded.
+    pub location_from: Vec<LocationSource>,
+    /// Signatures that the camera put into the recording itself. They are looked for, not checked.
+    pub signatures: Vec<Signature>,
     pub streams: Vec<Stream>,
     pub scan: Scan,
     pub coverage: Coverage,
@@ -37,6 +41,37 @@ pub struct Probe {
 pub struct Location {
     pub latitude_e6: i64,
     pub longitude_e6: i64,
+}
+
+/// What says where a recording was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LocationSource {
+    /// A GoPro's track of measurements.
+    Gpmf,
+    /// A track of the camera's motion, as Google specifies it.
+    Camm,
+    /// One place for all of the file, in its tags.
+    Container,
+}
+
+/// Units of one signature in one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// `index` of the stream.
+    pub stream: u32,
+    pub kind: SignatureKind,
+    pub units: u64,
+}
+
+/// Whose way of signing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureKind {
+    /// Axis' signed-video-framework.
+    AxisSignedVideo,
+    OnvifMediaSigning,
 }
 
 /// One tag as the file has it.
@@ -152,7 +187,7 @@ pub struct Browser {
 
 impl Probe {
     /// Version of the format this crate writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Reads a probe that a worker made: of this version, and every list within its limit.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
@@ -160,6 +195,8 @@ impl Probe {
         let within = probe.v == Self::VERSION
             && probe.streams.len() <= MAX_ENTRIES
             && probe.tags.len() <= MAX_ENTRIES
+            && probe.location_from.len() <= MAX_ENTRIES
+            && probe.signatures.len() <= MAX_ENTRIES
             && probe.coverage.reasons.len() <= MAX_ENTRIES
             && probe.texts().all(|text| text.chars().count() <= MAX_TEXT_CHARS);
         within.then_some(probe)

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chain_of_custody::ids::ItemId;
 use storage::clock::Clock;
 use storage::ledger::{Ledger, SubmitError};
 use storage::objects::{ObjectStore, StoreError};
-use storage::records::{Records, RecordsError};
+use storage::records::{NewJob, Records, RecordsError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -47,6 +48,8 @@ pub struct JobOptions {
     pub parallel: usize,
     /// Disk space that is always kept free: derivatives wait rather than take of what the ledger needs.
     pub free_space_kept_bytes: u64,
+    /// A smaller viewing copy is made of everything, not only of what somebody asks it for.
+    pub small_copies: bool,
 }
 
 impl Default for JobOptions {
@@ -54,7 +57,7 @@ impl Default for JobOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism();
         let parallel = cores.map_or(1, std::num::NonZero::get);
-        Self { parallel, free_space_kept_bytes: FREE_SPACE_KEPT_BYTES }
+        Self { parallel, free_space_kept_bytes: FREE_SPACE_KEPT_BYTES, small_copies: false }
     }
 }
 
@@ -83,6 +86,12 @@ pub enum JobsError {
     Record { item: String, what: &'static str },
 }
 
+/// The job that makes a smaller viewing copy of an item, for whoever asks for one. Whether there is something to play is found
+/// by whoever works on it.
+pub fn small_copy(item: ItemId) -> NewJob {
+    follow::new_job(item, &crate::recipe::small_copy())
+}
+
 /// What follower and runners share.
 #[derive(Debug)]
 struct Shared {
@@ -91,6 +100,7 @@ struct Shared {
     supervisor: Supervisor,
     clock: Arc<dyn Clock>,
     free_space_kept_bytes: u64,
+    small_copies: bool,
     /// Something may be due.
     wake: Notify,
     /// The first entry that nobody has taken note of.
@@ -122,7 +132,9 @@ impl Jobs {
         options: JobOptions,
     ) -> Result<Self, JobsError> {
         let position = ledger.records().follower_position(FOLLOWER).await?;
-        let shared = Shared::new(ledger, objects, supervisor, clock, options.free_space_kept_bytes);
+        let mut shared =
+            Shared::new(ledger, objects, supervisor, clock, options.free_space_kept_bytes);
+        shared.small_copies = options.small_copies;
         shared.position.send_replace(position.0);
         let shared = Arc::new(shared);
         for row in shared.records().cut_off_jobs().await? {
@@ -179,6 +191,7 @@ impl Shared {
             supervisor,
             clock,
             free_space_kept_bytes,
+            small_copies: false,
             wake: Notify::new(),
             position: watch::Sender::new(0),
             decided: watch::Sender::new(0),

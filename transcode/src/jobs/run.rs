@@ -212,6 +212,9 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
     match recipe::parse(&job.recipe) {
         Some(recipe) => Ok(Some((record, recipe))),
         None if recipe::is_superseded(&job.recipe) => {
+            if job.kind == recipe::first().kind() {
+                records.add_jobs(&[new_job(job.item, &recipe::first())]).await?;
+            }
             follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
             Ok(None)
         }
@@ -223,11 +226,17 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
 async fn follow_up(
     shared: &Shared,
     job: &NewJob,
-    mut media: impl Iterator<Item = &str>,
+    media: impl Iterator<Item = &str>,
 ) -> Result<(), JobsError> {
-    let Some(media) = media.find(|media| !media.is_empty()) else { return Ok(()) };
-    let next = recipe::after(media);
-    let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
+    let Some(media) = media.filter(|media| !media.is_empty()).last() else { return Ok(()) };
+    add_next(shared, job, media).await
+}
+
+/// Adds the jobs that follow from what a probe found.
+async fn add_next(shared: &Shared, job: &NewJob, media: &str) -> Result<(), JobsError> {
+    let small = recipe::small_copy_of(media).filter(|_| shared.small_copies);
+    let next = recipe::after(media).into_iter().chain(small);
+    let jobs: Vec<_> = next.map(|recipe| new_job(job.item, &recipe)).collect();
     Ok(shared.records().add_jobs(&jobs).await?)
 }
 
@@ -252,9 +261,9 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
                 forget_unless_entered(shared, &made, &placed).await?;
             }
             failpoint::hit("transcode.derived");
-            let next = media.as_deref().map(recipe::after).unwrap_or_default();
-            let jobs: Vec<_> = next.iter().map(|recipe| new_job(job.item, recipe)).collect();
-            shared.records().add_jobs(&jobs).await?;
+            if let Some(media) = &media {
+                add_next(shared, job, media).await?;
+            }
         }
         (Decision::Made(made), None) => {
             shared.objects.dispose(&made.object).await?;

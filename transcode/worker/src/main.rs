@@ -8,20 +8,25 @@
 //! This is the one crate that may say `unsafe`: libav is C, and limits are system calls.
 
 mod audio;
+mod camm;
 mod channel;
 mod confine;
 mod cut;
 mod decoded;
 mod failure;
 mod frames;
+mod gpmf;
 mod index;
 mod input;
 mod interlaced;
 mod jpeg;
 mod jumps;
+mod location;
 mod mux;
+mod nal;
 mod part;
 mod pass;
+mod place;
 mod poster;
 mod probe;
 mod proxy;
@@ -74,17 +79,29 @@ fn main() {
 
 /// What became of each recipe. Those that decode nothing read the file by themselves; the others share one pass.
 fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
-    let by_itself = |recipe: &Recipe| match recipe {
-        Recipe::Probe(_) => Some(ended(probe::make(channel, recipe.output_name()))),
-        Recipe::Extract(parameters) if parameters.cut != Cut::Exact => {
-            Some(ended(cut::make(channel, recipe.output_name(), parameters.part)))
-        }
-        _ => None,
-    };
-    let made: Vec<_> = recipes.into_iter().map(|recipe| (by_itself(&recipe), recipe)).collect();
+    let made: Vec<_> = recipes.into_iter().map(|recipe| (read(channel, &recipe), recipe)).collect();
     let passed = made.iter().filter(|(made, _)| made.is_none()).map(|(_, recipe)| recipe.clone());
     let passed: Vec<_> = passed.collect();
-    let passed = if passed.is_empty() { Vec::new() } else { pass::make(channel, &passed)? };
+    let passed = match passed.len() {
+        0 => Vec::new(),
+        all if all == made.len() => pass::make(channel, &passed)?,
+        // What stops the pass stops nothing that was read.
+        some => pass::make(channel, &passed)
+            .unwrap_or_else(|failure| vec![Ended::Failed(failure.into()); some]),
+    };
     let mut passed = passed.into_iter();
     Ok(made.into_iter().filter_map(|(made, _)| made.or_else(|| passed.next())).collect())
+}
+
+/// What became of a recipe that decodes nothing.
+fn read(channel: &SharedChannel, recipe: &Recipe) -> Option<Ended> {
+    let name = recipe.output_name();
+    Some(ended(match recipe {
+        Recipe::Probe(_) => probe::make(channel, name),
+        Recipe::Location(parameters) => location::make(channel, name, parameters),
+        Recipe::Extract(parameters) if parameters.cut != Cut::Exact => {
+            cut::make(channel, name, parameters.part)
+        }
+        _ => return None,
+    }))
 }

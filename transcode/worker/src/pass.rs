@@ -268,7 +268,9 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
     let name = recipe.output_name();
     let channel = channel.clone();
     Ok(match recipe {
-        Recipe::Proxy(parameters) => Box::new(Proxy::open(tracks, channel, name, parameters)?),
+        Recipe::Proxy(parameters) | Recipe::ProxySmall(parameters) => {
+            Box::new(Proxy::open(tracks, channel, name, parameters)?)
+        }
         Recipe::Poster(parameters) => Box::new(Poster::open(tracks, channel, name, parameters)?),
         Recipe::Thumbnails(parameters) => {
             Box::new(Thumbnails::open(tracks, channel, name, parameters)?)
@@ -287,7 +289,7 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
             let made = Redaction::open(tracks, channel, name, parameters)?;
             Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
         }
-        Recipe::Probe(_) => unreachable!("a probe decodes nothing"),
+        Recipe::Probe(_) | Recipe::Location(_) => unreachable!("they decode nothing"),
     })
 }
 

@@ -6,13 +6,16 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Rescale, ffi};
 use transcode_protocol::probe::{
-    Audio, Browser, Coverage, Location, Probe, Scan, Stream, StreamKind, Tag, Verdict, Video,
+    Audio, Browser, Coverage, Location, LocationSource, Probe, Scan, Signature, SignatureKind,
+    Stream, StreamKind, Tag, Verdict, Video,
 };
 use transcode_protocol::{FailureCode, MAX_ENTRIES, MAX_TEXT_CHARS, Report};
 
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
 use crate::input;
+use crate::location::{self, PLACE_TAGS};
+use crate::place::{Point, iso6709};
 use crate::report::report;
 use crate::scan::{Counted, MICROSECONDS, Scanned, scan};
 use crate::structure::{Family, Structure};
@@ -58,6 +61,12 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     let is_length = |us: &i64| scanned.jumps == 0 && coverage.covered_us <= Some(*us);
     let estimated = estimated.filter(is_length);
     let tags = tags(input);
+    let location_claimed = find(&tags, &PLACE_TAGS).and_then(|text| place(&text));
+    let mut location_from: Vec<LocationSource> =
+        input.streams().filter_map(|stream| location::source(&stream)).collect();
+    location_from.extend(location_claimed.map(|_| LocationSource::Container));
+    location_from.sort_unstable();
+    location_from.dedup();
     let container = container(input, &streams);
     let browser = browser(&original.structure, input, &container, &streams, &coverage);
     Ok(Probe {
@@ -69,8 +78,9 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
             &tags,
             &["com.apple.quicktime.creationdate", "creation_time", "date"],
         ),
-        location_claimed: find(&tags, &["com.apple.quicktime.location.ISO6709", "location"])
-            .and_then(|text| iso6709(&text)),
+        location_claimed,
+        location_from,
+        signatures: signatures(&scanned),
         scan: Scan {
             packets: scanned.streams.iter().map(|s| s.packets).sum(),
             bytes: scanned.streams.iter().map(|s| s.bytes).sum(),
@@ -83,6 +93,20 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         browser,
         tags,
     })
+}
+
+/// What was found of each kind in each stream.
+fn signatures(scanned: &Scanned) -> Vec<Signature> {
+    let of_stream = |(at, counted): (usize, &Counted)| {
+        let found = counted.signatures?;
+        let kinds = [
+            (SignatureKind::AxisSignedVideo, found.axis),
+            (SignatureKind::OnvifMediaSigning, found.onvif),
+        ];
+        let there = kinds.into_iter().filter(|(_, units)| *units > 0);
+        Some(there.map(move |(kind, units)| Signature { stream: at as u32, kind, units }))
+    };
+    scanned.streams.iter().enumerate().filter_map(of_stream).flatten().collect()
 }
 
 /// The demuxer's name; without `_pipe` where there are more pictures than in a still.
@@ -379,7 +403,7 @@ fn tags(input: &Input) -> Vec<Tag> {
 }
 
 /// The texts of a dictionary. Footage chooses their bytes, and the bindings take them for UTF-8 unseen.
-fn texts(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
+pub(crate) fn texts(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut entry = std::ptr::null();
     // SAFETY: the dictionary is there as long as its context; both texts of an entry end with a zero.
@@ -403,35 +427,12 @@ fn find(tags: &[Tag], names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| tags.iter().find(|t| t.name == *name)).map(|t| t.value.clone())
 }
 
-/// ISO 6709 as cameras write it: `-15.8355-048.0153/`.
-fn iso6709(text: &str) -> Option<Location> {
-    let text = text.trim_end_matches('/');
-    let second = text.get(1..)?.find(['+', '-'])? + 1;
-    let (latitude, rest) = text.split_at(second);
-    let end = rest.get(1..)?.find(['+', '-']).map_or(rest.len(), |at| at + 1);
+/// The place in a tag, if it can be one.
+fn place(text: &str) -> Option<Location> {
+    let point = Point::of(&iso6709(text)?, None)?;
+    let millionths = |e7: i64| (e7 + 5 * e7.signum()) / 10;
     Some(Location {
-        latitude_e6: millionths(latitude, 90)?,
-        longitude_e6: millionths(&rest[..end], 180)?,
+        latitude_e6: millionths(point.latitude_e7),
+        longitude_e6: millionths(point.longitude_e7),
     })
-}
-
-fn millionths(degrees: &str, limit: i64) -> Option<i64> {
-    let number: f64 = degrees.parse().ok()?;
-    let millionths = (number * 1e6).round() as i64;
-    (number.is_finite() && millionths.abs() <= limit * 1_000_000).then_some(millionths)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_read_as_cameras_write_them() {
-        let at = |text| iso6709(text).map(|l| (l.latitude_e6, l.longitude_e6));
-        assert_eq!(at("-15.8355-048.0153/"), Some((-15_835_500, -48_015_300)));
-        assert_eq!(at("+51.5007+000.1246+011.3/"), Some((51_500_700, 124_600)));
-        for bad in ["", "/", "north", "+91.0+000.0/", "+51.5", "é+1+2", "+1+nan/"] {
-            assert_eq!(at(bad), None, "{bad}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The proxy recipe: the viewing copy that a browser plays.
 
-use ffmpeg_next::frame;
+use ffmpeg_next::{ChannelLayout, frame};
 use transcode_protocol::{ProxyParameters, Report};
 
 use crate::audio::SoundEncoder;
@@ -11,7 +11,7 @@ use crate::pass::{Maker, Seen, Tracks};
 use crate::report::report;
 use crate::video::{Encoder, Look, Shaper};
 
-/// `proxy.mp4` on its way out.
+/// `proxy.mp4` or `proxy-small.mp4` on its way out.
 pub(crate) struct Proxy {
     channel: SharedChannel,
     mp4: Mp4,
@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
     sound: Option<SoundEncoder>,
     /// What is done to each picture.
     notes: Vec<String>,
+    /// Two channels become one.
+    is_mixed: bool,
     threads: u32,
 }
 
@@ -46,10 +48,12 @@ impl Proxy {
             }
             Err(_) => None,
         };
-        let sound = tracks.stereo.map(|stereo| SoundEncoder::open(stereo, parameters, &mut mp4));
+        let is_mixed = parameters.mono && tracks.stereo == Some(true);
+        let stereo = tracks.stereo.map(|stereo| stereo && !is_mixed);
+        let sound = stereo.map(|stereo| SoundEncoder::open(stereo, parameters, &mut mp4));
         let sound = sound.transpose()?;
         mp4.begin(picture.is_some())?;
-        Ok(Self { channel, mp4, picture, sound, notes, threads: parameters.threads })
+        Ok(Self { channel, mp4, picture, sound, notes, is_mixed, threads: parameters.threads })
     }
 }
 
@@ -61,13 +65,14 @@ impl Maker for Proxy {
 
     fn sound(&mut self, sound: &frame::Audio) -> Result<(), JobFailure> {
         match &mut self.sound {
+            Some(encoder) if self.is_mixed => encoder.feed(Some(&mixed(sound)), &mut self.mp4),
             Some(encoder) => encoder.feed(Some(sound), &mut self.mp4),
             None => Ok(()),
         }
     }
 
     fn finish(self: Box<Self>, seen: &Seen) -> Result<Report, JobFailure> {
-        let Self { channel, mut mp4, mut picture, mut sound, mut notes, threads } = *self;
+        let Self { channel, mut mp4, mut picture, mut sound, mut notes, threads, .. } = *self;
         if let Some((_, encoder)) = &mut picture {
             seen.some_picture()?;
             encoder.feed(None, &mut mp4)?;
@@ -81,4 +86,16 @@ impl Maker for Proxy {
         let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how)));
         Ok(report(codecs, threads, notes))
     }
+}
+
+/// One channel of two: halfway between them.
+fn mixed(sound: &frame::Audio) -> frame::Audio {
+    let mut mixed = frame::Audio::new(sound.format(), sound.samples(), ChannelLayout::MONO);
+    mixed.set_rate(sound.rate());
+    mixed.set_pts(sound.pts());
+    let (left, right) = (sound.plane::<f32>(0), sound.plane::<f32>(1));
+    for ((to, left), right) in mixed.plane_mut::<f32>(0).iter_mut().zip(left).zip(right) {
+        *to = (left + right) / 2.0;
+    }
+    mixed
 }

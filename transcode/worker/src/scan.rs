@@ -2,13 +2,14 @@
 //! only its packets tell.
 
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::Rescale;
 use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Rescale, ffi};
 use transcode_protocol::Frame;
 
 use crate::channel::SharedChannel;
 use crate::input::{Next, Reader, permille};
 use crate::jumps::Joiner;
+use crate::nal::{Codec, Signatures};
 
 /// Microseconds, as every time in a probe.
 pub(crate) const MICROSECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1_000_000);
@@ -22,6 +23,8 @@ pub(crate) struct Counted {
     pub(crate) bytes: u64,
     pub(crate) first_us: Option<i64>,
     pub(crate) end_us: Option<i64>,
+    /// Of streams that may have some.
+    pub(crate) signatures: Option<Signatures>,
     last: Option<i64>,
     shortest_step: Option<i64>,
     longest_step: Option<i64>,
@@ -66,8 +69,12 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
                     scanned.streams.resize(index + 1, Counted::default());
                 }
                 joiner.place(&mut packet, input);
-                let time_base = input.stream(index).map(|s| s.time_base());
-                scanned.streams[index].count(&packet, time_base);
+                let stream = input.stream(index);
+                let counted = &mut scanned.streams[index];
+                if counted.packets == 0 {
+                    counted.signatures = stream.as_ref().and_then(signatures);
+                }
+                counted.count(&packet, stream.map(|s| s.time_base()));
                 if let Some(now) =
                     permille(&packet, channel.size_bytes()).filter(|p| *p >= said + 10)
                 {
@@ -79,12 +86,34 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
     }
 }
 
+/// Looks for signatures in a stream of pictures that may have some.
+fn signatures(stream: &ffmpeg::Stream<'_>) -> Option<Signatures> {
+    // SAFETY: the configuration is that of a stream of an open context, and its length its own.
+    unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        let codec = match parameters.codec_id {
+            ffi::AVCodecID::AV_CODEC_ID_H264 => Codec::H264,
+            ffi::AVCodecID::AV_CODEC_ID_HEVC => Codec::Hevc,
+            _ => return None,
+        };
+        let length = usize::try_from(parameters.extradata_size).unwrap_or(0);
+        let configuration = match parameters.extradata.is_null() {
+            true => &[][..],
+            false => std::slice::from_raw_parts(parameters.extradata, length),
+        };
+        Some(Signatures::new(codec, configuration))
+    }
+}
+
 impl Counted {
     fn count(&mut self, packet: &ffmpeg::Packet, time_base: Option<ffmpeg::Rational>) {
         self.packets += 1;
         self.keyframes += u64::from(packet.is_key());
         self.damaged += u64::from(packet.is_corrupt());
         self.bytes += packet.size() as u64;
+        if let Some((signatures, data)) = self.signatures.as_mut().zip(packet.data()) {
+            signatures.look(data);
+        }
         let Some((time, base)) = packet.pts().or(packet.dts()).zip(time_base) else { return };
         let us = |ticks: i64| ticks.rescale(base, MICROSECONDS);
         let end = us(time.saturating_add(packet.duration().max(0)));

@@ -454,9 +454,15 @@ impl Encoder {
         let keyframe_every = (f64::from(rate) * f64::from(parameters.keyframe_every_ms) / 1000.0)
             .round()
             .clamp(1.0, 600.0) as u32;
+        let most = parameters.max_bit_rate.map(|rate| format!(" maxrate={rate}"));
         let how = format!(
-            "libx264 preset={} crf={} bf=0 g={keyframe_every} size={}x{} pix_fmt=yuv420p threads={}",
-            parameters.preset, parameters.crf, size.0, size.1, parameters.threads
+            "libx264 preset={} crf={}{} bf=0 g={keyframe_every} size={}x{} pix_fmt=yuv420p threads={}",
+            parameters.preset,
+            parameters.crf,
+            most.unwrap_or_default(),
+            size.0,
+            size.1,
+            parameters.threads
         );
         let encoder = open_encoder(stream, size, rate, keyframe_every, parameters)
             .while_doing("starting the H.264 encoder")?;
@@ -517,6 +523,10 @@ fn open_encoder(
         (*raw).thread_count = i32::try_from(parameters.threads).unwrap_or(1);
         set_colours(&mut *raw, from);
         (*raw).sample_aspect_ratio = Rational(1, 1).into();
+        if let Some(rate) = parameters.max_bit_rate.and_then(|rate| i32::try_from(rate).ok()) {
+            (*raw).rc_max_rate = rate.into();
+            (*raw).rc_buffer_size = rate.saturating_mul(2);
+        }
     }
     let mut options = Dictionary::new();
     options.set("preset", &parameters.preset);
