@@ -267,7 +267,7 @@ const FAULTS: &[(&str, Plant)] = &[
     ("failed_jobs", |d| {
         sql(
             d,
-            "INSERT INTO jobs VALUES ('ledger.unnamed.invalid', 'i', 'r', 'proxy', '{}', 'waiting', 0, 3, 0, '', '', 0, 0)",
+            "INSERT INTO jobs (force, item, recipe_id, kind, recipe, state, crashes, troubles, not_before_ms, upload, object) VALUES ('ledger.unnamed.invalid', 'i', 'r', 'proxy', '{}', 'waiting', 0, 3, 0, '', '')",
         );
     }),
     ("oldest_unfinished_upload_seconds", |d| {

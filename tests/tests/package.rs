@@ -21,7 +21,7 @@ fn it_installs_runs_upgrades_and_removes_cleanly() {
     for version in ["0.9.1", "0.9.2"] {
         package(version, given.path());
     }
-    fs::copy(footage::prepared("bikes.mp4"), given.path().join("clip.mp4")).expect("copied");
+    fs::copy(footage::speech("avi"), given.path().join("clip.avi")).expect("copied");
     let officer = age::x25519::Identity::generate().to_public().to_string();
     fs::write(given.path().join("recipient"), officer).expect("written");
 

@@ -205,6 +205,7 @@ pub(super) struct Asked {
 /// Asks for a smaller viewing copy, for poor lines. Asked for twice, it is made once: no `Idempotency-Key` is needed.
 #[utoipa::path(post, path = "/api/v1/items/{item}/small-copy", tag = "items", security(("session" = [])), params(("item" = String, Path, description = "the item's id")), responses(
     (status = 200, description = "it is there, or on its way", body = Asked),
+    (status = 409, description = "no smaller copy can be made of this", body = Body, content_type = "application/problem+json"),
 ))]
 pub(super) async fn small_copy(
     State(api): State<Api>,
