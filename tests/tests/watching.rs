@@ -175,12 +175,18 @@ async fn a_recording_is_watched_over_any_line_and_says_what_is_in_it() {
     assert!(page.contains(&format!("/items/{item}?copy=small")), "{page}");
     let page = jane.found(&format!("/items/{item}?copy=small")).await;
     assert!(page.contains(&format!("src=\"{media}/proxy-small.mp4\"")), "{page}");
-    let asked = workspace.exhibit(&["item", "small-copy", &item]).ok().json();
-    assert_eq!(asked["small_copy"], "made");
+    let small = ["derive", &item, "--derivative", "proxy-small", "--reason", "for a test"];
+    let asked = workspace.exhibit(&small).ok().json();
+    assert_eq!(asked["derivatives"][0]["kind"], "proxy-small", "it is there: {asked}");
 
     // All of that is one viewing.
     let events = workspace.show(&item).ok().json();
     let viewed = events["events"].as_array().expect("a list");
+    let asked_for = |event: &&Value| {
+        let by = event["by"].as_str().is_some_and(|by| by.starts_with("user:"));
+        event["type"] == "item.derived" && by
+    };
+    assert_eq!(viewed.iter().filter(asked_for).count(), 1, "who asked is said: {events}");
     let viewed = viewed.iter().filter(|event| event["type"] == "item.viewed").count();
     assert_eq!(viewed, 1, "{events}");
     assert_eq!(workspace.exhibit(&["ledger", "audit"]).ok().json()["result"], "match");

@@ -215,6 +215,30 @@ fn derivatives_are_made_again_and_compared() {
     assert!(told.to_string().contains("libavcodec then 0."), "{told}");
 }
 
+/// The command is killed while its worker is at work; what it asked for is taken up by the next.
+fn ends_in_the_middle(workspace: &Workspace, arguments: &[&str]) {
+    let (script, begun) = (workspace.in_data("worker"), workspace.in_data("begun"));
+    // The probe is the real one's; the second worker listens until nobody speaks to it.
+    let text = format!(
+        "#!/bin/sh\nn=$(cat {begun} 2>/dev/null)\necho 1$n > {begun}\n[ -z \"$n\" ] && exec {worker}\nexec cat >/dev/null\n",
+        begun = begun.display(),
+        worker = program("exhibit-transcode").display(),
+    );
+    std::fs::write(&script, text).expect("written");
+    let may_run = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, may_run).expect("chmod");
+    let mut command = std::process::Command::new(program("exhibit"));
+    command.args(arguments).args(["--reason", "for a test", "--data"]).arg(workspace.data());
+    let mut running = command.env("EXHIBIT_TRANSCODE", &script).spawn().expect("it starts");
+    let is_at_work = || std::fs::read_to_string(&begun).is_ok_and(|n| n.trim() == "11");
+    while !is_at_work() {
+        assert!(running.try_wait().expect("asked").is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    running.kill().expect("killed");
+    running.wait().expect("it ends");
+}
+
 /// A part of a recording, and a copy without what must not be shown, with and without a server.
 #[test]
 fn parts_and_redactions_are_made_saved_and_recorded() {
@@ -239,6 +263,7 @@ fn parts_and_redactions_are_made_saved_and_recorded() {
         answer
     };
     let exact = ["extract", item, "--from", "0:01", "--to", "2.5", "--exact"];
+    ends_in_the_middle(&workspace, &exact);
     make("exact.mp4", &exact).ok();
     let server = Server::start(&workspace);
     make("redacted.mp4", &["redact", item, "--list", &list]).ok();
@@ -257,7 +282,11 @@ fn parts_and_redactions_are_made_saved_and_recorded() {
         let of = |event: &&Value| event["type"] == kind && event["by"] != "exhibit-transcode";
         events.iter().filter(of).count()
     };
-    assert_eq!(by_hand("item.derived"), 3, "{shown}");
+    assert_eq!(
+        by_hand("item.derived"),
+        3 + 1,
+        "what it rests on, a probe, was made for the first: {shown}"
+    );
     assert_eq!(by_hand("item.downloaded"), 4, "{shown}");
     assert_eq!(by_hand("item.derivation-failed"), 1, "{shown}");
     assert!(server.stop().success());

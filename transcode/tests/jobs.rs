@@ -25,7 +25,7 @@ use storage::records::{Asked, DerivativeView, ItemView, NewJob, Records};
 use support::*;
 use tempfile::TempDir;
 use transcode::Supervisor;
-use transcode::jobs::{Answer, Asker, JobOptions, Jobs};
+use transcode::jobs::{Answer, Asker, JobOptions, Jobs, take_up};
 use transcode::protocol::{Recipe, Span};
 use transcode::recipe;
 use transcode::reproduce::{Comparison, reproduce};
@@ -109,6 +109,7 @@ impl House {
             clock: Arc::new(SystemClock),
         };
         let ledger = Ledger::open(records, objects.clone(), options).await.unwrap();
+        take_up(ledger.records(), &SystemClock).await.unwrap();
         Self { ledger, objects }
     }
 
@@ -163,7 +164,8 @@ impl House {
         let asker = Asker::new(ledger, objects, supervisor(), Arc::new(SystemClock), 0);
         let record = self.view(item).await.record;
         let asked = Asked { by: who.to_owned(), reason: "for a test".to_owned() };
-        asker.ask(&record, recipe, &asked, &|_| ()).await.unwrap()
+        let recipes = std::slice::from_ref(recipe);
+        asker.ask(&record, recipes, &asked, &|_| ()).await.unwrap().remove(0)
     }
 
     async fn jobs_with(&self, supervisor: Supervisor, options: JobOptions) -> Jobs {

@@ -8,10 +8,12 @@ use chain_of_custody::entry::Salt;
 use chain_of_custody::event::{EventKind, field};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
-use storage::objects::StoredObject;
+use storage::objects::{StoredObject, VerifiedObject};
 use storage::records::{Asked, DerivativeView, ItemRecord};
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use transcode::jobs::{Answer, Asker};
+use transcode::protocol::Span;
 use transcode::recipe::{self, Recipe};
 
 use super::open::{failed, new_event};
@@ -35,23 +37,15 @@ impl App {
             return Err(Failure::new("output", message).advice("name a file that is not there yet"));
         }
         let record = self.record(&asked.item).await?;
-        let views = self.parts.records.derivatives(record.item).await;
-        let views = views.map_err(|e| failed("records", &e))?;
-        let media = views.iter().map(|view| view.media.as_str()).find(|media| !media.is_empty());
         let asker = self.asker()?;
         let who = Asked { by: actor.as_str().to_owned(), reason: asked.reason.clone() };
-        let mut made = Vec::new();
-        // What else is made follows from what a probe finds.
-        let mut probed = media.map(str::to_owned);
-        if let (Derive::Standard(kind), None) = (&asked.what, &probed) {
-            let probe = make(&asker, &record, &recipe::first(), &who, &progress).await?;
-            probed = Some(probe.media.clone());
-            if kind.as_ref().is_none_or(|kind| *kind == probe.kind) {
-                made.push(probe);
-            }
-        }
-        for recipe in recipes(&asked.what, probed.as_deref().unwrap_or_default())? {
-            made.push(make(&asker, &record, &recipe, &who, &progress).await?);
+        // What else can be made, and how, follows from what a probe finds.
+        let probe = make(&asker, &record, &[recipe::first()], &who, &progress).await?.remove(0);
+        let asked_for_all = matches!(asked.what, Derive::Standard(None));
+        let recipes = recipes(&asked.what, &probe.media)?;
+        let mut made = make(&asker, &record, &recipes, &who, &progress).await?;
+        if asked_for_all {
+            made.insert(0, probe);
         }
         if let ([one], Some(output)) = (&made[..], &asked.output) {
             self.save(&record, one, output, actor).await?;
@@ -80,7 +74,7 @@ impl App {
         Ok(Asker::new(ledger, objects, supervisor()?, Arc::clone(clock), free))
     }
 
-    /// Writes a derivative into a file, once it is recorded that it leaves.
+    /// Writes a derivative into a file that is not there yet, once it is recorded that it leaves. Half of one does not stay.
     async fn save(
         &self,
         record: &ItemRecord,
@@ -88,16 +82,10 @@ impl App {
         output: &Path,
         actor: &Actor,
     ) -> Result<(), Failure> {
-        let cannot = |e: &dyn std::fmt::Display| {
-            Failure::new("output", format!("{}: {e}", output.display()))
-        };
         let stored: StoredObject =
             serde_json::from_str(&view.object).map_err(|e| failed("records", &e))?;
-        let object =
-            self.parts.objects.open_object(&stored).await.map_err(|e| failed("store", &e))?;
-        let mut file =
-            tokio::fs::OpenOptions::new().write(true).create_new(true).open(output).await;
-        let file = file.as_mut().map_err(|e| cannot(e))?;
+        let object = self.parts.objects.open_object(&stored).await;
+        let object = object.map_err(|e| failed("store", &e))?;
         let salt = || Salt(rand::random());
         let command = Command::new(EventKind::ItemDownloaded, new_event())
             .touching(record.item)
@@ -105,64 +93,81 @@ impl App {
             .field(field::KIND, view.kind.clone(), salt())
             .field(field::RECIPE_ID, view.recipe_id.clone(), salt())
             .field(field::BY, actor.as_str(), salt());
-        self.parts.ledger.record(command).await.map_err(|e| failed("ledger", &e))?;
-        let pieces = object.stream(0..object.size_bytes()).map_err(|e| failed("store", &e))?;
-        let mut pieces = std::pin::pin!(pieces);
-        while let Some(piece) = pieces.try_next().await.map_err(|e| failed("store", &e))? {
-            file.write_all(&piece).await.map_err(|e| cannot(&e))?;
+        let cannot =
+            |e: std::io::Error| Failure::new("output", format!("{}: {e}", output.display()));
+        let file = File::create_new(output).await.map_err(cannot)?;
+        let recorded = self.parts.ledger.record(command).await.map_err(|e| failed("ledger", &e));
+        let saved = match recorded {
+            Ok(_) => copy(&object, file).await.map_err(cannot),
+            Err(failure) => Err(failure),
+        };
+        if saved.is_err() {
+            let _ = tokio::fs::remove_file(output).await;
         }
-        file.sync_all().await.map_err(|e| cannot(&e))
+        saved
     }
 }
 
+async fn copy(object: &VerifiedObject, mut file: File) -> std::io::Result<()> {
+    let pieces = object.stream(0..object.size_bytes()).map_err(std::io::Error::other)?;
+    let mut pieces = std::pin::pin!(pieces);
+    while let Some(piece) = pieces.try_next().await.map_err(std::io::Error::other)? {
+        file.write_all(&piece).await?;
+    }
+    file.sync_all().await
+}
+
+/// All of `recipes`, or why not.
 async fn make(
     asker: &Asker,
     record: &ItemRecord,
-    recipe: &Recipe,
+    recipes: &[Recipe],
     who: &Asked,
     progress: &ProgressSender,
-) -> Result<DerivativeView, Failure> {
-    let what = format!("making {}", recipe.output_name());
+) -> Result<Vec<DerivativeView>, Failure> {
+    let names: Vec<_> = recipes.iter().map(Recipe::output_name).collect();
+    let what = format!("making {}", names.join(", "));
     let report = |permille: u16| progress.report(&what, permille.into(), 1000);
-    let answer = asker.ask(record, recipe, who, &report).await;
-    match answer.map_err(|e| failed("transcode", &e))? {
-        Answer::Made(view) => Ok(view),
-        Answer::Failed(failure) => {
-            let message = format!("{}: {}", failure.kind, failure.reason);
-            Err(Failure::new("derivation", message)
-                .advice("it stands in the ledger with the item: exhibit show"))
-        }
-        Answer::NotAllowed => {
-            let message =
-                "nothing is made of an item that is restricted, quarantined or disposed of";
-            Err(Failure::new("not-allowed", message))
+    let answers = asker.ask(record, recipes, who, &report).await;
+    let (mut made, mut failures) = (Vec::new(), Vec::new());
+    for answer in answers.map_err(|e| failed("transcode", &e))? {
+        match answer {
+            Answer::Made(view) => made.push(view),
+            Answer::Failed(failure) => {
+                failures.push(format!("{}: {}", failure.kind, failure.reason));
+            }
+            Answer::NotAllowed => {
+                let message =
+                    "nothing is made of an item that is restricted, quarantined or disposed of";
+                return Err(Failure::new("not-allowed", message));
+            }
         }
     }
+    if failures.is_empty() {
+        return Ok(made);
+    }
+    Err(Failure::new("derivation", failures.join("; "))
+        .advice("it stands in the ledger with the item: exhibit show"))
 }
 
 fn recipes(what: &Derive, media: &str) -> Result<Vec<Recipe>, Failure> {
     let usage = |e: recipe::AskError| failed("usage", &e);
-    Ok(match what {
+    let kind = match what {
         Derive::Extract { from_ms, to_ms, exact } => {
-            let part = transcode::protocol::Span { from_ms: *from_ms, to_ms: *to_ms };
-            vec![recipe::extract(part, *exact, media).map_err(usage)?]
+            let part = Span { from_ms: *from_ms, to_ms: *to_ms };
+            return Ok(vec![recipe::extract(part, *exact, media).map_err(usage)?]);
         }
-        Derive::Redaction(list) => vec![recipe::redaction(list).map_err(usage)?],
-        Derive::Standard(kind) => {
-            let all = recipe::after(media).into_iter().chain([recipe::first()]);
-            let is_asked = |recipe: &Recipe| match kind {
-                Some(kind) => kind == recipe.kind(),
-                None => *recipe != recipe::first(),
-            };
-            let asked: Vec<_> = all.filter(is_asked).collect();
-            if asked.is_empty() {
-                let message = "nothing of that kind follows from what the probe found";
-                return Err(Failure::new("not-found", message).advice(
-                    "ask without --derivative first, for the probe and what follows from it",
-                ));
-            }
-            asked
-        }
+        Derive::Redaction(list) => return Ok(vec![recipe::redaction(list).map_err(usage)?]),
+        Derive::Standard(None) => return Ok(recipe::after(media)),
+        Derive::Standard(Some(kind)) => kind,
+    };
+    let all = recipe::after(media).into_iter().chain([recipe::first()]);
+    let mut all = all.chain(recipe::small_copy_of(media));
+    let asked = all.find(|recipe| recipe.kind() == kind);
+    asked.map(|recipe| vec![recipe]).ok_or_else(|| {
+        let message = format!("no {kind} follows from what the probe found");
+        Failure::new("not-found", message)
+            .advice("without --derivative everything is made that does")
     })
 }
 

@@ -78,6 +78,8 @@ impl App {
         rotation::enter_missing(&ledger, &rotations, &keys).await?;
         publish_keys(&ledger, &keys).await?;
         objects::record(&ledger, &without).await?;
+        let taken_up = transcode::jobs::take_up(&records, &*clock).await;
+        taken_up.map_err(|e| failed("records", &e))?;
         storage::failpoint::hit("rotation.published");
         let quorum = config.ledger.quorum as usize;
         let policy = Policy::of_force(&keys.log.vkey(), &witness_keys, quorum)

@@ -39,12 +39,6 @@ impl App {
                 allowed.map_err(of_service)?;
                 Ok(json!({"item": item.to_string(), "number": number, "may_see": !withdraw}))
             }
-            PeopleRequest::ItemSmallCopy { item } => {
-                let item = self.find(&item).await?;
-                let small_copy = self.parts.service.console(by).ask_small_copy(item).await;
-                let small_copy = small_copy.map_err(of_service)?;
-                Ok(json!({"item": item.to_string(), "small_copy": small_copy}))
-            }
             PeopleRequest::CaseNew { reference, title, members } => {
                 let new = NewCase { reference, title };
                 let case = self.parts.service.console(by).open_case(&new, &members).await;

@@ -101,15 +101,6 @@ pub(crate) enum Item {
         #[arg(long)]
         withdraw: bool,
     },
-    /// Ask for a smaller viewing copy, for poor lines; asked for twice, it is made once.
-    #[command(
-        after_help = "Example:\n  exhibit item small-copy --data /var/lib/exhibit 0193a7c2-…"
-    )]
-    SmallCopy {
-        /// The item's id, or sha256:HEX or blake3:HEX.
-        #[arg(value_name = "ITEM")]
-        item: String,
-    },
 }
 
 impl User {
@@ -187,27 +178,18 @@ impl Case {
 
 impl Item {
     pub(super) fn request(&self) -> PeopleRequest {
-        match self {
-            Self::Allow { item, number, reason, withdraw } => PeopleRequest::ItemAllow {
-                item: item.clone(),
-                number: number.clone(),
-                reason: reason.clone(),
-                withdraw: *withdraw,
-            },
-            Self::SmallCopy { item } => PeopleRequest::ItemSmallCopy { item: item.clone() },
+        let Self::Allow { item, number, reason, withdraw } = self;
+        PeopleRequest::ItemAllow {
+            item: item.clone(),
+            number: number.clone(),
+            reason: reason.clone(),
+            withdraw: *withdraw,
         }
     }
 
     pub(super) fn print(&self, answer: &Value) {
-        match self {
-            Self::Allow { item, number, .. } => {
-                let may = if answer["may_see"] == true { "may see" } else { "may see no more" };
-                line(&format!("{number} {may} item {item}"));
-            }
-            Self::SmallCopy { .. } => line(match text(answer, "small_copy") {
-                "made" => "its smaller viewing copy is there",
-                _ => "its smaller viewing copy is being made: exhibit show says when it is there",
-            }),
-        }
+        let Self::Allow { item, number, .. } = self;
+        let may = if answer["may_see"] == true { "may see" } else { "may see no more" };
+        line(&format!("{number} {may} item {item}"));
     }
 }

@@ -84,7 +84,6 @@ pub(crate) enum PeopleRequest {
     UserList,
     UserRemove { number: String },
     ItemAllow { item: String, number: String, reason: String, withdraw: bool },
-    ItemSmallCopy { item: String },
     CaseNew { reference: String, title: String, members: Vec<String> },
     CaseAdd { case: String, items: Vec<String>, references: Vec<String>, members: Vec<String> },
     CaseList,

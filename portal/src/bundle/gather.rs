@@ -71,7 +71,8 @@ async fn open_one(
 ) -> Result<Held, BundleError> {
     let original = open_object(objects, &record.object).await?;
     let is_original = |view: &DerivativeView| view.digests == record.digests;
-    let media: Option<Value> = views.iter().find_map(|view| serde_json::from_str(&view.media).ok());
+    let media: Option<Value> = DerivativeView::newest_probe(&views)
+        .and_then(|view| serde_json::from_str(&view.media).ok());
     let found_plays = media.as_ref().and_then(|media| media["browser"]["plays"].as_bool());
     let original_plays = found_plays == Some(true);
     let mut derivatives = Vec::new();

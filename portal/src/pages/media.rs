@@ -1,36 +1,50 @@
 //! Footage for the player, posters for lists, originals and receipts to save.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use chain_of_custody::ids::ItemId;
 use serde::Deserialize;
 
 use super::Pages;
+use super::problem::Problem;
 use super::visit::{Answer, Named, Visitor, named};
 use crate::door;
-use crate::service::{Copy, Statement};
+use crate::service::{Copy, Media, Statement};
 
-pub(super) async fn proxy(
-    State(pages): State<Pages>,
+/// Somebody asks for bytes of an item.
+pub(super) struct Asked {
+    pages: Pages,
     visitor: Visitor,
-    Named(item): Named<ItemId>,
+    item: ItemId,
     method: Method,
     headers: HeaderMap,
-) -> Answer {
-    let media = pages.service.proxy(visitor.person(), item).await?;
-    Ok(door::bytes(&media, &method, &headers))
 }
 
-pub(super) async fn small_proxy(
-    State(pages): State<Pages>,
-    visitor: Visitor,
-    Named(item): Named<ItemId>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
-    let media = pages.service.small_proxy(visitor.person(), item).await?;
-    Ok(door::bytes(&media, &method, &headers))
+impl FromRequestParts<Pages> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Problem> {
+        let visitor = Visitor::from_request_parts(parts, pages).await?;
+        let Named(item) = Named::from_request_parts(parts, pages).await?;
+        let (method, headers) = (parts.method.clone(), parts.headers.clone());
+        Ok(Self { pages: pages.clone(), visitor, item, method, headers })
+    }
+}
+
+impl Asked {
+    fn answer(&self, media: Media) -> Answer {
+        Ok(door::bytes(&media, &self.method, &self.headers))
+    }
+}
+
+pub(super) async fn proxy(asked: Asked) -> Answer {
+    asked.answer(asked.pages.service.proxy(asked.visitor.person(), asked.item).await?)
+}
+
+pub(super) async fn small_proxy(asked: Asked) -> Answer {
+    asked.answer(asked.pages.service.small_proxy(asked.visitor.person(), asked.item).await?)
 }
 
 pub(super) async fn playlist(
@@ -66,37 +80,16 @@ fn as_playlist(text: String) -> Response {
         .into_response()
 }
 
-pub(super) async fn location(
-    State(pages): State<Pages>,
-    visitor: Visitor,
-    Named(item): Named<ItemId>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
-    let media = pages.service.location(visitor.person(), item).await?;
-    Ok(door::bytes(&media, &method, &headers))
+pub(super) async fn location(asked: Asked) -> Answer {
+    asked.answer(asked.pages.service.location(asked.visitor.person(), asked.item).await?)
 }
 
-pub(super) async fn poster(
-    State(pages): State<Pages>,
-    visitor: Visitor,
-    Named(item): Named<ItemId>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
-    let media = pages.service.poster(visitor.person(), item).await?;
-    Ok(door::bytes(&media, &method, &headers))
+pub(super) async fn poster(asked: Asked) -> Answer {
+    asked.answer(asked.pages.service.poster(asked.visitor.person(), asked.item).await?)
 }
 
-pub(super) async fn thumbnails(
-    State(pages): State<Pages>,
-    visitor: Visitor,
-    Named(item): Named<ItemId>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
-    let media = pages.service.thumbnails(visitor.person(), item).await?;
-    Ok(door::bytes(&media, &method, &headers))
+pub(super) async fn thumbnails(asked: Asked) -> Answer {
+    asked.answer(asked.pages.service.thumbnails(asked.visitor.person(), asked.item).await?)
 }
 
 /// Where each picture is on the sheet, for players.
@@ -126,16 +119,10 @@ pub(super) async fn derivative(
     Ok(door::bytes(&media, &method, &headers))
 }
 
-pub(super) async fn original(
-    State(pages): State<Pages>,
-    visitor: Visitor,
-    Named(item): Named<ItemId>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
-    let fetch = door::fetch(&method, &headers);
-    let media = pages.service.original(visitor.person(), item, fetch).await?;
-    Ok(door::bytes(&media, &method, &headers))
+pub(super) async fn original(asked: Asked) -> Answer {
+    let fetch = door::fetch(&asked.method, &asked.headers);
+    let person = asked.visitor.person();
+    asked.answer(asked.pages.service.original(person, asked.item, fetch).await?)
 }
 
 #[derive(Debug, Deserialize)]

@@ -99,7 +99,9 @@ impl Service {
         if derivatives.iter().any(|view| view.kind == "proxy") {
             return self.derivative_where(person, item, |view| view.kind == "proxy").await;
         }
-        let Some(content_type) = derivatives.iter().find_map(|view| plays_as(&view.media)) else {
+        let Some(content_type) =
+            DerivativeView::newest_probe(&derivatives).and_then(|view| plays_as(&view.media))
+        else {
             return Err(self.not_found(person, Attempt::Item(item)).await);
         };
         let object = self.open(&record.object).await?;

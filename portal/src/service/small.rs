@@ -2,10 +2,9 @@
 
 use chain_of_custody::ids::ItemId;
 use serde::Serialize;
-use storage::records::{DerivativeView, FailureView, ItemRecord, Making};
+use storage::records::{Asked, DerivativeView, FailureView, ItemRecord, Making};
 use utoipa::ToSchema;
 
-use super::console::Console;
 use super::{Service, ServiceError};
 use crate::access::Person;
 
@@ -38,7 +37,10 @@ impl SmallCopy {
             Self::Made
         } else if making.iter().any(|one| one.kind == KIND) {
             Self::Making
-        } else if may_be_made && !has_failed && derivatives.iter().any(|d| plays(&d.media)) {
+        } else if may_be_made
+            && !has_failed
+            && DerivativeView::newest_probe(derivatives).is_some_and(|d| plays(&d.media))
+        {
             Self::Possible
         } else {
             Self::None
@@ -66,18 +68,14 @@ impl Service {
     ) -> Result<SmallCopy, ServiceError> {
         let record = self.item_of_theirs(person, item).await?;
         self.record_viewing(person, item).await?;
-        self.have_small_copy(&record).await
-    }
-
-    async fn have_small_copy(&self, record: &ItemRecord) -> Result<SmallCopy, ServiceError> {
-        let (records, item) = (self.records(), record.item);
-        let making = records.making(record).await?;
+        let records = self.records();
+        let making = records.making(&record).await?;
         let (derivatives, failures) =
             (records.derivatives(item).await?, records.failures(item).await?);
-        match SmallCopy::of(record, &derivatives, &failures, &making) {
+        match SmallCopy::of(&record, &derivatives, &failures, &making) {
             SmallCopy::Possible => {
-                records.add_jobs(&[(self.parts().small_copy)(item)]).await?;
-                records.hurry_jobs(item).await?;
+                let asked = Asked { by: person.actor(), reason: "for a poor line".to_owned() };
+                records.ask_for(&(self.parts().small_copy)(item), &asked).await?;
                 Ok(SmallCopy::Making)
             }
             SmallCopy::None => {
@@ -86,16 +84,5 @@ impl Service {
             }
             there => Ok(there),
         }
-    }
-}
-
-impl Console {
-    /// Asks for a smaller viewing copy of an item.
-    ///
-    /// # Errors
-    /// [`ServiceError::NotFound`] for an item that is not there; [`ServiceError::Conflict`] where none can be made; others.
-    pub async fn ask_small_copy(&self, item: ItemId) -> Result<SmallCopy, ServiceError> {
-        let record = self.service.records().item(item).await?.ok_or(ServiceError::NotFound)?;
-        self.service.have_small_copy(&record).await
     }
 }

@@ -128,6 +128,13 @@ pub struct DerivativeView {
     pub media: String,
 }
 
+impl DerivativeView {
+    /// The newest probe among derivatives in the order of the ledger: a later version of it knows better.
+    pub fn newest_probe(all: &[Self]) -> Option<&Self> {
+        all.iter().rfind(|view| !view.media.is_empty())
+    }
+}
+
 /// A derivative that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailureView {

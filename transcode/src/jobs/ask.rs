@@ -45,82 +45,84 @@ impl Asker {
         Self { shared: Shared::new(ledger, objects, supervisor, clock, free_space_kept_bytes) }
     }
 
-    /// Makes `recipe` of an item, unless it is there already. One that failed before is tried again. `progress` hears thousandths.
+    /// Makes `recipes` of an item, all that can be in one pass, but for those that are there already; what came of each, in their
+    /// order. One that failed before is tried again. `progress` hears thousandths.
     ///
     /// # Errors
-    /// Troubles of this machine. The job is not lost: a server goes on with it.
+    /// Troubles of this machine. The jobs are not lost: a server goes on with them.
     pub async fn ask(
         &self,
         record: &ItemRecord,
-        recipe: &Recipe,
+        recipes: &[Recipe],
         asked: &Asked,
         progress: &(dyn Fn(u16) + Sync),
-    ) -> Result<Answer, JobsError> {
+    ) -> Result<Vec<Answer>, JobsError> {
         if !run::may_have_derivatives(record) {
-            return Ok(Answer::NotAllowed);
+            return Ok(vec![Answer::NotAllowed; recipes.len()]);
         }
-        let job = new_job(record.item, recipe);
-        if let Some(made) = self.made(&job).await? {
-            return Ok(Answer::Made(made));
+        let (records, item) = (self.shared.records(), record.item);
+        let jobs: Vec<_> = recipes.iter().map(|recipe| new_job(item, recipe)).collect();
+        let made = records.derivatives(item).await?;
+        for job in jobs.iter().filter(|job| !made.iter().any(|d| d.recipe_id == job.recipe_id)) {
+            records.ask_for(job, asked).await?;
         }
+        tokio::select! {
+            done = self.work(&jobs) => done?,
+            () = self.report(record, &jobs, progress) => {}
+        }
+        let made = records.derivatives(item).await?;
+        let failures = records.failures(item).await?;
+        let answer = |job: &NewJob| {
+            let made = made.iter().find(|derivative| derivative.recipe_id == job.recipe_id);
+            let failed = failures.iter().rfind(|failure| failure.recipe_id == job.recipe_id);
+            let failed = failed.cloned().map_or(Answer::NotAllowed, Answer::Failed);
+            made.cloned().map_or(failed, Answer::Made)
+        };
+        Ok(jobs.iter().map(answer).collect())
+    }
+
+    /// Works on what nobody else has until all is decided.
+    async fn work(&self, jobs: &[NewJob]) -> Result<(), JobsError> {
         let records = self.shared.records();
-        records.ask_for(&job, asked).await?;
         let mut troubles = 0;
-        while records.is_open(&job).await? {
-            if let Some(row) = records.claim_job(&job).await? {
-                tokio::select! {
-                    () = run::run_claimed(&self.shared, vec![row]) => {}
-                    never = self.report(record, &job, progress) => match never? {},
-                }
-                troubles += 1;
-            } else {
-                self.look(record, &job, progress).await?;
+        loop {
+            let (mut claimed, mut is_any_open) = (Vec::new(), false);
+            for job in jobs {
+                is_any_open |= records.is_open(job).await?;
+                claimed.extend(records.claim_job(job).await?);
+            }
+            if !is_any_open {
+                return Ok(());
+            }
+            if claimed.is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
-            if records.is_open(&job).await? {
-                if troubles == TROUBLES_ALLOWED {
-                    return Err(JobsError::Waits);
+            if troubles == TROUBLES_ALLOWED {
+                for row in claimed {
+                    records.put_back_job(&row, self.shared.clock.now()).await?;
                 }
+                return Err(JobsError::Waits);
+            }
+            if troubles > 0 {
                 tokio::time::sleep(TROUBLE_PAUSE).await;
             }
+            run::run_claimed(&self.shared, claimed).await;
+            troubles += 1;
         }
-        if let Some(made) = self.made(&job).await? {
-            return Ok(Answer::Made(made));
-        }
-        let failures = records.failures(record.item).await?;
-        let failure = failures.into_iter().rfind(|failure| failure.recipe_id == job.recipe_id);
-        Ok(failure.map_or(Answer::NotAllowed, Answer::Failed))
     }
 
-    async fn made(&self, job: &NewJob) -> Result<Option<DerivativeView>, JobsError> {
-        let made = self.shared.records().derivatives(job.item).await?;
-        Ok(made.into_iter().find(|derivative| derivative.recipe_id == job.recipe_id))
-    }
-
-    async fn report(
-        &self,
-        record: &ItemRecord,
-        job: &NewJob,
-        progress: &(dyn Fn(u16) + Sync),
-    ) -> Result<std::convert::Infallible, JobsError> {
+    /// For as long as it is worked on.
+    async fn report(&self, record: &ItemRecord, jobs: &[NewJob], progress: &(dyn Fn(u16) + Sync)) {
         loop {
-            self.look(record, job, progress).await?;
+            tokio::time::sleep(LOOK_EVERY).await;
+            // Whoever asked can do without; the work tells of trouble.
+            let making = self.shared.records().making(record).await.unwrap_or_default();
+            let is_ours = |kind: &str| jobs.iter().any(|job| job.kind == kind);
+            let ours = making.iter().filter(|one| is_ours(&one.kind));
+            if let Some(permille) = ours.filter_map(|one| one.permille).max() {
+                progress(permille);
+            }
         }
-    }
-
-    async fn look(
-        &self,
-        record: &ItemRecord,
-        job: &NewJob,
-        progress: &(dyn Fn(u16) + Sync),
-    ) -> Result<(), JobsError> {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let making = self.shared.records().making(record).await?;
-        if let Some(permille) =
-            making.iter().find(|one| one.kind == job.kind).and_then(|one| one.permille)
-        {
-            progress(permille);
-        }
-        Ok(())
     }
 }

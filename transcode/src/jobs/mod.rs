@@ -86,6 +86,18 @@ pub enum JobsError {
     Record { item: String, what: &'static str },
 }
 
+/// Whoever opens a ledger takes up what an earlier process left, before anything is made: on SQLite all that is said to be worked
+/// on, on PostgreSQL what nobody has kept.
+///
+/// # Errors
+/// [`RecordsError`].
+pub async fn take_up(records: &Records, clock: &dyn Clock) -> Result<(), RecordsError> {
+    for row in records.cut_off_jobs().await? {
+        records.put_back_job(&row, clock.now()).await?;
+    }
+    Ok(())
+}
+
 /// The job that makes a smaller viewing copy of an item, for whoever asks for one. Whether there is something to play is found
 /// by whoever works on it.
 pub fn small_copy(item: ItemId) -> NewJob {
@@ -118,7 +130,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Takes up what an earlier process left, then follows the ledger. One at a time for a ledger: after [`Jobs::stop`]
+    /// Follows the ledger, and makes what follows from it. After [`take_up`]. One at a time for a ledger: after [`Jobs::stop`]
     /// or a drop the ledger is closed before the next start, because an entry may still be on its way whose derivative
     /// would be taken for left behind, and removed.
     ///
@@ -137,9 +149,6 @@ impl Jobs {
         shared.small_copies = options.small_copies;
         shared.position.send_replace(position.0);
         let shared = Arc::new(shared);
-        for row in shared.records().cut_off_jobs().await? {
-            shared.records().put_back_job(&row, shared.clock.now()).await?;
-        }
         let mut tasks = JoinSet::new();
         tasks.spawn(follow::follow(Arc::clone(&shared)));
         // However long the others take, what has come is looked at, so that what a browser plays can be watched at once.

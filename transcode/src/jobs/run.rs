@@ -11,7 +11,7 @@ use chain_of_custody::ids::EventId;
 use chain_of_custody::time::Timestamp;
 use storage::failpoint;
 use storage::ledger::{Placed, SubmitError};
-use storage::records::{ItemRecord, JOB_CLAIM, JobRow, NewJob};
+use storage::records::{DerivativeView, ItemRecord, JOB_CLAIM, JobRow, NewJob};
 
 use super::attempt::{self, Made, Setback};
 use super::follow::new_job;
@@ -206,7 +206,7 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
     let decided = made.iter().any(|d| d.recipe_id == job.recipe_id)
         || (job.asked.is_none() && failed.iter().any(|f| f.recipe_id == job.recipe_id));
     if decided {
-        follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
+        follow_up(shared, job, &made).await?;
         return Ok(None);
     }
     match recipe::parse(&job.recipe) {
@@ -215,7 +215,7 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
             if job.kind == recipe::first().kind() {
                 records.add_jobs(&[new_job(job.item, &recipe::first())]).await?;
             }
-            follow_up(shared, job, made.iter().map(|d| d.media.as_str())).await?;
+            follow_up(shared, job, &made).await?;
             Ok(None)
         }
         None => Err(JobsError::UnknownRecipe),
@@ -226,10 +226,10 @@ async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Rec
 async fn follow_up(
     shared: &Shared,
     job: &NewJob,
-    media: impl Iterator<Item = &str>,
+    made: &[DerivativeView],
 ) -> Result<(), JobsError> {
-    let Some(media) = media.filter(|media| !media.is_empty()).last() else { return Ok(()) };
-    add_next(shared, job, media).await
+    let Some(probe) = DerivativeView::newest_probe(made) else { return Ok(()) };
+    add_next(shared, job, &probe.media).await
 }
 
 /// Adds the jobs that follow from what a probe found.
