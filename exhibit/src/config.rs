@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use storage::s3::probe::Promise;
 use toml::{Table, Value};
+use transcode::protocol::Wall;
 
 pub(crate) use ledger::{ConfiguredWitness, Ledger};
 
@@ -115,8 +116,11 @@ pub(crate) struct Transcode {
     pub(crate) jobs: u32,
     pub(crate) on_server: bool,
     pub(crate) small_copy: String,
+    pub(crate) without: Vec<String>,
 }
 
+/// The setting that names walls which may be missing.
+pub(crate) const WITHOUT_WALLS: &str = "transcode.without";
 /// Values of `transcode.small_copy`.
 const SMALL_COPY_ON_DEMAND: &str = "on-demand";
 pub(crate) const SMALL_COPY_ALWAYS: &str = "always";
@@ -184,7 +188,8 @@ impl Default for Limits {
 
 impl Default for Transcode {
     fn default() -> Self {
-        Self { jobs: 0, on_server: true, small_copy: SMALL_COPY_ON_DEMAND.into() }
+        let small_copy = SMALL_COPY_ON_DEMAND.into();
+        Self { jobs: 0, on_server: true, small_copy, without: Vec::new() }
     }
 }
 
@@ -273,6 +278,11 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
         "transcode.small_copy",
         "smaller viewing copies for poor lines: on-demand (of what somebody asks for) or always (of everything)",
     ),
+    (
+        WITHOUT_WALLS,
+        "walls around the program that reads footage which this machine cannot lay, as exhibit doctor says (landlock): \
+         it works without them; each is an entry in the ledger",
+    ),
     ("log.filter", "what is logged, e.g. info or info,ingest=debug"),
     ("log.format", "text or json"),
 ];
@@ -320,6 +330,10 @@ impl Config {
         {
             return wrong("transcode.small_copy", "either on-demand or always");
         }
+        let known = |name: &String| Wall::ALL.iter().any(|wall| wall.name() == *name);
+        if let Some(name) = self.transcode.without.iter().find(|name| !known(name)) {
+            return wrong(WITHOUT_WALLS, &format!("there is no wall '{name}' that may be missing"));
+        }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return wrong("log.format", "either text or json");
         }
@@ -334,6 +348,14 @@ impl Config {
             return wrong("ledger.quorum", "more than there are log witnesses");
         }
         Ok(())
+    }
+}
+
+impl Transcode {
+    /// Walls that may be missing; what names none was refused before.
+    pub(crate) fn walls(&self) -> Vec<Wall> {
+        let is_named = |wall: &Wall| self.without.iter().any(|name| name == wall.name());
+        Wall::ALL.into_iter().filter(is_named).collect()
     }
 }
 

@@ -113,3 +113,24 @@ fn plain(digest: &Value) -> &str {
     let digest = digest.as_str().unwrap_or_default();
     digest.rsplit(':').next().unwrap_or_default()
 }
+
+/// How many entries of a kind the ledger has.
+pub fn entries_of_kind(workspace: &Workspace, kind: &str) -> usize {
+    let folder = workspace.path("export");
+    let _gone = fs::remove_dir_all(&folder);
+    workspace.exhibit(&["ledger", "export", "--output", &folder.display().to_string()]).ok();
+    text_below(&folder).matches(kind).count()
+}
+
+fn text_below(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            text += &text_below(&path);
+        } else {
+            text += &String::from_utf8_lossy(&fs::read(&path).expect("a file"));
+        }
+    }
+    text
+}

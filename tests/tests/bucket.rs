@@ -261,12 +261,8 @@ fn a_store_that_must_not_be_trusted_is_refused_until_its_shortfall_is_named() {
     workspace.set("EXHIBIT__STORAGE__LOCK_DAYS", "0");
     let taken = workspace.exhibit(&["ingest", &clip]).ok().json();
     assert_eq!(taken["state"], "stored");
-    let lowered = |workspace: &Workspace| {
-        let folder = workspace.path("export");
-        let _gone = std::fs::remove_dir_all(&folder);
-        workspace.exhibit(&["ledger", "export", "--output", &folder.display().to_string()]).ok();
-        entries_below(&folder).matches("configuration.lowered").count()
-    };
+    let lowered =
+        |workspace: &Workspace| audit::entries_of_kind(workspace, "configuration.lowered");
     // The keys in plain text, and the store.
     assert_eq!(lowered(&workspace), 2);
     workspace.exhibit(&["search"]).ok();
@@ -423,16 +419,3 @@ async fn docks_that_hardly_send_keep_nobody_waiting() {
 
 /// More than there is memory for (`storage/src/objects/bucket/mod.rs`).
 const SLOW_DOCKS: usize = 48;
-
-fn entries_below(folder: &std::path::Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            text += &entries_below(&path);
-        } else {
-            text += &String::from_utf8_lossy(&std::fs::read(&path).expect("a file"));
-        }
-    }
-    text
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use transcode::protocol::{
     Confinement, Ended, FailureCode, Frame, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, MadeWith,
-    PROTOCOL_VERSION, Report, WorkerFailure,
+    PROTOCOL_VERSION, Report, Wall, WorkerFailure,
 };
 
 /// Less than the idle limit of the tests.
@@ -23,8 +23,11 @@ fn main() {
         Some(Frame::Job(job)) => job.size_bytes,
         _ => return,
     };
-    if deed != "speaks-before-it-is-ready" {
-        send(&mut socket, &ready(PROTOCOL_VERSION));
+    match deed.as_str() {
+        "speaks-before-it-is-ready" => {}
+        "speaks-another-version" => send(&mut socket, &ready(PROTOCOL_VERSION + 1)),
+        "leaves-a-wall-out" => send(&mut socket, &without_a_wall()),
+        _ => send(&mut socket, &ready(PROTOCOL_VERSION)),
     }
     misbehave(&deed, &mut socket, size_bytes);
     // Whatever the server says now, this one stays.
@@ -44,7 +47,6 @@ fn misbehave(deed: &str, socket: &mut UnixStream, size_bytes: u64) {
         "speaks-another-language" => {
             let _ = socket.write_all(b"GET / HTTP/1.1\r\n\r\n");
         }
-        "speaks-another-version" => send(socket, &ready(PROTOCOL_VERSION + 1)),
         "is-ready-twice" => send(socket, &ready(PROTOCOL_VERSION)),
         "speaks-before-it-is-ready" => send(socket, &output("probe.json", 1)),
         "sends-what-nobody-asked-for" => send(socket, &output("../../etc/passwd", 1)),
@@ -98,7 +100,13 @@ fn ready(protocol: u8) -> Frame {
         own_user_namespace: true,
         own_network_namespace: true,
         threads_limited: true,
+        without: Vec::new(),
     })
+}
+
+fn without_a_wall() -> Frame {
+    let Frame::Ready(confinement) = ready(PROTOCOL_VERSION) else { unreachable!() };
+    Frame::Ready(Confinement { without: vec![Wall::Landlock], ..confinement })
 }
 
 fn made() -> Ended {

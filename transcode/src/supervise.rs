@@ -19,7 +19,7 @@ use crate::failure::{Failure, Limit, clean_message};
 use crate::program::Program;
 use crate::protocol::{
     Confinement, Ended, Frame, FrameError, HEADER_BYTES, Header, INITIAL_CREDIT_BYTES, Job, Limits,
-    OriginalDigests, PROTOCOL_VERSION, Recipe, Report, WorkerFailure,
+    OriginalDigests, PROTOCOL_VERSION, Recipe, Report, Wall, WorkerFailure,
 };
 use crate::source::{OutputSink, RangeSource};
 
@@ -68,6 +68,7 @@ impl Default for Allowance {
 pub struct Supervisor {
     program: Program,
     allowance: Allowance,
+    without: Vec<Wall>,
 }
 
 /// One output of a job: how it is made, and where it goes.
@@ -110,7 +111,13 @@ impl Supervisor {
 
     /// Uses this worker program.
     pub fn new(program: impl Into<PathBuf>, allowance: Allowance) -> Self {
-        Self { program: Program::new(program.into()), allowance }
+        Self { program: Program::new(program.into()), allowance, without: Vec::new() }
+    }
+
+    /// Lets workers begin where these walls of their floor cannot be laid.
+    #[must_use]
+    pub fn without(self, walls: Vec<Wall>) -> Self {
+        Self { without: walls, ..self }
     }
 
     /// The worker program.
@@ -133,13 +140,9 @@ impl Supervisor {
         let (child, socket) = self.start()?;
         let program = before.filter(|_| self.program.is_unchanged());
         let mut worker = Worker { child };
-        let job = Frame::Job(Box::new(Job {
-            recipes: wanted.iter().map(|one| one.recipe.clone()).collect(),
-            size_bytes: source.size_bytes(),
-            original,
-            limits: self.allowance.worker,
-        }));
-        let mut session = Session::new(socket, wanted, source.size_bytes(), &self.allowance);
+        let recipes = wanted.iter().map(|one| one.recipe.clone()).collect();
+        let job = self.job(recipes, source.size_bytes(), original);
+        let mut session = Session::new(socket, wanted, source.size_bytes(), self);
         let wall = self.allowance.wall_time;
         let outcome = tokio::time::timeout(wall, session.talk(job, source)).await;
         drop(session);
@@ -152,6 +155,28 @@ impl Supervisor {
             Ok(Err(Stopped::Failure(failure))) => Err(failure),
             Ok(Err(Stopped::Gone)) => Err(self.explain(worker.gone().await)),
         }
+    }
+
+    /// Has a worker confine itself, and ends it: what it did to itself, or what it lacks.
+    ///
+    /// # Errors
+    /// [`Failure::Declined`] where the floor cannot be laid.
+    pub async fn confinement(&self) -> Result<Confinement, Failure> {
+        let (child, socket) = self.start()?;
+        let mut worker = Worker { child };
+        let nothing = OriginalDigests { sha256: String::new(), blake3: String::new() };
+        let job = self.job(vec![Recipe::Probe(Default::default())], 0, nothing);
+        let mut session = Session::<Vec<u8>>::new(socket, &mut [], 0, self);
+        match session.begin(&job).await {
+            Ok(confinement) => Ok(confinement),
+            Err(Stopped::Failure(failure)) => Err(failure),
+            Err(Stopped::Gone) => Err(self.explain(worker.gone().await)),
+        }
+    }
+
+    fn job(&self, recipes: Vec<Recipe>, size_bytes: u64, original: OriginalDigests) -> Frame {
+        let (limits, without) = (self.allowance.worker, self.without.clone());
+        Frame::Job(Box::new(Job { recipes, size_bytes, original, limits, without }))
     }
 
     /// Starts the worker with one end of a socket pair as its standard input and nothing else of ours.
@@ -276,7 +301,7 @@ struct Session<'w, S> {
     idle_time: Duration,
     outputs: Vec<Output<'w, S>>,
     size_bytes: u64,
-    confinement: Option<Confinement>,
+    may_be_missing: &'w [Wall],
     credit_bytes: u64,
     output_bytes: u64,
     output_limit: u64,
@@ -289,8 +314,9 @@ impl<'w, S: OutputSink> Session<'w, S> {
         socket: UnixStream,
         wanted: &'w mut [Wanted<S>],
         size_bytes: u64,
-        allowance: &Allowance,
+        supervisor: &'w Supervisor,
     ) -> Self {
+        let allowance = &supervisor.allowance;
         let times =
             |factor: u64| size_bytes.saturating_mul(factor).max(allowance.output_floor_bytes);
         let output = |Wanted { recipe, sink }: &'w mut Wanted<S>| Output {
@@ -304,7 +330,7 @@ impl<'w, S: OutputSink> Session<'w, S> {
             idle_time: allowance.idle_time,
             outputs: wanted.iter_mut().map(output).collect(),
             size_bytes,
-            confinement: None,
+            may_be_missing: &supervisor.without,
             credit_bytes: INITIAL_CREDIT_BYTES,
             output_bytes: 0,
             output_limit: times(allowance.output_per_input),
@@ -314,14 +340,9 @@ impl<'w, S: OutputSink> Session<'w, S> {
     }
 
     async fn talk(&mut self, job: Frame, source: &impl RangeSource) -> Result<Outcome, Stopped> {
-        self.send(&job).await?;
+        let confinement = self.begin(&job).await?;
         loop {
-            let frame = self.receive().await?;
-            if self.confinement.is_none() && !matches!(frame, Frame::Ready(_) | Frame::Failed(_)) {
-                return Err(misbehaved("spoke before it was confined").into());
-            }
-            match frame {
-                Frame::Ready(confinement) => self.ready(confinement)?,
+            match self.receive().await? {
                 Frame::Range { offset, len } => self.range(source, offset, len).await?,
                 Frame::Output { name, data } => self.output(&name, data).await?,
                 Frame::Head { name, data } => self.head(&name, data).await?,
@@ -329,8 +350,9 @@ impl<'w, S: OutputSink> Session<'w, S> {
                     let permille = permille.min(1000);
                     self.outputs.iter_mut().for_each(|output| output.sink.progress(permille));
                 }
-                Frame::Done(ended) => return self.done(ended).map_err(Stopped::Failure),
+                Frame::Done(ended) => return Ok((self.done(ended)?, confinement)),
                 Frame::Failed(failure) => return Err(declined(failure).into()),
+                Frame::Ready(_) => return Err(misbehaved("said twice that it was ready").into()),
                 Frame::Job(_) | Frame::Bytes { .. } | Frame::Credit { .. } => {
                     return Err(misbehaved("sent a frame that is ours to send").into());
                 }
@@ -338,15 +360,21 @@ impl<'w, S: OutputSink> Session<'w, S> {
         }
     }
 
-    fn ready(&mut self, confinement: Confinement) -> Result<(), Failure> {
-        if self.confinement.is_some() {
-            return Err(misbehaved("said twice that it was ready"));
-        }
+    /// Sends the job, and hears what the worker did to itself.
+    async fn begin(&mut self, job: &Frame) -> Result<Confinement, Stopped> {
+        self.send(job).await?;
+        let confinement = match self.receive().await? {
+            Frame::Ready(confinement) => confinement,
+            Frame::Failed(failure) => return Err(declined(failure).into()),
+            _ => return Err(misbehaved("spoke before it was confined").into()),
+        };
         if confinement.protocol != PROTOCOL_VERSION {
-            return Err(misbehaved("speaks another version of the protocol"));
+            return Err(misbehaved("speaks another version of the protocol").into());
         }
-        self.confinement = Some(confinement);
-        Ok(())
+        if confinement.without.iter().any(|wall| !self.may_be_missing.contains(wall)) {
+            return Err(misbehaved("went on without a part of its confinement").into());
+        }
+        Ok(confinement)
     }
 
     async fn range(
@@ -406,20 +434,19 @@ impl<'w, S: OutputSink> Session<'w, S> {
         Ok(output.sink.head(Bytes::from(data)).await.map_err(Failure::of_sink)?)
     }
 
-    fn done(&mut self, ended: Vec<Ended>) -> Result<Outcome, Failure> {
-        let confinement =
-            self.confinement.take().ok_or_else(|| misbehaved("finished before it began"))?;
+    fn done(&self, ended: Vec<Ended>) -> Result<Vec<Result<Report, Failure>>, Failure> {
         if ended.len() != self.outputs.len() {
             return Err(misbehaved("its account does not fit what was asked for"));
         }
-        let ended = ended.into_iter().zip(&self.outputs).map(|(ended, output)| match ended {
+        let ended = ended.into_iter().zip(&self.outputs);
+        let ended = ended.map(|(ended, output)| match ended {
             Ended::Failed(failure) => Ok(Err(declined(failure))),
             Ended::Made(_) if output.bytes == 0 || output.head == Head::Due => {
                 Err(misbehaved("its account does not fit what it sent"))
             }
             Ended::Made(report) => Ok(Ok(report)),
         });
-        Ok((ended.collect::<Result<_, _>>()?, confinement))
+        ended.collect()
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), Stopped> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use support::*;
-use transcode::protocol::{Limits, Recipe};
+use transcode::protocol::{Limits, Recipe, Wall};
 use transcode::supervise::Allowance;
 use transcode::{Failure, Supervisor};
 
@@ -132,6 +132,27 @@ async fn without_a_part_of_the_floor_it_reads_nothing() {
         let said = deed(name).await;
         assert!(said.contains("could not be confined") && said.contains(missing), "{name}: {said}");
     }
+}
+
+/// Somebody may say by name that Landlock is not to be had: then the rest stands, and the worker says that it is all there is.
+#[tokio::test]
+async fn what_is_lowered_by_name_is_all_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let lowered = |name: &str| {
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink(taken_over_worker(), &program).unwrap();
+        Supervisor::new(program, allowance()).without(vec![Wall::Landlock])
+    };
+    let lacking = lowered("without-landlock");
+    let refused = Supervisor::new(lacking.program(), allowance()).confinement().await.unwrap_err();
+    assert!(refused.to_string().contains("Landlock"), "{refused}");
+    assert_eq!(lacking.confinement().await.unwrap().without, [Wall::Landlock]);
+    let laid = lowered("opens").confinement().await.unwrap();
+    assert!(laid.without.is_empty(), "what can be laid is laid");
+    let refused = lowered("without-seccomp").confinement().await.unwrap_err();
+    assert!(refused.to_string().contains("seccomp"), "{refused}");
+    let opens = lowered("without-landlock.opens").confinement().await;
+    assert!(opens.is_ok());
 }
 
 /// Nobody of the same account may look into it, or have a core of it: the kernel gives what it says of it to root.

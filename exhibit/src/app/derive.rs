@@ -16,8 +16,8 @@ use transcode::jobs::{Answer, Asker};
 use transcode::protocol::Span;
 use transcode::recipe::{self, Recipe};
 
+use super::App;
 use super::open::{failed, new_event};
-use super::{App, supervisor};
 use crate::control::{Actor, Derive, DeriveRequest, Failure, ProgressSender};
 
 impl App {
@@ -71,7 +71,7 @@ impl App {
         let super::Parts { ledger, objects, clock, config, .. } = &*self.parts;
         let (ledger, objects) = (ledger.clone(), objects.clone());
         let free = config.limits.free_bytes;
-        Ok(Asker::new(ledger, objects, supervisor()?, Arc::clone(clock), free))
+        Ok(Asker::new(ledger, objects, self.supervisor()?, Arc::clone(clock), free))
     }
 
     /// Writes a derivative into a file that is not there yet, once it is recorded that it leaves. Half of one does not stay.

@@ -19,6 +19,7 @@ mod reading;
 mod reproduce;
 pub(crate) mod rotation;
 mod scrub;
+mod settings;
 mod stamps;
 
 use std::path::{Path, PathBuf};
@@ -118,9 +119,18 @@ impl App {
         }
     }
 
+    /// Workers, confined as is configured.
+    fn supervisor(&self) -> Result<Supervisor, Failure> {
+        let located = Supervisor::locate(Allowance::default()).map_err(|e| {
+            failed("transcode", &e)
+                .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
+        });
+        Ok(located?.without(self.parts.config.transcode.walls()))
+    }
+
     /// Makes derivatives of what the ledger says was received, until the handle is stopped.
     pub(crate) async fn start_derivatives(&self) -> Result<Jobs, Failure> {
-        let supervisor = supervisor()?;
+        let supervisor = self.supervisor()?;
         let config = &self.parts.config;
         let free_space_kept_bytes = config.limits.free_bytes;
         let mut options = JobOptions { free_space_kept_bytes, ..JobOptions::default() };
@@ -249,11 +259,4 @@ impl App {
             "fingerprint": policy.fingerprint().to_string(),
         })
     }
-}
-
-fn supervisor() -> Result<Supervisor, Failure> {
-    Supervisor::locate(Allowance::default()).map_err(|e| {
-        failed("transcode", &e)
-            .advice("install exhibit-transcode beside exhibit, or name it in EXHIBIT_TRANSCODE")
-    })
 }

@@ -2,19 +2,16 @@
 
 use std::path::Path;
 
-use chain_of_custody::command::Command;
-use chain_of_custody::event::{EventKind, field};
-use storage::ledger::Ledger;
 use storage::objects::{BucketOptions, Kek, ObjectStore};
 use storage::s3::probe::{Finding, Outcome, Report, probe};
 use storage::s3::{Bucket, Place, S3Error, Secret};
 
-use super::open::{failed, new_event, random_salt};
+use super::open::failed;
 use crate::config;
 use crate::control::Failure;
 
 /// The setting that names what a store is known not to keep.
-const WITHOUT: &str = "storage.without";
+pub(super) const WITHOUT: &str = "storage.without";
 /// Seconds of a day.
 const DAY_S: i64 = 24 * 3600;
 
@@ -129,43 +126,6 @@ fn shortfalls(report: &Report, config: &config::Storage) -> Result<Vec<String>, 
          {WITHOUT} = [{}]",
         names.join(", ")
     )))
-}
-
-/// Records what the store is known not to keep, where the ledger's last word is another.
-pub(super) async fn record(ledger: &Ledger, without: &[String]) -> Result<(), Failure> {
-    let without = without.join(" ");
-    if last_recorded(ledger).await? == without {
-        return Ok(());
-    }
-    let kind = if without.is_empty() {
-        EventKind::ConfigurationRaised
-    } else {
-        tracing::warn!("the store does not keep: {without}");
-        EventKind::ConfigurationLowered
-    };
-    let changed = Command::new(kind, new_event())
-        .field(field::SETTING, WITHOUT, random_salt())
-        .field(field::REASON_CODE, &without, random_salt())
-        .field(field::BY, "exhibit", random_salt());
-    ledger.submit(changed).await.map(drop).map_err(|e| failed("ledger", &e))
-}
-
-async fn last_recorded(ledger: &Ledger) -> Result<String, Failure> {
-    let records = ledger.records();
-    let broken = |e| failed("records", &e);
-    let mut indices = Vec::new();
-    for kind in [EventKind::ConfigurationLowered, EventKind::ConfigurationRaised] {
-        let entries = records.entries_of(kind).await.map_err(broken)?;
-        indices.extend(entries.into_iter().map(|(index, _)| index));
-    }
-    indices.sort_unstable();
-    for index in indices.into_iter().rev() {
-        let event = records.event_at(index).await.map_err(broken)?;
-        if let Some(event) = event.filter(|event| event.opened(field::SETTING) == Some(WITHOUT)) {
-            return Ok(event.opened(field::REASON_CODE).unwrap_or_default().to_owned());
-        }
-    }
-    Ok(String::new())
 }
 
 #[cfg(test)]

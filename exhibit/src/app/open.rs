@@ -22,8 +22,8 @@ use storage::records::Records;
 
 use super::keys::{RoleKeys, SharedSigner, keys_setting};
 use super::log_witnesses::{self, Recovery};
-use super::{App, Parts, objects, rotation};
-use crate::config::{self, Config};
+use super::{App, Parts, objects, rotation, settings};
+use crate::config::{self, Config, WITHOUT_WALLS};
 use crate::control::{DataLock, Failure};
 use crate::keeping::restored::Restored;
 
@@ -77,7 +77,8 @@ impl App {
             .map_err(|e| log_witnesses::not_opened(&e))?;
         rotation::enter_missing(&ledger, &rotations, &keys).await?;
         publish_keys(&ledger, &keys).await?;
-        objects::record(&ledger, &without).await?;
+        settings::record(&ledger, objects::WITHOUT, &without).await?;
+        settings::record(&ledger, WITHOUT_WALLS, &config.transcode.without).await?;
         let taken_up = transcode::jobs::take_up(&records, &*clock).await;
         taken_up.map_err(|e| failed("records", &e))?;
         storage::failpoint::hit("rotation.published");

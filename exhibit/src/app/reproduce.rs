@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use transcode::reproduce::{Comparison, reproduce};
 
+use super::App;
 use super::open::failed;
-use super::{App, supervisor};
 use crate::control::Failure;
 
 impl App {
@@ -27,7 +27,7 @@ impl App {
             );
         }
         let objects = &self.parts.objects;
-        let compared = reproduce(&supervisor()?, objects, &view.record, &asked).await;
+        let compared = reproduce(&self.supervisor()?, objects, &view.record, &asked).await;
         let compared = compared.map_err(|e| failed("reproduce", &e))?;
         let worst = compared.iter().map(|one| one.result).max().unwrap_or(Comparison::Match);
         Ok(json!({"item": item, "result": worst, "derivatives": compared}))

@@ -19,6 +19,28 @@ pub struct Job {
     /// Digests of the original, so that the result can name what it was made from.
     pub original: OriginalDigests,
     pub limits: Limits,
+    /// Walls that may be missing where the machine cannot lay them; without any other nothing is read.
+    pub without: Vec<Wall>,
+}
+
+/// A part of the floor that some machines cannot lay, and that may be done without where somebody says so by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wall {
+    /// The kernel's own list of what of the file system a process may reach: none of it. Behind it stands the list of system
+    /// calls, on which opening is not.
+    Landlock,
+}
+
+impl Wall {
+    pub const ALL: [Self; 1] = [Self::Landlock];
+
+    /// As settings and entries name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Landlock => "landlock",
+        }
+    }
 }
 
 /// Digests as `sha256sum` and `b3sum` print them.
@@ -392,6 +414,8 @@ pub struct Confinement {
     pub own_network_namespace: bool,
     /// A limit on threads and processes holds, as tried out. It cannot for root, nor outside an own user namespace.
     pub threads_limited: bool,
+    /// Walls of the floor that this machine could not lay, each of which the job allowed to be missing.
+    pub without: Vec<Wall>,
 }
 
 /// Why the worker made nothing, for machines.

@@ -17,14 +17,14 @@ pub use job::{
     Area, Confinement, Cover, Cut, DecodedParameters, ExtractParameters, FailureCode,
     FramesParameters, Job, Limits, LocationParameters, MAX_RECIPES, MAX_REDACTIONS,
     OriginalDigests, PosterParameters, ProbeParameters, ProxyParameters, Recipe,
-    RedactionParameters, ScenesParameters, Span, ThumbnailsParameters, WaveformParameters,
+    RedactionParameters, ScenesParameters, Span, ThumbnailsParameters, Wall, WaveformParameters,
     WorkerFailure,
 };
 pub use probe::Probe;
 pub use report::{Ended, MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Report};
 
 /// Version of the protocol; each side refuses any other by name.
-pub const PROTOCOL_VERSION: u8 = 3;
+pub const PROTOCOL_VERSION: u8 = 4;
 /// Largest payload of any frame.
 pub const MAX_PAYLOAD_BYTES: u32 = (1 << 20) + 64;
 /// Largest range a worker may ask for at once, and largest piece of output it may send.

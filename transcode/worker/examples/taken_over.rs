@@ -41,7 +41,7 @@ fn main() {
     prepare(deed);
     let (wall, deed) = deed.split_once('.').map_or((None, deed), |(wall, deed)| (Some(wall), deed));
     let confined = match wall {
-        None => confine::confine(&job.limits),
+        None => confine::confine(&job.limits, &job.without),
         Some(wall) => only(wall, &job.limits),
     };
     let last_word = match confined {
@@ -74,6 +74,7 @@ fn only(wall: &str, limits: &Limits) -> Result<Confinement, String> {
         own_user_namespace: false,
         own_network_namespace: false,
         threads_limited: false,
+        without: Vec::new(),
     })
 }
 

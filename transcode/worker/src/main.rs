@@ -60,7 +60,7 @@ fn main() {
     // What libav reads of its surroundings, it reads now.
     let started = ffmpeg_next::init();
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
-    match confine::confine(&job.limits) {
+    match confine::confine(&job.limits, &job.without) {
         Ok(confinement) => channel.send(&Frame::Ready(confinement)),
         Err(reason) => {
             let unconfined = JobFailure::new(FailureCode::Unconfined, reason);

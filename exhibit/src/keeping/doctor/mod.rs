@@ -6,6 +6,7 @@ mod bucket;
 mod files;
 mod ledger;
 mod system;
+mod worker;
 
 use serde::Serialize;
 
@@ -55,7 +56,6 @@ const OF_FILES: &[fn(&Look) -> Vec<Fault>] = &[
     system::no_dead_socket,
     system::socket_is_private,
     system::address_is_safe,
-    system::worker_is_there,
     system::disk_has_room,
     system::clock_is_not_behind,
     system::head_is_confirmed,
@@ -68,6 +68,7 @@ pub(crate) async fn examine(look: &Look, measured: &[Measured]) -> Vec<Fault> {
     faults.extend(ledger::database(look).await);
     faults.extend(ledger::head(look).await);
     faults.extend(bucket::keeps_its_promises(look).await);
+    faults.extend(worker::confines_itself(look).await);
     faults.extend(ledger::tiles(look).await);
     faults.extend(ledger::objects(look).await);
     faults.extend(ledger::uploads(look).await);

@@ -4,8 +4,6 @@ use std::fs;
 use std::net::ToSocketAddrs as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use transcode::supervise::{Allowance, Supervisor};
-
 use super::Fault;
 use crate::control::SOCKET_NAME;
 use crate::keeping::Look;
@@ -100,15 +98,6 @@ pub(super) fn address_is_safe(look: &Look) -> Vec<Fault> {
         "listen-address",
         what,
         "listen on 127.0.0.1, or put a proxy with TLS in front and set server.behind_proxy = true",
-    )]
-}
-
-pub(super) fn worker_is_there(_: &Look) -> Vec<Fault> {
-    let Err(failure) = Supervisor::locate(Allowance::default()) else { return Vec::new() };
-    vec![Fault::critical(
-        "worker-missing",
-        failure.to_string(),
-        "install exhibit-transcode beside exhibit (it is in the same package), or name it in EXHIBIT_TRANSCODE",
     )]
 }
 

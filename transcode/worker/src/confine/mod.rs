@@ -12,7 +12,7 @@ pub(crate) mod surroundings;
 use std::fmt::Display;
 use std::io;
 
-use transcode_protocol::{Confinement, Limits, PROTOCOL_VERSION};
+use transcode_protocol::{Confinement, Limits, PROTOCOL_VERSION, Wall};
 
 /// Descriptors that stay: standard input (the socket), output and error (both null).
 const DESCRIPTORS_KEPT: libc::c_uint = 3;
@@ -23,14 +23,18 @@ const MAX_THREADS: u64 = 16;
 
 const CPU_GRACE_SECONDS: u64 = 2;
 
-/// Lays the floor, or says which part of it could not be laid.
-pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
+/// Lays the floor, or says which part of it could not be laid. Those that `may_be_missing` are laid where they can be.
+pub(crate) fn confine(limits: &Limits, may_be_missing: &[Wall]) -> Result<Confinement, String> {
     forget_environment();
     check(close_other_descriptors(), "closing other descriptors")?;
     let (own_user_namespace, own_network_namespace) = separate();
     check(drop_capabilities(), "dropping capabilities")?;
     check(no_new_privileges(), "refusing new privileges")?;
-    check(surroundings::forbid(), "Landlock, which Linux has from 5.13 on where it is enabled")?;
+    let mut without = Vec::new();
+    match surroundings::forbid() {
+        Err(_) if may_be_missing.contains(&Wall::Landlock) => without.push(Wall::Landlock),
+        laid => check(laid, "Landlock, which Linux has from 5.13 on where it is enabled")?,
+    }
     // SAFETY: only sets a number inside the allocator.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_ARENAS) };
     let threads_limited = own_user_namespace && limit_threads();
@@ -52,6 +56,7 @@ pub(crate) fn confine(limits: &Limits) -> Result<Confinement, String> {
         own_user_namespace,
         own_network_namespace,
         threads_limited,
+        without,
     })
 }
 
