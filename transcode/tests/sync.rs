@@ -106,7 +106,8 @@ fn packet_times(video: &[u8]) -> Vec<f64> {
 /// When it begins to sound after silence, counted from zero.
 fn beeps(video: &[u8]) -> Vec<f64> {
     let filled = "aresample=8000:async=1:first_pts=0:min_hard_comp=0.005";
-    let raw = ffmpeg(video, &["-vn", "-af", filled, "-ac", "1", "-f", "s16le"], "raw");
+    // Without `-copyts` all is counted from whichever comes first, sound or picture.
+    let raw = ffmpeg(video, &["-copyts", "-vn", "-af", filled, "-ac", "1", "-f", "s16le"], "raw");
     let loud = raw.chunks_exact(2).enumerate().filter_map(|(at, s)| {
         (i16::from_le_bytes([s[0], s[1]]).unsigned_abs() > 3000).then_some(at as f64 / SAMPLES)
     });
