@@ -85,6 +85,26 @@ async fn a_tag_that_is_no_utf8_is_shown_as_far_as_it_goes() {
     assert_eq!(tag.value, "Caf\u{fffd} before midnight");
 }
 
+/// A recorder that wakes when something moves. All but the viewing copy is made, and why it is not is said.
+#[tokio::test]
+async fn a_gap_that_no_copy_can_say_has_a_reason() {
+    let recorded = |hours: u32| {
+        let times = format!("scale=64:48,setpts='(N+if(gte(N,2),{hours}*3600,0))/TB'");
+        let four = ["-an", "-vf", &times, "-vsync", "passthrough", "-frames:v", "4"];
+        ffmpeg(&footage(CCTV), &[&four[..], &["-c:v", "mjpeg"]].concat(), "mkv")
+    };
+    let (_, copy) = proxy(&recorded(6)).await;
+    assert!(seconds(&ffprobe(&copy)["format"]["duration"]) > 6.0 * 3600.0);
+    let asleep = recorded(7);
+    let failure = run(Recipe::Proxy(Default::default()), &asleep).await.unwrap_err();
+    assert_eq!(failure.code(), "nothing-to-make");
+    assert!(
+        failure.to_string().contains("a gap of 7.0 hours, and a copy can have one of 6.6"),
+        "{failure}"
+    );
+    run(Recipe::Frames(Default::default()), &asleep).await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_and_noise_are_unreadable() {
     let noise: Vec<u8> = std::iter::successors(Some(1u64), |x| {

@@ -28,11 +28,16 @@ fn title(name: &str) -> String {
     format!("{what} – not for comparison, measurement or identification")
 }
 
+/// From one packet of a track to the next, in ticks of its clock: ISO/IEC 14496-12 has 32 bits for it, and libav takes 31.
+const LONGEST_STEP: i64 = i32::MAX as i64;
+
 /// An MP4 on its way out.
 pub(crate) struct Mp4 {
     name: &'static str,
     output: Output,
     indexer: Indexer,
+    /// When the last packet of each track is read.
+    last: Vec<Option<i64>>,
     /// Added to every time, so that the encoder's priming before the first sound is not before zero: the muxer
     /// would move packets by itself, but only those after the first.
     delay_us: i64,
@@ -51,7 +56,13 @@ impl Mp4 {
         let io = StreamIo::from_write_with_capacity(indexer.clone(), IO_BUFFER_BYTES);
         let format = if name.ends_with(".mov") { "mov" } else { "mp4" };
         let output = io.and_then(|io| ffmpeg::format::output_to_stream(io, None, Some(format)));
-        Ok(Self { name, output: output.while_doing("starting the MP4")?, indexer, delay_us: 0 })
+        Ok(Self {
+            name,
+            output: output.while_doing("starting the MP4")?,
+            indexer,
+            last: Vec::new(),
+            delay_us: 0,
+        })
     }
 
     /// Adds the stream that `encoder` will feed.
@@ -135,8 +146,33 @@ impl Mp4 {
         let delay = self.delay_us.rescale(MICROSECONDS, clock);
         packet.set_pts(packet.pts().map(|time| time + delay));
         packet.set_dts(packet.dts().map(|time| time + delay));
+        self.check_step(track.index, packet.dts(), clock)?;
         packet.set_position(-1);
         packet.write_interleaved(&mut self.output).while_doing("writing the MP4")
+    }
+
+    /// A recorder may have slept for longer than a viewing copy can say.
+    fn check_step(
+        &mut self,
+        track: usize,
+        read: Option<i64>,
+        clock: ffmpeg::Rational,
+    ) -> Result<(), JobFailure> {
+        if self.last.len() <= track {
+            self.last.resize(track + 1, None);
+        }
+        let last = std::mem::replace(&mut self.last[track], read);
+        let step = read.zip(last).map_or(0, |(read, last)| read.saturating_sub(last));
+        if step <= LONGEST_STEP {
+            return Ok(());
+        }
+        let hours = |ticks: i64| ticks as f64 * f64::from(clock) / 3600.0;
+        let message = format!(
+            "No viewing copy can be made: the recording has a gap of {:.1} hours, and a copy can have one of {:.1} at most.",
+            hours(step),
+            hours(LONGEST_STEP)
+        );
+        Err(JobFailure::new(FailureCode::NothingToMake, message))
     }
 
     /// Ends it, and sends its head.
