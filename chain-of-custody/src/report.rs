@@ -190,6 +190,7 @@ codes! {
     DerivativeUnrecorded = "derivative-unrecorded" CannotTell "no entry here says how this file was made",
     DerivativeOfAnother = "derivative-of-another" Mismatch "the entry says it was made from another original",
     DigestWithheld = "digest-withheld" CannotTell "the recorded digest is not disclosed here",
+    ProgramDiffers = "program-differs" Mismatch "a program is not the one that its name says",
     FileDiffers = "file-differs" Mismatch "a file given beside a receipt is not the one it is for",
 }
 

@@ -266,6 +266,9 @@ pub(crate) struct BundleCreate {
     /// other hand-overs took place, and the ids of the other items in them.
     #[arg(long)]
     pub(crate) complete: bool,
+    /// Put in the programs that made the derivatives, so that somebody can make them again.
+    #[arg(long)]
+    pub(crate) programs: bool,
     /// Where it goes: a folder, or a ZIP when the name ends in .zip.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,

@@ -149,6 +149,7 @@ impl House {
             by: "root".into(),
             authorised: None,
             completeness: false,
+            programs: false,
             case_reference: Some("01AB/1234".into()),
             output: Output::from_path(&self.path(output)),
         }

@@ -199,6 +199,7 @@ fn derivatives_are_made_again_and_compared() {
     }
     let (code, told) = reproduce(&recorder, &["--derivative", "nothing"]);
     assert_eq!(code, Some(1), "{told}");
+    the_program_goes_along(&workspace, &recorder);
     assert!(server.stop().success());
 
     // What stands in the records is not what comes out: of the same program, then of another.
@@ -213,6 +214,48 @@ fn derivatives_are_made_again_and_compared() {
     // Its digest is not the recorded one, with other libraries; what it shows is.
     assert_eq!((code, &told["result"]), (Some(0), &Value::from("same-pictures")), "{told}");
     assert!(told.to_string().contains("libavcodec then 0."), "{told}");
+}
+
+/// The program that a recipe names was kept, and leaves in a bundle where somebody asks for it.
+fn the_program_goes_along(workspace: &Workspace, item: &str) {
+    let output = workspace.path("with-programs");
+    let create = |output: &std::path::Path, more: &[&str]| {
+        let output = output.display().to_string();
+        let asked = ["bundle", "create", "--item", item, "--for", "internal"];
+        let to = ["--to", "an expert", "--output", &output];
+        workspace.exhibit(&[&asked[..], &to, more].concat())
+    };
+    create(&output, &["--programs"]).ok();
+    let worker = std::fs::read(program("exhibit-transcode")).expect("the worker");
+    let digest = Digests::of(&worker).sha256.to_string();
+    let kept = std::fs::read(output.join("evidence/programs").join(&digest)).expect("it is there");
+    assert!(kept == worker, "another program lies there");
+    let entries = std::fs::read_to_string(output.join("evidence/ledger/openings.jsonl"));
+    assert!(entries.expect("openings").contains(&digest), "the ledger names it");
+    let published = workspace.exhibit(&["keys", "publish", "--fingerprint"]).ok().json();
+    let fingerprint = published["fingerprint"].as_str().expect("a fingerprint");
+    let mut verify = std::process::Command::new(program("exhibit"));
+    verify.arg("verify").arg(&output).args(["--json", "--fingerprint", fingerprint]);
+    let report = Answer::of(&mut verify).ok().json();
+    assert_eq!(report["result"], "match", "{report}");
+    let without = workspace.path("without");
+    create(&without, &[]).ok();
+    assert!(!without.join("evidence/programs").exists());
+    let programs = workspace.in_data("objects/ledger");
+    let moved = remove_file_called(&programs, &digest);
+    assert!(moved, "it is kept beside the ledger");
+    let refused = create(&workspace.path("again"), &["--programs"]);
+    assert!(refused.stderr.contains("was not kept"), "{}", refused.stderr);
+}
+
+fn remove_file_called(folder: &std::path::Path, name: &str) -> bool {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    entries.into_iter().any(|entry| match entry.path() {
+        path if path.is_dir() => remove_file_called(&path, name),
+        path => {
+            path.file_name().is_some_and(|own| own == name) && std::fs::remove_file(path).is_ok()
+        }
+    })
 }
 
 /// The command is killed while its worker is at work; what it asked for is taken up by the next.

@@ -51,6 +51,12 @@ impl Program {
         now.is_some() && now == self.lock().map(|(version, _)| version)
     }
 
+    /// Its bytes, if they have this digest.
+    pub(crate) async fn bytes(&self, digest: Sha256) -> Option<Vec<u8>> {
+        let bytes = tokio::fs::read(&self.path).await.ok()?;
+        (Sha256::of(&bytes) == digest).then_some(bytes)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Version, Sha256)>> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -125,6 +125,11 @@ impl Supervisor {
         &self.program.path
     }
 
+    /// The bytes of the worker program, if it is the one with this digest.
+    pub(crate) async fn program_bytes(&self, digest: Sha256) -> Option<Vec<u8>> {
+        self.program.bytes(digest).await
+    }
+
     /// Makes derivatives of one original, which is read and decoded once for all of them. Dropping the future kills the
     /// worker; so does every failure.
     ///

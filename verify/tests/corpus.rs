@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use chain_of_custody::bundle::{Contents, seal};
 use chain_of_custody::command::Command;
-use chain_of_custody::digest::Digests;
+use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::note::SigningKey;
@@ -205,6 +205,21 @@ fn opening_withheld() {
     expect(&report, Outcome::CannotTell, Code::DigestWithheld, Class::Footage);
     assert_eq!(result_of(&report, CLIP_1), Outcome::CannotTell);
     assert_eq!(result_of(&report, CLIP_2), Outcome::Match);
+}
+
+/// Whoever signs the list vouches for what it says, not for what a file's name says.
+#[test]
+fn program_under_another_digest() {
+    let made = bundle();
+    let mut contents = made.contents.clone();
+    contents.programs = vec![(Sha256::of(b"a program"), b"a program".to_vec())];
+    rewrite(&made, &contents);
+    assert_eq!(check(&made).result, Outcome::Match);
+    contents.programs[0].1 = b"another".to_vec();
+    rewrite(&made, &contents);
+    let report = check(&made);
+    expect(&report, Outcome::Mismatch, Code::ProgramDiffers, Class::Record);
+    footage_still_matches(&report);
 }
 
 /// As the force itself would write other contents, signed and all.

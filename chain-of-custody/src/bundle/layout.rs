@@ -19,6 +19,7 @@ pub const BLAKE3_SUMS: &str = "evidence/blake3sums.txt";
 pub const ITEMS: &str = "evidence/items.json";
 pub const RECEIPTS: &str = "evidence/receipts/";
 pub const OUTBOARDS: &str = "evidence/outboards/";
+pub const PROGRAMS: &str = "evidence/programs/";
 pub const PROOFS: &str = "evidence/ledger/proofs/";
 pub const ENTRIES: &str = "evidence/ledger/entries.jsonl";
 pub const OPENINGS: &str = "evidence/ledger/openings.jsonl";
@@ -35,7 +36,8 @@ pub const BAGIT_TEXT: &str = "BagIt-Version: 1.0\nTag-File-Character-Encoding: U
 
 /// Whether the check needs a file's bytes, not only its digests.
 pub fn is_read_whole(path: &str) -> bool {
-    !path.starts_with(DATA) && !path.starts_with(OUTBOARDS) && path != READ_ME
+    let is_read = [DATA, OUTBOARDS, PROGRAMS].iter().all(|folder| !path.starts_with(folder));
+    is_read && path != READ_ME
 }
 
 /// What a finding about this file is about.

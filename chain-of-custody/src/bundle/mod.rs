@@ -12,6 +12,7 @@ mod growth;
 pub mod items;
 pub mod layout;
 pub mod lists;
+mod programs;
 mod receipts;
 mod record;
 mod roots;
@@ -129,6 +130,7 @@ pub fn check_since(
     stamps::check(&files, trusted, record.accepted.as_ref(), &tiles, &mut notes);
     let items = items::read(&files, &mut notes);
     files::check(&files, &lists, &items, &record, &mut notes, locate);
+    programs::check(&files, &mut notes);
     receipts::check(&files, &items, &record, &mut judge, &mut roots, &mut notes);
     export::check(&files, &items, &record, &mut roots, &mut notes);
     notes.finish()

@@ -12,7 +12,7 @@ use crate::receipt::{Receipt, ReceiptError};
 use super::items::BundleItems;
 use super::layout::{
     ALLOWED_SIGNERS, BAG_INFO, BAGIT, BAGIT_TEXT, BLAKE3_SUMS, CHECKPOINT, ENTRIES, HEADS, ITEMS,
-    LEDGER, MANIFEST, OPENINGS, OUTBOARDS, POLICY, READ_ME, SIGNATURE, TAG_MANIFEST,
+    LEDGER, MANIFEST, OPENINGS, OUTBOARDS, POLICY, PROGRAMS, READ_ME, SIGNATURE, TAG_MANIFEST,
 };
 use super::lists::write_list;
 use super::record::{entry_line, openings_line, proof_path};
@@ -54,6 +54,8 @@ pub struct Contents {
     pub outboards: Vec<(ItemId, Vec<u8>)>,
     /// Hash tiles and time stamps, by their path under the ledger's folder.
     pub ledger_files: Vec<(String, Vec<u8>)>,
+    /// Programs that made derivatives, where somebody asked for them.
+    pub programs: Vec<(Sha256, Vec<u8>)>,
 }
 
 /// Why contents cannot be written: they do not fit together, which is a fault of whoever gathered them.
@@ -93,6 +95,9 @@ impl Contents {
         let outboard =
             |(item, bytes): &(ItemId, Vec<u8>)| (format!("{OUTBOARDS}{item}.obao"), bytes.clone());
         files.extend(self.outboards.iter().map(outboard));
+        let program =
+            |(digest, bytes): &(Sha256, Vec<u8>)| (format!("{PROGRAMS}{digest}"), bytes.clone());
+        files.extend(self.programs.iter().map(program));
         let of_ledger =
             |(path, bytes): &(String, Vec<u8>)| (format!("{LEDGER}{path}"), bytes.clone());
         files.extend(self.ledger_files.iter().map(of_ledger));

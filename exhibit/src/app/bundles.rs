@@ -24,6 +24,7 @@ impl App {
                 .authorised_by
                 .map(|by| Authorisation { by, reason: asked.reason.unwrap_or_default() }),
             completeness: asked.complete,
+            programs: asked.programs,
             case_reference: asked.case_reference,
             output: Output::from_path(&asked.output),
         };

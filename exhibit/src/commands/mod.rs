@@ -266,6 +266,7 @@ fn request(command: &Command) -> Result<Request, Failure> {
                 authorised_by: args.authorised_by.clone(),
                 reason: args.reason.clone(),
                 complete: args.complete,
+                programs: args.programs,
                 output: absolute(&args.output)?,
             })
         }

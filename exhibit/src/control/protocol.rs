@@ -155,6 +155,7 @@ pub(crate) struct BundleRequest {
     pub(crate) authorised_by: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) complete: bool,
+    pub(crate) programs: bool,
     pub(crate) output: PathBuf,
 }
 

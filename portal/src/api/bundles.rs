@@ -71,6 +71,9 @@ pub(super) struct CreateBundle {
     /// Say how many entries each item has, so that a gap would show.
     #[serde(default)]
     completeness: bool,
+    /// Put in the programs that made the derivatives, so that somebody can make them again.
+    #[serde(default)]
+    programs: bool,
 }
 
 /// What you made and can download still.
@@ -106,6 +109,7 @@ impl From<CreateBundle> for BundleOrder {
             recipient: asked.recipient,
             authorised: asked.authorised.map(|a| Authorisation { by: a.by, reason: a.reason }),
             completeness: asked.completeness,
+            programs: asked.programs,
         }
     }
 }

@@ -94,12 +94,15 @@ impl Maker {
         let authorised = super::decide::may_leave(&found, request)?;
         let request = &BundleRequest { authorised, ..request.clone() };
         let held = gather::open(records, &self.objects, request, found).await?;
+        let programs = self.programs(request, &held).await?;
         let payload: Vec<PayloadFile> = held.iter().flat_map(Held::payload).collect();
         gather::check_paths(&payload)?;
         let key_entry = self.publish_key().await?;
         let export = self.record(request, &payload).await?;
         storage::failpoint::hit("bundle-recorded");
         let made = self.contents(request, &held, payload, key_entry, &export).await?;
+        let contents = Contents { programs, ..made.contents };
+        let made = Made { contents, ..made };
         self.write(request, &held, &made).await?;
         Ok(Created {
             path: request.output.path().to_owned(),
@@ -198,8 +201,34 @@ impl Maker {
                 .map(|h| (h.record.item, h.original.outboard().to_bytes()))
                 .collect(),
             ledger_files,
+            programs: Vec::new(),
         };
         Ok(Made { name, contents })
+    }
+
+    /// The programs that made what goes along, each once.
+    async fn programs(
+        &self,
+        request: &BundleRequest,
+        held: &[Held],
+    ) -> Result<Vec<(Sha256, Vec<u8>)>, BundleError> {
+        let derivatives = held.iter().filter(|_| request.programs).flat_map(|h| &h.derivatives);
+        let mut programs = std::collections::BTreeMap::new();
+        for derivative in derivatives {
+            let not_kept = || {
+                let path = &derivative.path;
+                let message =
+                    format!("the program that made {path} was not kept; ask without programs");
+                BundleError::Request(message)
+            };
+            let digest = derivative.program().ok_or_else(not_kept)?;
+            if !programs.contains_key(&digest) {
+                let program = self.ledger.kept_program(digest).await;
+                let program = program.map_err(|error| BundleError::Record(error.to_string()))?;
+                programs.insert(digest, program.ok_or_else(not_kept)?.to_vec());
+            }
+        }
+        Ok(programs.into_iter().collect())
     }
 
     /// The entries with which keys that a reader may know took each other's place.

@@ -95,6 +95,7 @@ mod tests {
             by: "os-user:shah".into(),
             authorised,
             completeness: false,
+            programs: false,
             case_reference: None,
             output: super::super::Output::Folder("unused".into()),
         }

@@ -1,7 +1,7 @@
 //! What is asked for, out of records and store: each item with its original and derivatives, opened and checked.
 
 use chain_of_custody::bundle::{BundleItem, DerivativeFile, PayloadFile, layout};
-use chain_of_custody::digest::Digests;
+use chain_of_custody::digest::{Digests, Sha256};
 use chain_of_custody::event::field;
 use serde_json::Value;
 use storage::objects::{ObjectStore, StoredObject, VerifiedObject};
@@ -95,6 +95,14 @@ async fn open_object(objects: &ObjectStore, object: &str) -> Result<VerifiedObje
     let stored: StoredObject = serde_json::from_str(object)
         .map_err(|error| BundleError::Record(format!("a stored object: {error}")))?;
     Ok(objects.open_object(&stored).await?)
+}
+
+impl HeldDerivative {
+    /// The digest of the program that made it, where its recipe names one.
+    pub(super) fn program(&self) -> Option<Sha256> {
+        let recipe: Value = serde_json::from_str(&self.view.recipe).ok()?;
+        recipe["program-sha256"].as_str()?.parse().ok()
+    }
 }
 
 impl Held {

@@ -122,6 +122,8 @@ pub struct BundleRequest {
     pub authorised: Option<Authorisation>,
     /// With a statement that these are all entries of these items.
     pub completeness: bool,
+    /// With the programs that made its derivatives, so that somebody can make them again.
+    pub programs: bool,
     /// For the bundle's name: `<case>-<exhibit>-<date>`.
     pub case_reference: Option<String>,
     pub output: Output,

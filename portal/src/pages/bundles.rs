@@ -207,7 +207,15 @@ impl Order {
             .then(|| Authorisation { by: by.to_owned(), reason: reason.to_owned() });
         let recipient = self.recipient.trim().to_owned();
         let completeness = self.completeness;
-        Ok(BundleOrder { case: Some(case), items, purpose, recipient, authorised, completeness })
+        Ok(BundleOrder {
+            case: Some(case),
+            items,
+            purpose,
+            recipient,
+            authorised,
+            completeness,
+            programs: false,
+        })
     }
 }
 

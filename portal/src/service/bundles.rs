@@ -39,6 +39,8 @@ pub struct BundleOrder {
     pub authorised: Option<Authorisation>,
     /// With a statement that these are all entries of these items.
     pub completeness: bool,
+    /// With the programs that made its derivatives.
+    pub programs: bool,
 }
 
 /// One item of it.
@@ -187,6 +189,7 @@ impl Service {
             by: person.actor(),
             authorised: order.authorised.clone(),
             completeness: order.completeness,
+            programs: order.programs,
             case_reference,
             output: Output::Zip(self.file_of(event)),
         })

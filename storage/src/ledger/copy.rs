@@ -10,7 +10,7 @@ use chain_of_custody::sequencer::{CannotRecover, FileClass, Growth, PlacedEntry}
 use chain_of_custody::tile::{TILE_WIDTH, TileEdge, TilePath, TileReadError};
 
 use super::files::{LedgerFiles, PublishError};
-use super::{LedgerError, stamps};
+use super::{LedgerError, programs, stamps};
 use crate::objects::ObjectStore;
 use crate::records::StoredEntry;
 
@@ -66,7 +66,7 @@ pub async fn copy_ledger(
     Ok(())
 }
 
-/// Brings over what is kept beside a ledger's tiles, its time stamps, create-only; gives how many files that are.
+/// Brings over what is kept beside a ledger's tiles, time stamps and programs, create-only; gives how many files that are.
 ///
 /// # Errors
 /// [`LedgerError`].
@@ -75,7 +75,9 @@ pub async fn copy_kept(
     to: &ObjectStore,
     origin: &Origin,
 ) -> Result<u64, LedgerError> {
-    let kept = LedgerFiles::new(from.clone(), origin.clone()).kept_below(stamps::FOLDER).await?;
+    let files = LedgerFiles::new(from.clone(), origin.clone());
+    let mut kept = files.kept_below(stamps::FOLDER).await?;
+    kept.extend(files.kept_below(programs::FOLDER).await?);
     for found in &kept {
         let bytes = from.get(found.name.as_str()).await?;
         to.put_new(found.name.as_str(), bytes).await?;

@@ -16,6 +16,7 @@ mod files;
 mod follow;
 mod jump;
 mod open;
+mod programs;
 mod reader;
 mod rebuild;
 mod servers;

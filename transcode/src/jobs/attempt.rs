@@ -96,6 +96,9 @@ pub(super) async fn make(
             return Err(Setback::Worker(failure));
         }
     };
+    if let Some(program) = program {
+        shared.keep_program(program).await?;
+    }
     let mut made = Vec::with_capacity(rows.len());
     for (sink, ended) in sinks.zip(ended) {
         made.push(keep(sink, ended, program).await);

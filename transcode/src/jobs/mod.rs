@@ -13,13 +13,14 @@ mod attempt;
 mod follow;
 mod run;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chain_of_custody::digest::Sha256;
 use chain_of_custody::ids::ItemId;
 use storage::clock::Clock;
-use storage::ledger::{Ledger, SubmitError};
+use storage::ledger::{Ledger, LedgerError, SubmitError};
 use storage::objects::{ObjectStore, StoreError};
 use storage::records::{NewJob, Records, RecordsError};
 use tokio::sync::{Notify, watch};
@@ -70,6 +71,8 @@ pub enum JobsError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// This server was away for too long.
     #[error("another server works on it now")]
     Lost,
@@ -120,6 +123,8 @@ struct Shared {
     /// How often a job was decided, so that whoever waits looks again.
     decided: watch::Sender<u64>,
     stopping: AtomicBool,
+    /// The worker program that was kept last.
+    kept: Mutex<Option<Sha256>>,
 }
 
 /// The running jobs. Dropping it ends all workers; their jobs are taken up again by the next start.
@@ -205,11 +210,25 @@ impl Shared {
             position: watch::Sender::new(0),
             decided: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
+            kept: Mutex::default(),
         }
     }
 
     fn records(&self) -> &Records {
         self.ledger.records()
+    }
+
+    /// Keeps the worker program, so that what it made can be made again with it. One that was exchanged meanwhile is not there to
+    /// be kept.
+    async fn keep_program(&self, digest: Sha256) -> Result<(), JobsError> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept() == Some(digest) {
+            return Ok(());
+        }
+        let Some(program) = self.supervisor.program_bytes(digest).await else { return Ok(()) };
+        self.ledger.keep_program(program).await?;
+        *kept() = Some(digest);
+        Ok(())
     }
 
     fn job_decided(&self) {

@@ -333,6 +333,7 @@ pub fn bundle_whose_proxy_is_of(heads: bool, original: Option<&[u8]>) -> Made {
         read_me: "<!doctype html><title>Read me</title>".into(),
         outboards: vec![(item(1), outboard(&payload[0].1)), (item(2), outboard(&payload[1].1))],
         ledger_files: Vec::new(),
+        programs: Vec::new(),
     };
     let folder = tempfile::tempdir().unwrap();
     let made = Made { folder, ledger, bundle_key, contents, payload };
