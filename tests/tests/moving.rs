@@ -143,7 +143,7 @@ async fn a_store_is_moved_to_a_bucket_and_to_another_and_what_was_lost_is_named(
     flip(&damaged);
     let stranger = story.workspace.in_data("objects/originals/stranger");
     fs::write(&stranger, "x").expect("written");
-    // A time stamp lies beside the ledger's tiles.
+    // A time stamp lies beside the ledger's tiles, and the program that made the derivatives.
     let stamps = "ledger/ledger.unnamed.invalid/stamps";
     let stamp = story.workspace.in_data("objects").join(stamps).join("5-0123456789abcdef.tsr");
     fs::create_dir(stamp.parent().expect("a folder")).expect("no stamp was asked for yet");
@@ -154,7 +154,7 @@ async fn a_store_is_moved_to_a_bucket_and_to_another_and_what_was_lost_is_named(
     let summary = last(&lines);
     let named = summary["named"].as_u64().expect("a number");
     numbers_are(summary, [named, 0, named - 1, 0, 1]);
-    assert_eq!((&summary["complete"], &summary["ledger_kept_files"]), (&false.into(), &1.into()));
+    assert_eq!((&summary["complete"], &summary["ledger_kept_files"]), (&false.into(), &2.into()));
     let stamp = store.boto3(READ, &["first", &format!("{stamps}/5-0123456789abcdef.tsr")]);
     assert_eq!(stamp.expect("boto3 runs"), "an answer");
     let lost = objects(&lines, "damaged");
