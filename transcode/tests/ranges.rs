@@ -5,12 +5,14 @@
 mod support;
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use support::*;
 use transcode::Failure;
-use transcode::protocol::{FailureCode, ProxyParameters, Recipe};
+use transcode::protocol::{FailureCode, ProxyParameters, ProxyRangeParameters, Range, Recipe};
 use transcode::ranges::{self, OneBehindTheOther};
+use transcode::source::RangeSource;
 
 /// Twelve seconds, and a picture that needs none before it every two; in ranges of four seconds or so.
 const OPEN_GROUPS: &[&str] =
@@ -141,6 +143,105 @@ async fn what_is_joined_has_the_pictures_and_the_sound_of_what_is_made_in_one() 
         let again = joined(&recipe, &original).await.unwrap();
         assert!(again == (parts, made), "{what}: the same bytes again");
     }
+}
+
+/// Wherever ranges begin, each picture is in one of them.
+#[tokio::test]
+async fn a_range_that_begins_at_no_picture_loses_none() {
+    let original = twelve_seconds(&[OPEN_GROUPS, &["-an"]].concat(), "mkv");
+    let whole = picture_times(&proxy(&original).await.1);
+    // A picture that needs others before it; and between two.
+    for ranges_from_90k in [vec![207_000], vec![207_001, 700_001]] {
+        let recipe = Recipe::Proxy(ProxyParameters { ranges_from_90k, ..Default::default() });
+        let (parts, made) = joined(&recipe, &original).await.unwrap();
+        assert_eq!(picture_times(&made), whole, "{} ranges", parts.len());
+        assert_eq!(complaints(&made), "");
+    }
+}
+
+/// A source that counts what is read of it.
+struct Counted(Bytes, AtomicU64);
+
+impl RangeSource for Counted {
+    fn size_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    async fn read(&self, range: std::ops::Range<u64>) -> std::io::Result<Bytes> {
+        self.1.fetch_add(range.end - range.start, Ordering::Relaxed);
+        Ok(self.0.slice(range.start as usize..range.end as usize))
+    }
+}
+
+#[tokio::test]
+async fn what_lies_before_a_range_is_not_read() {
+    let picture = "testsrc2=s=640x480:r=10:d=50,noise=alls=60:allf=t";
+    let coded = ["-c:v", "mpeg4", "-b:v", "9M", "-g", "20"];
+    let coded = [&coded[..], &["-sc_threshold", "1000000000", "-c:a", "mp2"]].concat();
+    let input = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=d=50"];
+    for extension in ["mkv", "avi", "mp4", "ts"] {
+        let original = filmed(&[&input[..], &coded].concat(), extension);
+        let keys = keyframes(&original);
+        let (from, to) = (keys[keys.len() - 4], keys[keys.len() - 3]);
+        let start = seconds(&ffprobe(&original)["format"]["start_time"]);
+        let times = picture_times(&original).into_iter();
+        let times = times.map(|time| ((time - start) * 90_000.0).round() as u64);
+        let pictures = times.filter(|time| (from..to).contains(time)).count();
+        let range = Range::Pictures { from_90k: Some(from), to_90k: Some(to) };
+        let recipe =
+            Recipe::ProxyRange(ProxyRangeParameters { copy: Default::default(), range });
+        let source = Counted(original, AtomicU64::new(0));
+        let (mut output, supervisor) =
+            (Vec::new(), transcode::Supervisor::new(worker(), allowance()));
+        run_one(&supervisor, recipe, &source, &mut output).await.unwrap();
+        assert_eq!(picture_times(&output).len(), pictures, "{extension}");
+        let (read, all) = (source.1.into_inner(), source.0.len() as u64);
+        assert!(all > 40 << 20, "{extension}: {all}");
+        assert!(read < all / 3, "{extension}: {read} of {all} bytes");
+    }
+}
+
+#[tokio::test]
+async fn ranges_begin_where_a_recording_is_long_and_steady() {
+    let small = |seconds: u32, rate: u32, codecs: &[&str], extension: &str| {
+        let picture = format!("testsrc2=s=64x48:r={rate}:d={seconds}");
+        let inputs = ["-f", "lavfi", "-i", &picture, "-c:v"];
+        filmed(&[&inputs[..], codecs].concat(), extension)
+    };
+    let mpeg4 = ["mpeg4", "-g", "50", "-bf", "2"];
+    let mpeg2 = ["mpeg2video", "-g", "75", "-bf", "2"];
+    let from = async |original: &Bytes| probe(original).await.ranges_from_90k;
+
+    let long = small(950, 5, &mpeg4, "mkv");
+    let keys = keyframes(&long);
+    let begins = from(&long).await;
+    assert_eq!(begins.len(), 2, "{begins:?}");
+    assert!(begins.iter().all(|from| keys.contains(from)), "{begins:?}");
+    for (begins, at_least_s) in begins.iter().zip([300, 600]) {
+        assert!((0..=20).contains(&(begins / 90_000 - at_least_s)), "{begins} {at_least_s}");
+    }
+    let recording = small(310, 25, &mpeg2, "ts");
+    let anew = Bytes::from([&recording[..], &recording].concat());
+    let whole = small(620, 25, &mpeg2, "ts");
+    assert_eq!(from(&whole).await.len(), 1);
+    // Ten packets of 188 bytes are missing in its middle.
+    let middle = whole.len() / 2 / 188 * 188;
+    let damaged = Bytes::from([&whole[..middle], &whole[middle + 1880..]].concat());
+    for (what, original) in [
+        ("one of less than ten minutes", small(590, 5, &mpeg4, "mkv")),
+        ("one whose times jump", anew),
+        ("one of which something is missing", damaged),
+        ("one without times", small(620, 5, &["libx264", "-g", "50"], "h264")),
+        ("one of an old codec", small(650, 5, &["msmpeg4v3", "-g", "50"], "avi")),
+    ] {
+        assert!(from(&original).await.is_empty(), "{what}");
+        assert!(!probe_text(&original).await.contains("ranges"), "{what}: as it ever was");
+    }
+}
+
+async fn probe_text(original: &Bytes) -> String {
+    let (_, json) = run(Recipe::Probe(Default::default()), original).await.unwrap();
+    String::from_utf8(json).unwrap()
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ fn pictures(
     let (index, start) = (made.pictures.index, start_us(&input));
     if let Some(looks_before) = looks_before {
         let base = input.stream(index).map_or(CLOCK, |stream| stream.time_base());
-        let time = part.from - 1 - looks_before + start.rescale(MICROSECONDS, CLOCK);
-        if input::seek(&mut input, index, time.rescale(CLOCK, base)).is_err() {
+        let time = part.from - looks_before + start.rescale(MICROSECONDS, CLOCK);
+        if input::seek(&mut input, index, time.rescale(CLOCK, base) - 1).is_err() {
             return Ok(None);
         }
     }
@@ -276,16 +276,14 @@ impl Beginnings {
         if !CODECS.contains(&stream.parameters().id()) || open_decoder(&stream, 1).is_err() {
             return None;
         }
-        Some(Self {
-            index: stream.index(),
-            base: stream.time_base(),
-            start: start_us(input).rescale(MICROSECONDS, CLOCK),
-            from: Vec::new(),
-            length: RANGE,
-            last_read: None,
-            last_shown: None,
-            is_steady: true,
-        })
+        let start = start_us(input).rescale(MICROSECONDS, CLOCK);
+        Some(Self::of(stream.index(), stream.time_base(), start))
+    }
+
+    fn of(index: usize, base: Rational, start: i64) -> Self {
+        let (last_read, last_shown) = (None, None);
+        let (from, length, is_steady) = (Vec::new(), RANGE, true);
+        Self { index, base, start, from, length, last_read, last_shown, is_steady }
     }
 
     pub(crate) fn look(&mut self, packet: &Packet) {
@@ -298,16 +296,19 @@ impl Beginnings {
         };
         self.is_steady &= self.last_read.is_none_or(|last| last < read) && !packet.is_corrupt();
         self.last_read = Some(read);
-        let time = shown.rescale(self.base, CLOCK) - self.start;
-        let begins = packet.is_key() && self.last_shown.is_none_or(|last| last < time);
+        self.look_at(shown.rescale(self.base, CLOCK) - self.start, packet.is_key());
+    }
+
+    /// A range begins behind all that came before in the file, or it would not be known which pictures are its own.
+    fn look_at(&mut self, time: i64, is_key: bool) {
+        let begins = is_key && self.last_shown.is_none_or(|last| last < time);
         self.last_shown = self.last_shown.max(Some(time));
-        if !begins || time - self.from.last().copied().unwrap_or(0) < self.length {
-            return;
-        }
-        self.from.push(time);
-        if self.from.len() == MAX_RANGES {
-            self.length *= 2;
-            self.thin_out();
+        if begins && time - self.from.last().copied().unwrap_or(0) >= self.length {
+            self.from.push(time);
+            if self.from.len() == MAX_RANGES {
+                self.length *= 2;
+                self.thin_out();
+            }
         }
     }
 
@@ -326,5 +327,47 @@ impl Beginnings {
             last = if stays { *from } else { last };
             stays
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = CLOCK.1 as i64;
+
+    /// Where ranges begin of a recording of so many seconds, a picture each, every second of which needs none before it.
+    fn found(seconds: i64, is_whole: bool) -> Vec<u64> {
+        let mut beginnings = Beginnings::of(0, CLOCK, 0);
+        (0..seconds).for_each(|second| beginnings.look_at(second * SECOND, second % 2 == 0));
+        beginnings.found(is_whole)
+    }
+
+    #[test]
+    fn a_recording_has_ranges_of_five_minutes_from_ten_on() {
+        assert_eq!(found(600, true), [0; 0]);
+        assert_eq!(found(601, true), [300 * 90_000]);
+        assert_eq!(found(1250, true), [300, 600, 900].map(|second| second * 90_000));
+        assert_eq!(found(1250, false), [0; 0]);
+    }
+
+    #[test]
+    fn a_recording_of_days_has_longer_ranges() {
+        let from = found(4 * 86_400, true);
+        assert!(from.len() < MAX_RANGES && from.len() > MAX_RANGES / 2, "{}", from.len());
+        assert!(transcode_protocol::probe::are_ranges(&from));
+        let steps: Vec<_> = from.windows(2).map(|two| two[1] - two[0]).collect();
+        let step = 8 * RANGE as u64;
+        assert!(steps.iter().all(|one| *one == step), "{steps:?}");
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_before_others_begins_nothing() {
+        let mut beginnings =
+            Beginnings { last_shown: Some(400 * SECOND), ..Beginnings::of(0, CLOCK, 0) };
+        beginnings.look_at(399 * SECOND, true);
+        assert_eq!(beginnings.from, [0; 0]);
+        beginnings.look_at(401 * SECOND, true);
+        assert_eq!(beginnings.from, [401 * SECOND]);
     }
 }
