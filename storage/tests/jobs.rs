@@ -18,6 +18,7 @@ on_both_databases!(
     what_somebody_waits_for_comes_first,
     devices_take_turns,
     how_far_it_is_is_said_while_it_runs,
+    ranges_are_taken_one_by_one_and_joined_when_all_have_ended,
     what_a_dead_process_left_is_put_back,
 );
 
@@ -137,6 +138,66 @@ async fn how_far_it_is_is_said_while_it_runs(home: Home) {
     claim(&records).await.unwrap();
     let said = sqlx::query_scalar::<_, i64>(permille).fetch_one(records.pool()).await.unwrap();
     assert_eq!(said, 0, "it begins anew");
+}
+
+async fn ranges_are_taken_one_by_one_and_joined_when_all_have_ended(home: Home) {
+    let (one, two) = (home.records().await, home.records().await);
+    let of = |kind: &str, n| {
+        let kind = kind.to_owned();
+        NewJob { recipe_id: format!("recipe of {kind}"), kind, ..job(n) }
+    };
+    one.add_jobs(&[of("proxy", 1), of("poster", 1), of("poster", 2)]).await.unwrap();
+    let claimed = one.claim_jobs("", now()).await.unwrap();
+    let kinds: BTreeSet<_> = claimed.iter().map(|row| row.job.kind.as_str()).collect();
+    assert_eq!(kinds, ["poster", "proxy"].into());
+    let whole = claimed.into_iter().find(|row| row.job.kind == "proxy").unwrap();
+    let range = |n: usize| ("proxy-range".to_owned(), format!("{{\"range\":{n}}}"));
+    let ranges: Vec<_> = (0..12).map(range).collect();
+    for _ in 0..2 {
+        assert!(one.add_ranges(&whole, &ranges).await.unwrap(), "those that are there stay");
+    }
+    assert!(one.put_back_job(&whole, now()).await.unwrap());
+    assert!(!one.add_ranges(&whole, &ranges).await.unwrap(), "nobody has it");
+    assert_eq!(one.claim_job(&whole.job).await.unwrap(), None, "it waits for its ranges");
+
+    // Another item's poster has the same turn and takes less time.
+    let short = two.claim_jobs("", now()).await.unwrap();
+    assert_eq!(short.iter().map(|row| &row.job).collect::<Vec<_>>(), [&of("poster", 2)]);
+    let claims = (0..11).map(|n| claim(if n % 2 == 0 { &one } else { &two }));
+    let mut claimed: Vec<_> = join_all(claims).await.into_iter().flatten().collect();
+    claimed.extend(two.claim_range(&whole.job).await.unwrap());
+    let recipes: BTreeSet<_> = claimed.iter().map(|row| row.job.recipe.clone()).collect();
+    assert_eq!(recipes, ranges.iter().map(|(_, recipe)| recipe.clone()).collect(), "each once");
+    assert!(claimed.iter().all(|row| row.part_of.as_deref() == Some("recipe of proxy")));
+    assert_eq!(one.claim_range(&whole.job).await.unwrap(), None);
+
+    // Nobody takes the whole before the last has ended.
+    let item = job(1).item;
+    for row in &claimed[..11] {
+        assert!(two.end_range(row, "made").await.unwrap());
+        assert!(!two.end_range(row, "again").await.unwrap(), "it has ended");
+    }
+    assert_eq!(one.claim_job(&whole.job).await.unwrap(), None);
+    assert_eq!(claim(&one).await, None);
+    one.cancel_ranges(item, "recipe of proxy", "somebody").await.unwrap();
+    let by = one.cancelled_by(&claimed[11]).await.unwrap();
+    assert_eq!(by.as_deref(), Some("somebody"), "of those that have not ended");
+    assert_eq!(one.cancelled_by(&claimed[0]).await.unwrap(), None);
+    assert!(two.end_range(&claimed[11], "failed").await.unwrap());
+
+    let joins = one.claim_jobs("", now()).await.unwrap();
+    assert_eq!(joins.iter().map(|row| &row.job).collect::<Vec<_>>(), [&whole.job]);
+    let ended = one.ranges(&whole.job).await.unwrap();
+    let in_order: Vec<_> = ended.iter().map(|range| range.row.job.recipe.clone()).collect();
+    assert_eq!(in_order, ranges.into_iter().map(|(_, recipe)| recipe).collect::<Vec<_>>());
+    one.reopen_jobs(item).await.unwrap();
+    assert_eq!(claim(&two).await.map(|row| row.job), None, "a range is not taken up again");
+    for range in &ended {
+        one.forget_range(&range.row).await.unwrap();
+    }
+    assert_eq!(one.ranges(&whole.job).await.unwrap(), []);
+    assert!(one.end_job(&joins[0]).await.unwrap());
+    assert!(!one.is_open(item, "recipe of proxy").await.unwrap());
 }
 
 async fn what_somebody_waits_for_comes_first(home: Home) {

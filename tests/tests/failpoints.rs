@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,6 +33,32 @@ async fn every_named_moment_loses_nothing_acknowledged() {
         println!("killed at {moment}");
         Scene::killed_at(&moment).await.play().await;
     }
+}
+
+/// Ten and a half minutes of small pictures, which are made in two ranges and the sound.
+fn long() -> Bytes {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let film = folder.path().join("long.mkv");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=5:d=630"]);
+    ffmpeg.args(["-f", "lavfi", "-i", "sine=r=8000:d=630"]);
+    ffmpeg.args(["-c:v", "mpeg4", "-bf", "2", "-g", "50", "-c:a", "pcm_alaw"]).arg(&film);
+    assert!(ffmpeg.status().expect("ffmpeg runs").success());
+    fs::read(&film).expect("a film").into()
+}
+
+/// What ranges have left in the store.
+fn files_of_ranges(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => found.extend(files_of_ranges(&path)),
+            false if path.to_string_lossy().contains("proxy-range") => found.push(path),
+            false => {}
+        }
+    }
+    found
 }
 
 /// A server that is armed to kill itself, and what sends to it.
@@ -62,11 +90,16 @@ impl Scene {
     }
 
     async fn play(mut self) {
-        let clip = Bytes::from(fs::read(footage::prepared("cctv-1fps.avi")).expect("a clip"));
+        // Only a long recording is made in ranges.
+        let in_ranges = self.moment.starts_with("ranges.");
+        let clip = match in_ranges {
+            true => long(),
+            false => fs::read(footage::prepared("cctv-1fps.avi")).expect("a clip").into(),
+        };
         let (file, finished) = self.send(&clip).await;
         let (_, again) = self.send(&clip).await;
         assert_eq!(finished.item, again.item, "the same recording again is the same item");
-        if self.moment.starts_with("transcode.") {
+        if in_ranges || self.moment.starts_with("transcode.") {
             self.wait_for_derivatives(&finished.item).await;
         }
         assert!(self.was_killed, "{} was not reached", self.moment);
@@ -78,6 +111,8 @@ impl Scene {
         let kinds: Vec<_> = item["derivatives"].as_array().into_iter().flatten().collect();
         let distinct: BTreeSet<_> = kinds.iter().map(|d| d["recipe"].to_string()).collect();
         assert_eq!(kinds.len(), distinct.len(), "made twice: {item}");
+        let left = files_of_ranges(&self.workspace.path().join("data"));
+        assert!(left.is_empty(), "{}: {left:?}", self.moment);
         assert!(self.server.stop().success());
     }
 

@@ -26,6 +26,9 @@ pub enum Failure {
         /// As entries name them.
         by: String,
     },
+    /// What is made in ranges came to nothing with one of them.
+    #[error("{message}")]
+    OfRange { code: &'static str, message: String },
     /// A range of the original could not be read or did not verify.
     #[error("the original could not be read: {0}")]
     Source(#[source] Arc<std::io::Error>),
@@ -60,7 +63,29 @@ pub enum Limit {
     ReadBytes(u64),
 }
 
+/// Of what somebody wanted no more.
+pub(crate) const CANCELLED: &str = "cancelled";
+/// Codes of the others that say something about the footage or the worker.
+const ABOUT_THE_FOOTAGE: [&str; 9] = [
+    "unreadable",
+    "format-refused",
+    "nothing-to-make",
+    "not-decodable",
+    "out-of-memory",
+    INTERNAL,
+    "crashed",
+    "limit-reached",
+    "misbehaved",
+];
+const INTERNAL: &str = "internal";
+
 impl Failure {
+    /// Of what a range came to.
+    pub(crate) fn of_range(code: &str, message: String) -> Self {
+        let known = ABOUT_THE_FOOTAGE.into_iter().find(|known| *known == code);
+        Self::OfRange { code: known.unwrap_or(INTERNAL), message }
+    }
+
     /// Of what a sink says.
     pub(crate) fn of_sink(error: std::io::Error) -> Self {
         match error.kind() {
@@ -76,7 +101,8 @@ impl Failure {
             Self::Crashed { .. }
             | Self::LimitReached { .. }
             | Self::Misbehaved { .. }
-            | Self::Cancelled { .. } => true,
+            | Self::Cancelled { .. }
+            | Self::OfRange { .. } => true,
             Self::Source(_) | Self::Sink(_) | Self::NoRoom | Self::Start { .. } => false,
         }
     }
@@ -96,12 +122,13 @@ impl Failure {
                 FailureCode::NotDecodable => "not-decodable",
                 FailureCode::OutOfMemory => "out-of-memory",
                 FailureCode::Unconfined => "unconfined",
-                FailureCode::Internal => "internal",
+                FailureCode::Internal => INTERNAL,
             },
             Self::Crashed { .. } => "crashed",
             Self::LimitReached { .. } => "limit-reached",
             Self::Misbehaved { .. } => "misbehaved",
-            Self::Cancelled { .. } => "cancelled",
+            Self::Cancelled { .. } => CANCELLED,
+            Self::OfRange { code, .. } => code,
             Self::Source(_) => "original-unreadable",
             Self::Sink(_) => "not-stored",
             Self::NoRoom => "no-room",

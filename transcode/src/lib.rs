@@ -10,6 +10,7 @@
 mod failure;
 pub mod jobs;
 mod program;
+pub mod ranges;
 pub mod recipe;
 pub mod reproduce;
 pub mod source;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::clean_message;
 pub use crate::protocol::Recipe;
+use crate::protocol::probe::are_ranges;
 use crate::protocol::{
     Area, Cut, ExtractParameters, MAX_REDACTIONS, Probe, ProbeParameters, ProxyParameters,
     RedactionParameters, Report, Span,
@@ -17,6 +18,9 @@ use crate::protocol::{
 const MP4_PICTURES: &[&str] = &["h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg"];
 const MP4_SOUND: &[&str] = &["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac"];
 
+/// Field of `media` with the beginnings of ranges.
+const RANGES_FROM: &str = "ranges-from-90k";
+
 /// The digest of a recipe as asked for: same original, same id, same job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecipeId(Sha256);
@@ -25,13 +29,7 @@ impl RecipeId {
     /// The id of `recipe`.
     pub fn of(recipe: &Recipe) -> Self {
         Self(Sha256::of(canonical_text(recipe).as_bytes()))
-    }
-
-    /// Enough of it to name a folder.
-    pub fn short(self) -> String {
-        self.to_string()[..16].to_owned()
-    }
-}
+    }}
 
 impl std::fmt::Display for RecipeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -71,6 +69,8 @@ pub fn after(media: &str) -> Vec<Recipe> {
     let is_wanted = |recipe: &Recipe| match recipe {
         Recipe::Probe(_)
         | Recipe::ProxySmall(_)
+        | Recipe::ProxyRange(_)
+        | Recipe::Joined(_)
         | Recipe::Extract(_)
         | Recipe::Redaction(_)
         | Recipe::Decoded(_) => false,
@@ -80,7 +80,20 @@ pub fn after(media: &str) -> Vec<Recipe> {
         Recipe::Thumbnails(_) | Recipe::Frames(_) | Recipe::Scenes(_) => picture && !is_still,
         Recipe::Location(_) => media["location-from"].as_array().is_some_and(|of| !of.is_empty()),
     };
-    standard().into_iter().filter(is_wanted).collect()
+    let mut wanted: Vec<_> = standard().into_iter().filter(is_wanted).collect();
+    for recipe in &mut wanted {
+        if let Recipe::Proxy(parameters) = recipe {
+            parameters.ranges_from_90k = ranges_from(&media);
+        }
+    }
+    wanted
+}
+
+/// Where ranges of a long recording begin, each but the first; none of a shorter one.
+fn ranges_from(media: &Value) -> Vec<u64> {
+    let from: Option<Vec<_>> =
+        media[RANGES_FROM].as_array().and_then(|from| from.iter().map(Value::as_u64).collect());
+    from.filter(|from| are_ranges(from)).unwrap_or_default()
 }
 
 /// What of a recording must not be shown, as somebody lists it: `docs/formats/redaction-list.md`.
@@ -166,7 +179,12 @@ fn checked(span: Span) -> Result<(), AskError> {
 
 /// Whether a kind of derivative has a worker of its own: it is made of a part of the original, or in another way.
 pub fn is_made_alone(kind: &str) -> bool {
-    matches!(kind, "extract" | "redaction")
+    matches!(kind, "extract" | "redaction" | "proxy-range")
+}
+
+/// Whether what is asked for is made in ranges ([`crate::ranges`]).
+pub fn is_in_ranges(text: &str) -> bool {
+    parse(text).is_some_and(|recipe| !crate::ranges::of(&recipe).is_empty())
 }
 
 /// The smaller viewing copy of an original, where there is something to play in it.
@@ -223,7 +241,7 @@ pub fn media_text(probe: &Probe) -> String {
         .iter()
         .map(|s| json!({"kind": s.kind, "codec": s.codec, "video": s.video, "audio": s.audio}))
         .collect();
-    text_of(&json!({
+    let mut media = json!({
         "v": 1,
         "container": probe.container,
         "created-claimed": created.map(|at| at.to_string()),
@@ -233,7 +251,11 @@ pub fn media_text(probe: &Probe) -> String {
         "browser": probe.browser,
         "location-from": probe.location_from,
         "signatures": probe.signatures,
-    }))
+    });
+    if !probe.ranges_from_90k.is_empty() {
+        media[RANGES_FROM] = json!(probe.ranges_from_90k);
+    }
+    text_of(&media)
 }
 
 fn instant(text: &str) -> Option<Timestamp> {
@@ -269,7 +291,7 @@ mod tests {
         assert_eq!(parse(&canonical_text(&plain)), Some(plain.clone()));
         assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":2}"#);
         // `printf '{"kind":"probe","version":2}' | sha256sum`
-        assert_eq!(RecipeId::of(&first()).short(), "a75b57c20047929a");
+        assert!(RecipeId::of(&first()).to_string().starts_with("a75b57c20047929a"));
     }
 
     #[test]

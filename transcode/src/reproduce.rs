@@ -20,9 +20,10 @@ use storage::records::{DerivativeView, ItemRecord};
 use crate::protocol::{
     DecodedParameters, MAX_CHUNK_BYTES, MAX_RECIPES, OriginalDigests, Recipe, Report,
 };
+use crate::ranges::{self, OneBehindTheOther};
 use crate::source::{OutputSink, RangeSource};
 use crate::supervise::Wanted;
-use crate::{Failure, Supervisor, recipe};
+use crate::{Failure, Finished, Supervisor, recipe};
 
 /// What came of making one derivative again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,25 +95,87 @@ pub async fn reproduce(
             }
         }
     }
-    // As they were made: most in one pass, some by a worker of their own.
+    // As they were made: most in one pass, some by a worker of their own, a long recording's viewing copy in ranges.
+    let (in_ranges, again): (Vec<_>, Vec<_>) =
+        again.into_iter().partition(|(_, asked, _)| !ranges::of(asked).is_empty());
+    let maker = Maker { supervisor, objects, source: &source, digests };
+    for one in in_ranges {
+        let (finished, made) = maker.in_ranges(&one.1).await?;
+        compared.extend(maker.compare(vec![one], finished, vec![made]).await?);
+    }
     let (alone, together): (Vec<_>, Vec<_>) =
         again.into_iter().partition(|(view, ..)| recipe::is_made_alone(&view.kind));
     let alone = alone.into_iter().map(|one| vec![one]);
     for again in std::iter::once(together).chain(alone).filter(|again| !again.is_empty()) {
-        let wanted = again
-            .iter()
-            .map(|(_, asked, _)| Ok(Wanted { recipe: asked.clone(), sink: Made::new()? }));
+        let recipes = again.iter().map(|(_, asked, _)| asked.clone());
+        let (finished, made) = maker.make(recipes, &source).await?;
+        compared.extend(maker.compare(again, finished, made).await?);
+    }
+    Ok(compared)
+}
+
+/// What is made again of one original, and how it is compared.
+struct Maker<'m> {
+    supervisor: &'m Supervisor,
+    objects: &'m ObjectStore,
+    source: &'m VerifiedObject,
+    digests: OriginalDigests,
+}
+
+/// One derivative, its recipe, and the field that the recipe comes from.
+type Again<'v> = (&'v DerivativeView, Recipe, Value);
+
+impl Maker<'_> {
+    /// All in one pass over `source`.
+    async fn make(
+        &self,
+        recipes: impl Iterator<Item = Recipe>,
+        source: &impl RangeSource,
+    ) -> Result<(Finished, Vec<Made>), ReproduceError> {
+        let wanted = recipes.map(|recipe| Ok(Wanted { recipe, sink: Made::new()? }));
         let mut wanted = wanted.collect::<io::Result<Vec<_>>>()?;
-        let finished = supervisor.run(digests.clone(), &source, &mut wanted).await?;
-        for (((view, _, recipe), ended), one) in again.iter().zip(&finished.ended).zip(wanted) {
-            let held = open(objects, &view.object).await?;
+        let finished = self.supervisor.run(self.digests.clone(), source, &mut wanted).await?;
+        Ok((finished, wanted.into_iter().map(|one| one.sink).collect()))
+    }
+
+    /// Range by range, and joined.
+    async fn in_ranges(&self, asked: &Recipe) -> Result<(Finished, Made), ReproduceError> {
+        let (mut all, mut reports) = (OneBehindTheOther(Vec::new()), Vec::new());
+        for range in ranges::of(asked) {
+            let (mut finished, mut made) = self.make([range].into_iter(), self.source).await?;
+            all.0.append(&mut made);
+            match finished.ended.pop() {
+                Some(Ok(report)) => reports.push(report),
+                other => {
+                    finished.ended.extend(other);
+                    return Ok((finished, Made::new()?));
+                }
+            }
+        }
+        let joined = ranges::joined(&all);
+        let (mut finished, mut made) = self.make([joined].into_iter(), &all).await?;
+        let account = |report| ranges::account(report, &reports);
+        finished.ended = finished.ended.into_iter().map(|ended| ended.map(account)).collect();
+        let made = made.pop().map_or_else(Made::new, Ok)?;
+        Ok((finished, made))
+    }
+
+    async fn compare(
+        &self,
+        again: Vec<Again<'_>>,
+        finished: Finished,
+        made: Vec<Made>,
+    ) -> Result<Vec<Reproduced>, ReproduceError> {
+        let mut compared = Vec::with_capacity(again.len());
+        for (((view, _, recipe), ended), made) in again.iter().zip(&finished.ended).zip(made) {
+            let held = open(self.objects, &view.object).await?;
             compared.push(match ended {
-                Ok(_) if one.sink.is(&held, view).await? => {
+                Ok(_) if made.is(&held, view).await? => {
                     Reproduced::of(view, Comparison::Match, None)
                 }
                 Ok(report) => {
                     let shown =
-                        (shown(supervisor, &held).await, shown(supervisor, &one.sink).await);
+                        (shown(self.supervisor, &held).await, shown(self.supervisor, &made).await);
                     let is_shown_the_same = matches!(shown, (Some(then), Some(now)) if then == now);
                     Reproduced::judge(view, is_shown_the_same, recipe, report, finished.program)
                 }
@@ -121,8 +184,8 @@ pub async fn reproduce(
                 }
             });
         }
+        Ok(compared)
     }
-    Ok(compared)
 }
 
 async fn open(objects: &ObjectStore, object: &str) -> Result<VerifiedObject, ReproduceError> {

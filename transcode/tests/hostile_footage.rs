@@ -20,7 +20,9 @@ use bytes::Bytes;
 use support::watched::{Seen, Watched};
 use support::*;
 use test_machine::hostile::{Canary, Input, Maker};
-use transcode::protocol::{Limits, MAX_MESSAGE_CHARS, Probe, Recipe};
+use transcode::protocol::{
+    JoinedParameters, Limits, MAX_MESSAGE_CHARS, Probe, ProxyRangeParameters, Range, Recipe,
+};
 use transcode::recipe;
 use transcode::supervise::{Allowance, Wanted};
 use transcode::{Failure, Supervisor};
@@ -133,11 +135,22 @@ impl Trial {
             self.wrong(&input, "what it calls a probe is none");
         }
         self.note(&input, "probe", probed);
-        let media = probe.flatten().map(|probe| recipe::media_text(&probe));
-        let next = media.map(|media| recipe::after(&media)).unwrap_or_default();
+        let probe = probe.flatten();
+        let media = probe.as_ref().map(recipe::media_text);
+        let mut next = media.map(|media| recipe::after(&media)).unwrap_or_default();
+        next.iter_mut().for_each(in_one);
         if !next.is_empty() {
             let job = lane.job(next, &original, &input).await;
             self.note(&input, "all that follows", job);
+        }
+        if probe.as_ref().is_some_and(Probe::has_video) {
+            let job = lane.job(vec![from_one_second()], &original, &input).await;
+            self.note(&input, "a range", job);
+        }
+        // A worker that was taken over may call it a range that it made.
+        if probe.is_some_and(|probe| probe.container.starts_with("mov")) && original.len() > 8 {
+            let job = lane.job(vec![joined(&original)], &original, &input).await;
+            self.note(&input, "joined", job);
         }
         for heard in self.canary.heard() {
             self.wrong(&input, &format!("the canary: {heard}"));
@@ -159,6 +172,24 @@ impl Trial {
         println!("WRONG: {}: {what}", named(input));
         self.tally.lock().unwrap().wrongs.push(format!("{}: {what}", named(input)));
     }
+}
+
+fn in_one(recipe: &mut Recipe) {
+    if let Recipe::Proxy(parameters) = recipe {
+        parameters.ranges_from_90k.clear();
+    }
+}
+
+/// A range that begins where there may be nothing, by an index that may be none.
+fn from_one_second() -> Recipe {
+    let range = Range::Pictures { from_90k: Some(90_000), to_90k: None };
+    Recipe::ProxyRange(ProxyRangeParameters { copy: Default::default(), range })
+}
+
+/// All of it for the pictures, its last bytes for the sound.
+fn joined(original: &Bytes) -> Recipe {
+    let ranges_bytes = vec![original.len() as u64 - 8, 8];
+    Recipe::Joined(JoinedParameters { ranges_bytes })
 }
 
 fn named(input: &Input) -> String {

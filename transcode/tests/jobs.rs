@@ -3,50 +3,27 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chain_of_custody::canonical;
-use chain_of_custody::checkpoint::Origin;
-use chain_of_custody::command::Command;
-use chain_of_custody::digest::{ContentHasher, Digests};
-use chain_of_custody::entry::Salt;
+use chain_of_custody::digest::Digests;
 use chain_of_custody::event::{EventKind, field};
-use chain_of_custody::ids::{EventId, ItemId, UploadId};
-use chain_of_custody::note::SigningKey;
-use storage::clock::SystemClock;
-use storage::ledger::{AuditResult, Ledger, LedgerOptions};
-use storage::objects::{Kek, ObjectName, ObjectStore, StoredObject};
-use storage::records::{Asked, DerivativeView, ItemView, NewJob, Records};
+use house::*;
+use storage::objects::ObjectStore;
+use storage::records::{DerivativeView, ItemView, NewJob};
 use support::*;
-use tempfile::TempDir;
 use transcode::Supervisor;
-use transcode::jobs::{Answer, Asker, JobOptions, Jobs, take_up};
-use transcode::protocol::{Recipe, Span};
+use transcode::jobs::{Answer, JobOptions};
+use transcode::protocol::Span;
 use transcode::recipe;
 use transcode::reproduce::{Comparison, reproduce};
 use transcode::supervise::Allowance;
-use uuid::Uuid;
-
-const ORIGIN: &str = "ledger.test.example";
-
-/// Makes each named test two: one per database.
-macro_rules! on_both_databases {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $name() { super::$name(super::Home::sqlite()).await })+
-        }
-        mod postgres {
-            $(#[tokio::test]
-            async fn $name() { super::$name(super::Home::postgres()).await })+
-        }
-    };
-}
 
 on_both_databases!(
     what_is_received_gets_its_derivatives,
@@ -64,154 +41,6 @@ on_both_databases!(
     a_limit_that_several_reach_together_is_each_ones_own,
 );
 
-/// A force's data folder and its database.
-struct Home {
-    folder: TempDir,
-    database: String,
-}
-
-impl Home {
-    fn sqlite() -> Self {
-        let folder = folder();
-        let database =
-            format!("sqlite://{}?mode=rwc", folder.path().join("records.sqlite").display());
-        Self { folder, database }
-    }
-
-    fn postgres() -> Self {
-        Self { folder: folder(), database: test_machine::postgres::fresh_database().unwrap() }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    async fn open(&self) -> House {
-        House::open(self.path(), &self.database).await
-    }
-}
-
-/// A home, opened.
-struct House {
-    ledger: Ledger,
-    objects: ObjectStore,
-}
-
-impl House {
-    async fn open(data: &Path, database: &str) -> Self {
-        let kek = Kek::new(zeroize::Zeroizing::new([7; 32]));
-        let objects = ObjectStore::open(&data.join("objects"), kek).unwrap();
-        let records = Records::connect(database, ORIGIN).await.unwrap();
-        let options = LedgerOptions {
-            rotations: Vec::new(),
-            origin: ORIGIN.parse::<Origin>().unwrap(),
-            signer: Arc::new(SigningKey::from_seed(ORIGIN, [1; 32]).unwrap()),
-            clock: Arc::new(SystemClock),
-        };
-        let ledger = Ledger::open(records, objects.clone(), options).await.unwrap();
-        take_up(ledger.records(), &SystemClock).await.unwrap();
-        Self { ledger, objects }
-    }
-
-    /// Receives bytes as an item, as `receive` does.
-    async fn receive(&self, bytes: &Bytes, state: &str, restricted: bool) -> ItemId {
-        let item = ItemId::from_uuid(Uuid::now_v7());
-        let upload = UploadId::from_uuid(Uuid::now_v7());
-        let name: ObjectName = format!("originals/{item}").parse().unwrap();
-        let mut writer = self.objects.begin(upload, name.clone()).await.unwrap();
-        let mut hasher = ContentHasher::new();
-        let groups = hasher.update(bytes);
-        writer.write(bytes.clone()).await.unwrap();
-        writer.append_groups(&groups).await.unwrap();
-        let (digests, last) = hasher.finish();
-        writer.append_groups(&[last]).await.unwrap();
-        let sealed = writer.seal().await.unwrap();
-        let object = self.objects.complete(sealed, name, digests.blake3).await.unwrap();
-        let object = canonical::to_bytes(&serde_json::to_value(&object).unwrap()).unwrap();
-        let fields = [
-            (field::STATE, state.to_owned()),
-            (field::SIZE_BYTES, bytes.len().to_string()),
-            (field::SHA256, digests.sha256.to_string()),
-            (field::BLAKE3, digests.blake3.to_string()),
-            (field::OBJECT, String::from_utf8(object).unwrap()),
-            (field::DEVICE, "-".to_owned()),
-            (field::NAME, "a clip".to_owned()),
-            (field::RESTRICTED, restricted.to_string()),
-        ];
-        self.submit(EventKind::ItemReceived, item, &fields).await;
-        item
-    }
-
-    async fn submit(&self, kind: EventKind, item: ItemId, fields: &[(&str, String)]) {
-        let command = Command::new(kind, EventId::from_uuid(Uuid::now_v7())).touching(item);
-        let command = fields
-            .iter()
-            .fold(command, |c, (name, value)| c.field(name, value.clone(), Salt([3; 32])));
-        self.ledger.submit(command).await.unwrap();
-    }
-
-    async fn jobs(&self, supervisor: Supervisor, parallel: usize) -> Jobs {
-        self.jobs_with(
-            supervisor,
-            JobOptions { parallel, free_space_kept_bytes: 0, ..Default::default() },
-        )
-        .await
-    }
-
-    /// What `who` gets who asks for a recipe.
-    async fn ask(&self, item: ItemId, recipe: &Recipe, who: &str) -> Answer {
-        let (ledger, objects) = (self.ledger.clone(), self.objects.clone());
-        let asker = Asker::new(ledger, objects, supervisor(), Arc::new(SystemClock), 0);
-        let record = self.view(item).await.record;
-        let asked = Asked { by: who.to_owned(), reason: "for a test".to_owned() };
-        let recipes = std::slice::from_ref(recipe);
-        asker.ask(&record, recipes, &asked, &|_| ()).await.unwrap().remove(0)
-    }
-
-    async fn jobs_with(&self, supervisor: Supervisor, options: JobOptions) -> Jobs {
-        let (ledger, objects) = (self.ledger.clone(), self.objects.clone());
-        Jobs::start(ledger, objects, supervisor, Arc::new(SystemClock), options).await.unwrap()
-    }
-
-    /// Works until nothing is left to do.
-    async fn work(&self, supervisor: Supervisor) {
-        let jobs = self.jobs(supervisor, 2).await;
-        tokio::time::timeout(Duration::from_secs(240), jobs.idle()).await.unwrap().unwrap();
-        jobs.stop().await;
-    }
-
-    async fn count(&self, table: &str, condition: &str) -> i64 {
-        let text = format!("SELECT count(*) FROM {table} WHERE {condition}");
-        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(text));
-        query.fetch_one(self.ledger.records().pool()).await.unwrap()
-    }
-
-    /// What waits after trouble is due at once.
-    async fn wait_no_longer(&self) {
-        let pool = self.ledger.records().pool();
-        sqlx::query("UPDATE jobs SET not_before_ms = 0").execute(pool).await.unwrap();
-    }
-
-    async fn view(&self, item: ItemId) -> ItemView {
-        self.ledger.records().item_view(item).await.unwrap().unwrap()
-    }
-
-    async fn read(&self, object: &str) -> Bytes {
-        let object: StoredObject = serde_json::from_str(object).unwrap();
-        let object = self.objects.open_object(&object).await.unwrap();
-        object.read(0..object.size_bytes()).await.unwrap()
-    }
-
-    async fn audits_clean(&self) {
-        let audit = self.ledger.audit().await.unwrap();
-        assert_eq!(audit.result, AuditResult::Match, "{audit:?}");
-    }
-}
-
-fn supervisor() -> Supervisor {
-    Supervisor::new(worker(), Allowance { wall_time: Duration::from_secs(240), ..allowance() })
-}
-
 fn kinds(view: &ItemView) -> Vec<&str> {
     let mut kinds: Vec<_> = view.derivatives.iter().map(|d| d.kind.as_str()).collect();
     kinds.sort_unstable();
@@ -223,24 +52,6 @@ const ALL: [&str; 7] = ["frames", "poster", "probe", "proxy", "scenes", "thumbna
 /// The phone says where it was, too.
 const OF_THE_PHONE: [&str; 7] =
     ["frames", "location", "poster", "probe", "scenes", "thumbnails", "waveform"];
-
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-/// Files of derivatives in the store, without their outboards.
-fn derivative_files(data: &Path) -> Vec<PathBuf> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() { walk(&path, found) } else { found.push(path) }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&data.join("objects/derivatives"), &mut found);
-    found.retain(|path| path.extension().is_none_or(|e| e != "obao"));
-    found
-}
 
 async fn what_is_received_gets_its_derivatives(home: Home) {
     let house = home.open().await;
@@ -438,22 +249,6 @@ async fn restricted_and_quarantined_items_get_nothing(home: Home) {
     house.submit(EventKind::ItemRestricted, later, &off).await;
     house.work(supervisor()).await;
     assert_eq!(kinds(&house.view(later).await), OF_THE_PHONE);
-}
-
-/// A worker that kills itself the first time it is asked for anything, and is the real one from then on.
-fn dies(times: &str, folder: &Path) -> Supervisor {
-    let script = folder.join("dies");
-    let count = folder.join("count");
-    let text = format!(
-        "#!/bin/sh\nn=$(cat {count} 2>/dev/null || echo 0)\necho $((n+1)) > {count}\n\
-         [ $n -lt {times} ] && kill -9 $$\nexec {worker}\n",
-        count = count.display(),
-        worker = worker().display()
-    );
-    std::fs::write(&script, text).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&script, mode).unwrap();
-    Supervisor::new(script, allowance())
 }
 
 async fn a_worker_that_dies_once_is_tried_again_twice_is_a_failure(home: Home) {

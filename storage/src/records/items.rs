@@ -247,10 +247,14 @@ impl Records {
             (SELECT COUNT(*) FROM derivation_failures WHERE force = $1 AND item = $2 AND kind = 'probe')";
         let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
         let probes: i64 = query.fetch_one(self.pool()).await?.try_get(0)?;
-        let text = "SELECT kind, state, permille FROM jobs WHERE force = $1 AND item = $2 AND state <> 'ended' AND cancelled_by = '' ORDER BY kind";
+        // Of what is made in ranges, all of them count, also those that have ended.
+        let text = "SELECT recipe_id, kind, state, permille, part_of FROM jobs WHERE force = $1 AND item = $2 \
+            AND (state <> 'ended' OR part_of <> '') AND cancelled_by = '' ORDER BY kind, recipe_id";
         let query = sqlx::query(text).bind(self.force()).bind(record.item.to_string());
         let rows = query.fetch_all(self.pool()).await?;
-        let mut making = rows.iter().map(one_making).collect::<Result<Vec<_>, _>>()?;
+        let rows = rows.iter().map(OpenJob::read).collect::<Result<Vec<_>, _>>()?;
+        let whole = rows.iter().filter(|row| row.part_of.is_empty());
+        let mut making: Vec<_> = whole.map(|whole| whole.making(&rows)).collect();
         let gets_some = record.state == "stored" && !record.restricted;
         if making.is_empty() && probes == 0 && gets_some {
             making.push(Making { kind: "probe".to_owned(), permille: None });
@@ -460,11 +464,41 @@ pub(super) fn item_record(row: &AnyRow) -> Result<ItemRecord, RecordsError> {
     })
 }
 
-fn one_making(row: &AnyRow) -> Result<Making, RecordsError> {
-    let is_running = row.try_get::<&str, _>("state")? == "running";
-    let permille = from_db(row.try_get("permille")?, "jobs")?;
-    let permille = u16::try_from(permille).ok().filter(|_| is_running);
-    Ok(Making { kind: row.try_get("kind")?, permille })
+/// A job that is not decided, or a range.
+struct OpenJob {
+    recipe_id: String,
+    kind: String,
+    part_of: String,
+    /// `None` while it waits.
+    permille: Option<u16>,
+}
+
+/// All of it.
+const ALL_PERMILLE: u16 = 1000;
+
+impl OpenJob {
+    fn read(row: &AnyRow) -> Result<Self, RecordsError> {
+        let permille = match row.try_get::<&str, _>("state")? {
+            "waiting" => None,
+            "ended" => Some(ALL_PERMILLE),
+            _ => u16::try_from(from_db(row.try_get("permille")?, "jobs")?).ok(),
+        };
+        let (recipe_id, kind) = (row.try_get("recipe_id")?, row.try_get("kind")?);
+        Ok(Self { recipe_id, kind, part_of: row.try_get("part_of")?, permille })
+    }
+
+    /// How far it is, over its ranges where it has some.
+    fn making(&self, rows: &[Self]) -> Making {
+        let of = |row: &&Self| row.part_of == self.recipe_id;
+        let ranges: Vec<_> = rows.iter().filter(of).map(|row| row.permille).collect();
+        let read: u64 = ranges.iter().flatten().map(|permille| u64::from(*permille)).sum();
+        let permille = match ranges.len() {
+            0 => self.permille,
+            _ if ranges.iter().all(Option::is_none) => None,
+            count => u16::try_from(read / count as u64).ok(),
+        };
+        Making { kind: self.kind.clone(), permille }
+    }
 }
 
 fn derivative_view(row: &AnyRow) -> Result<DerivativeView, RecordsError> {

@@ -12,8 +12,7 @@ use super::lease::now_ms;
 use super::sql::{self, Value};
 use super::{Dialect, Records, RecordsError, from_db, to_db};
 
-const COLUMNS: &str =
-    "item, recipe_id, kind, recipe, asked_by, reason, crashes, troubles, upload, object, claims";
+const COLUMNS: &str = "item, recipe_id, kind, recipe, asked_by, reason, crashes, troubles, upload, object, claims, part_of";
 
 /// How long a job is a server's after it was claimed or kept, by the database's clock; on SQLite as long as it lives.
 pub const JOB_CLAIM: Duration = Duration::from_secs(60);
@@ -37,21 +36,40 @@ macro_rules! due {
     };
 }
 
-/// How to claim what is due of one item: on SQLite there is one server, whose claims do not lapse while it lives.
-const CLAIM_SQLITE: &str = "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0 \
-    WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 AND (kind = $3 OR $3 = '') \
-    AND item = (SELECT item FROM jobs WHERE force = $1 AND state = 'waiting' AND not_before_ms <= $2 \
-    AND (kind = $3 OR $3 = '') ORDER BY not_before_ms, turn, item LIMIT 1)";
+/// A job that joins waits for its ranges.
+macro_rules! has_all_ranges {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM jobs AS part WHERE part.force = $1 AND part.item = jobs.item \
+            AND part.part_of = jobs.recipe_id AND part.state <> 'ended')"
+    };
+}
+
+/// How to claim what is next: what is due of one item but for ranges, or one range. Of what has the same turn ranges come last, because
+/// they take longest.
+macro_rules! claim_next {
+    ($until:expr, $due:expr) => {
+        concat!(
+            "WITH next AS (SELECT item, recipe_id, part_of FROM jobs WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
+            $due,
+            " AND ",
+            has_all_ranges!(),
+            " ORDER BY not_before_ms, turn, part_of <> '', item, recipe_id LIMIT 1) \
+            UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0, claimed_until_ms = ",
+            $until,
+            " WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
+            $due,
+            " AND ",
+            has_all_ranges!(),
+            " AND item = (SELECT item FROM next) AND (recipe_id = (SELECT recipe_id FROM next) \
+            OR (part_of = '' AND (SELECT part_of FROM next) = ''))"
+        )
+    };
+}
+
+/// On SQLite there is one server, whose claims do not lapse while it lives.
+const CLAIM_SQLITE: &str = claim_next!("0", "state = 'waiting' AND not_before_ms <= $2");
 /// Also what a server has left that is gone.
-const CLAIM_POSTGRES: &str = concat!(
-    "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0, claimed_until_ms = ",
-    claim_end!(),
-    " WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
-    due!(),
-    " AND item = (SELECT item FROM jobs WHERE force = $1 AND (kind = $3 OR $3 = '') AND ",
-    due!(),
-    " ORDER BY not_before_ms, turn, item LIMIT 1)"
-);
+const CLAIM_POSTGRES: &str = claim_next!(claim_end!(), due!());
 const KEEP_SQLITE: &str = "UPDATE jobs SET permille = $5, claimed_until_ms = 0";
 const KEEP_POSTGRES: &str =
     concat!("UPDATE jobs SET permille = $5, claimed_until_ms = ", claim_end!());
@@ -66,6 +84,12 @@ const INSERT: &str = "INSERT INTO jobs (force, item, recipe_id, kind, recipe, as
     ) AS turns), 0) \
     FROM (SELECT (SELECT device FROM items WHERE force = $1 AND item = $2) AS device) AS sent \
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3)";
+/// Adds a range of what a job joins, beside it.
+const INSERT_RANGE: &str = "INSERT INTO jobs (force, item, recipe_id, kind, recipe, asked_by, reason, state, crashes, troubles, \
+    not_before_ms, upload, object, device, turn, part_of) \
+    SELECT force, item, $4, $5, $6, asked_by, reason, 'waiting', 0, 0, not_before_ms, '', '', device, turn, recipe_id \
+    FROM jobs AS whole WHERE force = $1 AND item = $2 AND recipe_id = $3 \
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $4)";
 const LAPSED_POSTGRES: &str = concat!(" AND claimed_until_ms < ", now_ms!());
 /// Whoever changes several jobs waits for others who do: two that lock the same rows in another order would wait for
 /// each other. The number is the key of this lock alone; beside it stands the force.
@@ -107,6 +131,8 @@ pub struct Making {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
     pub job: NewJob,
+    /// Of a range: `recipe_id` of the job that joins it.
+    pub part_of: Option<String>,
     /// Times the worker died of it.
     pub crashes: u64,
     /// Times this machine was to blame.
@@ -123,6 +149,14 @@ pub struct JobAttempt {
     pub upload: UploadId,
     /// The name of the derivative in the object store.
     pub object: String,
+}
+
+/// A range of what another job joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeRow {
+    pub row: JobRow,
+    /// What came of it, as [`Records::end_range`] was told; empty while it is waiting or running.
+    pub made: String,
 }
 
 impl Records {
@@ -183,7 +217,7 @@ impl Records {
     }
 
     /// Takes the waiting jobs of one item that are due, of one kind or (with an empty `kind`) of all: what is made of one
-    /// original is made together. Two who ask never get the same job. On PostgreSQL also those whose server is gone.
+    /// original is made together. Or one range, alone. Two who ask never get the same job. On PostgreSQL also those whose server is gone.
     ///
     /// # Errors
     /// [`RecordsError`].
@@ -306,21 +340,40 @@ impl Records {
         Ok(transaction.commit().await?)
     }
 
-    /// Claims one job, if nobody has it and it is not decided.
+    /// Claims one job, if nobody has it, it is not decided, and all its ranges are there.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn claim_job(&self, job: &NewJob) -> Result<Option<JobRow>, RecordsError> {
+        self.claim_one(job, concat!("recipe_id = $3 AND ", has_all_ranges!())).await
+    }
+
+    /// Claims one range of what `job` joins, if there is one that nobody has.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn claim_range(&self, job: &NewJob) -> Result<Option<JobRow>, RecordsError> {
+        let first = "recipe_id = (SELECT MIN(recipe_id) FROM jobs WHERE force = $1 AND item = $2 AND part_of = $3 AND state = 'waiting')";
+        self.claim_one(job, first).await
+    }
+
+    async fn claim_one(
+        &self,
+        job: &NewJob,
+        which: &'static str,
+    ) -> Result<Option<JobRow>, RecordsError> {
         let text = format!(
             "UPDATE jobs SET state = 'running', claims = claims + 1, permille = 0, claimed_until_ms = {} \
-            WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state = 'waiting' RETURNING {COLUMNS}",
+            WHERE force = $1 AND item = $2 AND state = 'waiting' AND {which} RETURNING {COLUMNS}",
             match self.dialect() {
                 Dialect::Sqlite => "0",
                 Dialect::Postgres => claim_end!(),
             }
         );
+        let mut transaction = self.turn().await?;
         let query = sqlx::query(AssertSqlSafe(text)).bind(self.force()).bind(job.item.to_string());
-        let row = query.bind(&job.recipe_id).fetch_optional(self.pool()).await?;
+        let row = query.bind(&job.recipe_id).fetch_optional(&mut *transaction).await?;
+        transaction.commit().await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -328,26 +381,110 @@ impl Records {
     ///
     /// # Errors
     /// [`RecordsError`].
-    pub async fn is_open(&self, job: &NewJob) -> Result<bool, RecordsError> {
+    pub async fn is_open(&self, item: ItemId, recipe_id: &str) -> Result<bool, RecordsError> {
         let text = "SELECT COUNT(*) FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3 AND state <> 'ended'";
-        let query = sqlx::query(text).bind(self.force()).bind(job.item.to_string());
-        let row = query.bind(&job.recipe_id).fetch_one(self.pool()).await?;
+        let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
+        let row = query.bind(recipe_id).fetch_one(self.pool()).await?;
         Ok(row.try_get::<i64, _>(0)? > 0)
     }
 
-    /// What of an item is waiting or being worked on is wanted no more, by `by`; how many jobs that are. Whoever has such a job, or
-    /// takes it next, enters that.
+    /// Adds the ranges of what a claimed job joins, each a kind and a recipe, in their order; those that are there stay as they are.
+    /// They have the turn of that job. False when the job is somebody else's now.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn add_ranges(
+        &self,
+        row: &JobRow,
+        ranges: &[(String, String)],
+    ) -> Result<bool, RecordsError> {
+        let mut transaction = self.turn().await?;
+        if !is_claimed(&mut transaction, self.force(), row).await? {
+            return Ok(false);
+        }
+        for (at, (kind, recipe)) in ranges.iter().enumerate() {
+            sqlx::query(INSERT_RANGE)
+                .bind(self.force())
+                .bind(row.job.item.to_string())
+                .bind(&row.job.recipe_id)
+                .bind(format!("{}/{at:04}", row.job.recipe_id))
+                .bind(kind)
+                .bind(recipe)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The ranges of what a job joins, in their order.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn ranges(&self, job: &NewJob) -> Result<Vec<RangeRow>, RecordsError> {
+        let text = format!(
+            "SELECT {COLUMNS}, made FROM jobs WHERE force = $1 AND item = $2 AND part_of = $3 ORDER BY recipe_id"
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(self.force()).bind(job.item.to_string());
+        let rows = query.bind(&job.recipe_id).fetch_all(self.pool()).await?;
+        let range = |row| Ok(RangeRow { row: read(row)?, made: row.try_get("made")? });
+        rows.iter().map(range).collect()
+    }
+
+    /// A range is made, or failed, as `made` says; where its attempt wrote stays known. False when it is somebody else's now.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn end_range(&self, row: &JobRow, made: &str) -> Result<bool, RecordsError> {
+        let text = "UPDATE jobs SET state = 'ended', made = $5";
+        self.write_claimed(row, text, vec![made.into()]).await
+    }
+
+    /// A range is wanted no more, and nothing is left of its attempts.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn forget_range(&self, row: &JobRow) -> Result<(), RecordsError> {
+        let text = "DELETE FROM jobs WHERE force = $1 AND item = $2 AND recipe_id = $3 AND claims = $4 AND part_of <> ''";
+        let query = sqlx::query(text).bind(self.force()).bind(row.job.item.to_string());
+        let query = query.bind(&row.job.recipe_id).bind(to_db(row.claim));
+        query.execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// The other ranges of what `part_of` joins are wanted no more, by `by`. Whoever has one, or takes it next, sees that.
+    ///
+    /// # Errors
+    /// [`RecordsError`].
+    pub async fn cancel_ranges(
+        &self,
+        item: ItemId,
+        part_of: &str,
+        by: &str,
+    ) -> Result<(), RecordsError> {
+        let text = "UPDATE jobs SET cancelled_by = $4, not_before_ms = $5 \
+            WHERE force = $1 AND item = $2 AND part_of = $3 AND state <> 'ended'";
+        let mut transaction = self.turn().await?;
+        let query = sqlx::query(text).bind(self.force()).bind(item.to_string()).bind(part_of);
+        query.bind(by).bind(BEFORE_ALL_OTHERS_MS).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// What of an item is waiting or being worked on is wanted no more, by `by`; how many derivatives that are. Whoever has such a job,
+    /// or takes it next, enters that.
     ///
     /// # Errors
     /// [`RecordsError`].
     pub async fn cancel_jobs(&self, item: ItemId, by: &str) -> Result<u64, RecordsError> {
         let text = "UPDATE jobs SET cancelled_by = $3, not_before_ms = $4 \
-            WHERE force = $1 AND item = $2 AND state <> 'ended'";
+            WHERE force = $1 AND item = $2 AND state <> 'ended' RETURNING part_of";
         let mut transaction = self.turn().await?;
         let query = sqlx::query(text).bind(self.force()).bind(item.to_string()).bind(by);
-        let done = query.bind(BEFORE_ALL_OTHERS_MS).execute(&mut *transaction).await?;
+        let done = query.bind(BEFORE_ALL_OTHERS_MS).fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
-        Ok(done.rows_affected())
+        let is_whole = |row: &AnyRow| Ok(row.try_get::<&str, _>("part_of")?.is_empty());
+        let whole = done.iter().map(is_whole).collect::<Result<Vec<_>, RecordsError>>()?;
+        Ok(whole.into_iter().filter(|is_whole| *is_whole).count() as u64)
     }
 
     /// Who wants a job no more, if somebody does.
@@ -369,7 +506,7 @@ impl Records {
     /// [`RecordsError`].
     pub async fn reopen_jobs(&self, item: ItemId) -> Result<(), RecordsError> {
         let text = "UPDATE jobs SET state = 'waiting', crashes = 0, troubles = 0, \
-            not_before_ms = 0 WHERE force = $1 AND item = $2 AND state = 'ended'";
+            not_before_ms = 0 WHERE force = $1 AND item = $2 AND state = 'ended' AND part_of = ''";
         let query = sqlx::query(text).bind(self.force()).bind(item.to_string());
         let mut transaction = self.turn().await?;
         query.execute(&mut *transaction).await?;
@@ -416,6 +553,18 @@ impl Records {
     }
 }
 
+/// Whether a job is still claimed as `row` says, and stays so until the end of this transaction.
+async fn is_claimed(
+    connection: &mut AnyConnection,
+    force: &str,
+    row: &JobRow,
+) -> Result<bool, RecordsError> {
+    let query = sqlx::query(AssertSqlSafe(format!("UPDATE jobs SET claims = claims {CLAIMED}")));
+    let query = query.bind(force).bind(row.job.item.to_string());
+    let query = query.bind(&row.job.recipe_id).bind(to_db(row.claim));
+    Ok(query.execute(connection).await?.rows_affected() == 1)
+}
+
 async fn insert(
     connection: &mut AnyConnection,
     force: &str,
@@ -458,6 +607,7 @@ fn read(row: &AnyRow) -> Result<JobRow, RecordsError> {
             recipe: row.try_get("recipe")?,
             asked: Some(asked).filter(|asked| !asked.by.is_empty()),
         },
+        part_of: Some(row.try_get::<String, _>("part_of")?).filter(|of| !of.is_empty()),
         crashes: from_db(row.try_get("crashes")?, "jobs")?,
         troubles: from_db(row.try_get("troubles")?, "jobs")?,
         attempt,

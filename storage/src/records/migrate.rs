@@ -33,6 +33,13 @@ const MIGRATIONS: &[Migration] = &[
         text: include_str!("../../migrations/0012_jobs_asked_for.sql"),
         works_from: 11,
     },
+    // One that does not know it leaves a job that joins, and its ranges, to others: it knows neither recipe.
+    Migration {
+        number: 13,
+        name: "ranges",
+        text: include_str!("../../migrations/0013_ranges.sql"),
+        works_from: 11,
+    },
 ];
 
 const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_history \

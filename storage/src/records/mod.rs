@@ -46,7 +46,7 @@ pub use items::{
     DerivativeView, DuplicateOf, EventRecord, EventView, FailureView, Handling, ItemRecord,
     ItemView, MAX_SEARCH_LIMIT, MadeOf, Search,
 };
-pub use jobs::{Asked, JOB_CLAIM, JobAttempt, JobRow, Making, NewJob};
+pub use jobs::{Asked, JOB_CLAIM, JobAttempt, JobRow, Making, NewJob, RangeRow};
 pub use keeping::{BackupRow, DeviceSeen, ScrubRow, Standing};
 pub(crate) use lease::Held;
 pub use lease::LEASE;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_RECIPES: usize = 16;
 /// Most areas, and most mutes, of one redaction.
 pub const MAX_REDACTIONS: usize = 300;
+/// Most ranges that one recording is made in.
+pub const MAX_RANGES: usize = 256;
 
 /// What the worker is asked to do. The original itself stays with the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,10 @@ pub enum Recipe {
     Proxy(ProxyParameters),
     /// A smaller one, for poor lines.
     ProxySmall(ProxyParameters),
+    /// A range of a viewing copy, to be joined with the others; nothing that is kept.
+    ProxyRange(ProxyRangeParameters),
+    /// The viewing copy out of its ranges, which lie one behind the other in place of the original.
+    Joined(JoinedParameters),
     /// One picture from a little in.
     Poster(PosterParameters),
     /// A sheet of small pictures, for looking along the recording.
@@ -127,6 +133,37 @@ pub struct ProxyParameters {
     pub mono: bool,
     /// Threads of the encoder: another number gives other bytes.
     pub threads: u32,
+    /// When each range but the first begins, in 1/90000 s from the start of the file; none: made in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges_from_90k: Vec<u64>,
+}
+
+/// Parameters of [`Recipe::ProxyRange`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyRangeParameters {
+    /// How the viewing copy is made, without its ranges.
+    pub copy: ProxyParameters,
+    pub range: Range,
+}
+
+/// What of a viewing copy one worker makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Range {
+    /// The pictures from here until just before there, in 1/90000 s from the start of the file, and no sound. The first and the last
+    /// range have all that lies before and behind.
+    Pictures { from_90k: Option<u64>, to_90k: Option<u64> },
+    /// All of the sound, and no picture.
+    Sound,
+}
+
+/// Parameters of [`Recipe::Joined`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinedParameters {
+    /// How long each is: the pictures' ranges in their order, then the sound. At least two, at most [`MAX_RANGES`] and the sound.
+    pub ranges_bytes: Vec<u64>,
 }
 
 /// Parameters of [`Recipe::Poster`].
@@ -281,6 +318,7 @@ impl Default for ProxyParameters {
             audio_bit_rate: 128_000,
             mono: false,
             threads: 1,
+            ranges_from_90k: Vec::new(),
         }
     }
 }
@@ -367,8 +405,9 @@ impl Recipe {
     pub fn output_name(&self) -> &'static str {
         match self {
             Self::Probe(_) => "probe.json",
-            Self::Proxy(_) => "proxy.mp4",
+            Self::Proxy(_) | Self::Joined(_) => "proxy.mp4",
             Self::ProxySmall(_) => "proxy-small.mp4",
+            Self::ProxyRange(_) => "proxy-range.mp4",
             Self::Poster(_) => "poster.jpg",
             Self::Thumbnails(_) => "thumbnails.jpg",
             Self::Waveform(_) => "waveform.json",
@@ -384,7 +423,15 @@ impl Recipe {
 
     /// Whether the beginning of the output is known, and comes, last.
     pub fn head_comes_last(&self) -> bool {
-        matches!(self, Self::Proxy(_) | Self::ProxySmall(_) | Self::Extract(_) | Self::Redaction(_))
+        matches!(
+            self,
+            Self::Proxy(_)
+                | Self::ProxySmall(_)
+                | Self::ProxyRange(_)
+                | Self::Joined(_)
+                | Self::Extract(_)
+                | Self::Redaction(_)
+        )
     }
 
     /// The part of the original that it is made of, where that is not all.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::job::{MAX_RANGES, Span};
 use crate::report::{MAX_ENTRIES, MAX_TEXT_CHARS};
 
 /// What a file is, and whether its packets cover what it declares.
@@ -33,6 +34,10 @@ pub struct Probe {
     pub browser: Browser,
     /// Tags of the container as found; hostile text, bounded.
     pub tags: Vec<Tag>,
+    /// Of a long recording: where ranges of it may begin that are worked on alone, in 1/90000 s from the start of the file, each at a
+    /// picture that needs none before it. The first range begins with the file, and is not named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges_from_90k: Vec<u64>,
 }
 
 /// Millionths of a degree, north and east positive.
@@ -185,6 +190,14 @@ pub struct Browser {
     pub why_not: Option<String>,
 }
 
+/// Whether ranges may begin at these times: one after the other, and not too many.
+pub fn are_ranges(from_90k: &[u64]) -> bool {
+    from_90k.len() < MAX_RANGES
+        && from_90k.first().is_none_or(|first| *first > 0)
+        && from_90k.last().is_none_or(|last| *last <= Span::END_MS * 90)
+        && from_90k.is_sorted_by(|one, next| one < next)
+}
+
 impl Probe {
     /// Version of the format this crate writes.
     pub const VERSION: u32 = 2;
@@ -198,6 +211,7 @@ impl Probe {
             && probe.location_from.len() <= MAX_ENTRIES
             && probe.signatures.len() <= MAX_ENTRIES
             && probe.coverage.reasons.len() <= MAX_ENTRIES
+            && are_ranges(&probe.ranges_from_90k)
             && probe.texts().all(|text| text.chars().count() <= MAX_TEXT_CHARS);
         within.then_some(probe)
     }

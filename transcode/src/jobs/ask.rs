@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use storage::clock::Clock;
 use storage::ledger::Ledger;
 use storage::objects::ObjectStore;
-use storage::records::{Asked, DerivativeView, FailureView, ItemRecord, NewJob};
+use storage::records::{Asked, DerivativeView, FailureView, ItemRecord, JobRow, NewJob};
 
 use super::follow::new_job;
 use super::{JobsError, Shared, TROUBLE_PAUSE, run};
@@ -16,7 +17,7 @@ use crate::supervise::Supervisor;
 /// How often it is looked how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// After so many troubles of this machine whoever asked hears of it.
-const TROUBLES_ALLOWED: u32 = 3;
+const TROUBLES_ALLOWED: u64 = 3;
 
 /// Makes what somebody asks for. Running [`super::Jobs`] are not needed and not in the way.
 #[derive(Debug)]
@@ -84,32 +85,53 @@ impl Asker {
     /// Works on what nobody else has until all is decided.
     async fn work(&self, jobs: &[NewJob]) -> Result<(), JobsError> {
         let records = self.shared.records();
-        let mut troubles = 0;
         loop {
             let (mut claimed, mut is_any_open) = (Vec::new(), false);
             for job in jobs {
-                is_any_open |= records.is_open(job).await?;
+                is_any_open |= records.is_open(job.item, &job.recipe_id).await?;
                 claimed.extend(records.claim_job(job).await?);
             }
             if !is_any_open {
                 return Ok(());
             }
-            if claimed.is_empty() {
+            if !claimed.is_empty() {
+                self.run(claimed).await?;
+            } else if !self.run_ranges(jobs).await? {
                 tokio::time::sleep(LOOK_EVERY).await;
-                continue;
             }
-            if troubles == TROUBLES_ALLOWED {
-                for row in claimed {
-                    records.put_back_job(&row, self.shared.clock.now()).await?;
-                }
-                return Err(JobsError::Waits);
-            }
-            if troubles > 0 {
-                tokio::time::sleep(TROUBLE_PAUSE).await;
-            }
-            run::run_claimed(&self.shared, claimed).await;
-            troubles += 1;
         }
+    }
+
+    /// Works on `claimed`, after a pause where there was trouble with it, and not for ever.
+    async fn run(&self, claimed: Vec<JobRow>) -> Result<(), JobsError> {
+        let troubles = claimed.iter().map(|row| row.troubles).max().unwrap_or(0);
+        if troubles >= TROUBLES_ALLOWED {
+            for row in claimed {
+                self.shared.records().put_back_job(&row, self.shared.clock.now()).await?;
+            }
+            return Err(JobsError::Waits);
+        }
+        if troubles > 0 {
+            tokio::time::sleep(TROUBLE_PAUSE).await;
+        }
+        run::run_claimed(&self.shared, claimed).await;
+        Ok(())
+    }
+
+    /// Works on ranges of `jobs` that nobody else has, by a worker for each core; whether there were any.
+    async fn run_ranges(&self, jobs: &[NewJob]) -> Result<bool, JobsError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = (0..cores).map(|_| async {
+            let mut has_any = false;
+            for job in jobs {
+                while let Some(row) = self.shared.records().claim_range(job).await? {
+                    self.run(vec![row]).await?;
+                    has_any = true;
+                }
+            }
+            Ok::<_, JobsError>(has_any)
+        });
+        Ok(try_join_all(workers).await?.contains(&true))
     }
 
     /// For as long as it is worked on.

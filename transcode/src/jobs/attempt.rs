@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::Bytes;
 use chain_of_custody::digest::{ContentHasher, Digests, Sha256};
-use chain_of_custody::ids::{ItemId, UploadId};
+use chain_of_custody::ids::UploadId;
 use storage::failpoint;
 use storage::objects::{
     Crc64, ObjectName, ObjectWriter, StoreError, StoredObject, StoredPart, VerifiedObject,
 };
-use storage::records::{ItemRecord, JobAttempt, JobRow};
+use storage::records::{ItemRecord, JobAttempt, JobRow, NewJob};
 use uuid::Uuid;
 
 use super::{JobsError, Shared};
@@ -54,11 +54,26 @@ impl<E: Into<JobsError>> From<E> for Setback {
 
 /// What the writer holds back before it goes to the disk, with its checksums: room for it is asked for ahead.
 const HELD_BACK_BYTES: u64 = 2 << 20;
+/// So much of a recipe's id names a folder.
+const NAMED_BY_CHARS: usize = 16;
 /// A derivative is one part, with its head before it another.
 const PARTS_MAX: usize = 2;
 
-/// Makes what `rows` ask for, all of them of one original; what became of each, in their order. Ends with the failure that `stop`
-/// gives, if it does. `read` says how much of the original has been read, in thousandths.
+/// Makes what `rows` ask for of one original, as [`make`] does.
+pub(super) async fn make_of_original(
+    shared: &Shared,
+    rows: &[(JobRow, Recipe)],
+    record: &ItemRecord,
+    read: &AtomicU16,
+    stop: impl Future<Output = Failure>,
+) -> Result<Vec<Result<Made, Setback>>, Setback> {
+    let original = stored_object(record)?;
+    let source = shared.objects.open_object(&original).await?;
+    make(shared, rows, record, &source, read, stop).await
+}
+
+/// Makes what `rows` ask for, all of them out of `source`; what became of each, in their order. Ends with the failure that `stop`
+/// gives, if it does. `read` says how much of the source has been read, in thousandths.
 ///
 /// # Errors
 /// Where nothing came of any.
@@ -66,12 +81,11 @@ pub(super) async fn make(
     shared: &Shared,
     rows: &[(JobRow, Recipe)],
     record: &ItemRecord,
+    source: &impl RangeSource,
     read: &AtomicU16,
     stop: impl Future<Output = Failure>,
 ) -> Result<Vec<Result<Made, Setback>>, Setback> {
     check_room(shared, 0)?;
-    let original = stored_object(record)?;
-    let source = shared.objects.open_object(&original).await?;
     let digests = OriginalDigests {
         sha256: record.digests.sha256.to_string(),
         blake3: record.digests.blake3.to_string(),
@@ -83,7 +97,7 @@ pub(super) async fn make(
         wanted.push(Wanted { recipe: recipe.clone(), sink });
     }
     let outcome = tokio::select! {
-        outcome = shared.supervisor.run(digests, &source, &mut wanted) => outcome,
+        outcome = shared.supervisor.run(digests, source, &mut wanted) => outcome,
         failure = stop => Err(failure),
     };
     let sinks = wanted.into_iter().map(|one| one.sink);
@@ -140,7 +154,8 @@ pub(super) async fn clear_away(shared: &Shared, row: &JobRow) {
     }
 }
 
-async fn remove(shared: &Shared, attempt: &JobAttempt) -> Result<(), StoreError> {
+/// Removes what an attempt has written, finished or not.
+pub(super) async fn remove(shared: &Shared, attempt: &JobAttempt) -> Result<(), StoreError> {
     match shared.objects.discard(attempt.upload).await {
         Err(StoreError::NotFound { .. }) | Ok(()) => {}
         Err(error) => return Err(error),
@@ -167,20 +182,16 @@ async fn begin(shared: &Shared, row: &JobRow, recipe: &Recipe) -> Result<JobAtte
     let upload = Uuid::now_v7();
     let attempt = JobAttempt {
         upload: UploadId::from_uuid(upload),
-        object: object_name(row.job.item, recipe, upload),
+        object: object_name(&row.job, recipe, upload),
     };
     let ours = shared.records().begin_attempt(row, &attempt).await?;
     ours.then_some(attempt).ok_or(JobsError::Lost)
 }
 
-fn object_name(item: ItemId, recipe: &Recipe, attempt: Uuid) -> String {
-    let id = crate::recipe::RecipeId::of(recipe).short();
-    format!(
-        "derivatives/{item}/{}-{id}/{}/{}",
-        recipe.kind(),
-        attempt.simple(),
-        recipe.output_name()
-    )
+fn object_name(job: &NewJob, recipe: &Recipe, attempt: Uuid) -> String {
+    let NewJob { item, recipe_id, kind, .. } = job;
+    let id = recipe_id.get(..NAMED_BY_CHARS).unwrap_or(recipe_id);
+    format!("derivatives/{item}/{kind}-{id}/{}/{}", attempt.simple(), recipe.output_name())
 }
 
 /// Hashes what the worker sends and writes it, encrypted; keeps a probe besides, because the next jobs follow from it.

@@ -6,11 +6,13 @@
 //!
 //! Invariant: an item and a recipe end in exactly one `item.derived`, or a failure, however often this process or its
 //! workers are killed; restricted and quarantined items get neither. Jobs are working state: without them the ledger is
-//! read again from its start, and what is there already is found by item and recipe.
+//! read again from its start, and what is there already is found by item and recipe. So are ranges of a long recording, which
+//! are gone when what they are joined to is decided.
 
 mod ask;
 mod attempt;
 mod follow;
+mod in_ranges;
 mod run;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -15,12 +15,13 @@ use storage::records::{DerivativeView, ItemRecord, JOB_CLAIM, JobRow, NewJob};
 
 use super::attempt::{self, Made, Setback};
 use super::follow::new_job;
+use super::in_ranges::{self, Ranges};
 use super::{JobsError, LOOK_EVERY, Shared, TROUBLE_PAUSE};
 use crate::Failure;
 use crate::recipe::{self, Recipe};
 
 /// Who acts in the entries.
-const ACTOR: &str = "exhibit-transcode";
+pub(super) const ACTOR: &str = "exhibit-transcode";
 /// A worker may die once of an original; the second time is a failure.
 const CRASHES_ALLOWED: u64 = 1;
 /// After trouble of this machine a job waits this long, then twice as long, …
@@ -35,7 +36,7 @@ const PROGRESS_STEP_PERMILLE: u16 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a job.
-enum Decision {
+pub(super) enum Decision {
     Made(Box<Made>),
     Failed(Failure),
     /// Nothing is wanted: it is there already, or the item may not have it.
@@ -60,44 +61,86 @@ pub(super) async fn run_jobs(shared: Arc<Shared>, kind: &'static str) {
 }
 
 /// Works on the jobs of one item: together, but for those of which a worker died, so that one that kills it takes no other
-/// along again, and for those that are not made of the whole.
+/// along again, and for those that are not made of the whole. What is made in ranges comes first: others can begin with them.
 pub(super) async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
+    let is_in_ranges = |row: &JobRow| recipe::is_in_ranges(&row.job.recipe);
+    let (in_ranges, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_in_ranges);
+    for row in in_ranges {
+        in_ranges::run(shared, row).await;
+        say_decided(shared);
+    }
     let goes_along = |row: &JobRow| row.crashes == 0 && !recipe::is_made_alone(&row.job.kind);
     let (together, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(goes_along);
     let alone = alone.into_iter().map(|row| vec![row]);
     for rows in std::iter::once(together).chain(alone) {
         run_together(shared, rows).await;
-        shared.job_decided();
-        shared.wake.notify_waiters();
+        say_decided(shared);
     }
+}
+
+fn say_decided(shared: &Shared) {
+    shared.job_decided();
+    shared.wake.notify_waiters();
 }
 
 async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
     let (mut asked, mut of) = (Vec::with_capacity(rows.len()), None);
     for row in rows {
-        attempt::clear_away(shared, &row).await;
-        let cancelled = shared.records().cancelled_by(&row).await;
-        if let Ok(Some(by)) = cancelled {
-            end(shared, row, Ok(Decision::Failed(Failure::Cancelled { by }))).await;
-            continue;
-        }
-        match wanted(shared, &row.job).await {
-            Ok(Some((record, recipe))) => {
-                of = Some(record);
-                asked.push((row, recipe));
-            }
-            Ok(None) => end(shared, row, Ok(Decision::NotWanted)).await,
-            Err(error) => end(shared, row, Err(Setback::Trouble(error))).await,
+        if let Some((row, record, recipe)) = begin(shared, row).await {
+            of = Some(record);
+            asked.push((row, recipe));
         }
     }
     let Some(record) = of else { return };
-    let of_several = asked.len() > 1;
     let read = AtomicU16::new(0);
     let stop = cancelled(shared, &asked);
     let made = tokio::select! {
-        made = attempt::make(shared, &asked, &record, &read, stop) => made,
+        made = attempt::make_of_original(shared, &asked, &record, &read, stop) => made,
         () = lost(shared, &asked, &read) => Err(Setback::Trouble(JobsError::Lost)),
     };
+    end_all(shared, asked, made).await;
+}
+
+/// Makes a job out of ranges that are there.
+pub(super) async fn run_joining(
+    shared: &Shared,
+    (row, record): (JobRow, ItemRecord),
+    ranges: Ranges,
+) {
+    let asked = vec![(row, ranges.recipe())];
+    let read = AtomicU16::new(0);
+    let stop = cancelled(shared, &asked);
+    let made = tokio::select! {
+        made = attempt::make(shared, &asked, &record, ranges.source(), &read, stop) => made,
+        () = lost(shared, &asked, &read) => Err(Setback::Trouble(JobsError::Lost)),
+    };
+    let with_account = |made: Result<Made, Setback>| made.map(|made| ranges.account(made));
+    let made = made.map(|made| made.into_iter().map(with_account).collect());
+    end_all(shared, asked, made).await;
+}
+
+/// Clears away what an earlier attempt at a job left, and ends the job if nobody wants it.
+pub(super) async fn begin(shared: &Shared, row: JobRow) -> Option<(JobRow, ItemRecord, Recipe)> {
+    attempt::clear_away(shared, &row).await;
+    if let Ok(Some(by)) = shared.records().cancelled_by(&row).await {
+        end(shared, row, Ok(Decision::Failed(Failure::Cancelled { by }))).await;
+        return None;
+    }
+    match wanted(shared, &row).await {
+        Ok(Some((record, recipe))) => return Some((row, record, recipe)),
+        Ok(None) => end(shared, row, Ok(Decision::NotWanted)).await,
+        Err(error) => end(shared, row, Err(Setback::Trouble(error))).await,
+    }
+    None
+}
+
+/// Decides about jobs that were made together.
+async fn end_all(
+    shared: &Shared,
+    asked: Vec<(JobRow, Recipe)>,
+    made: Result<Vec<Result<Made, Setback>>, Setback>,
+) {
+    let of_several = asked.len() > 1;
     let rows = asked.into_iter().map(|(row, _)| row);
     match made {
         Ok(made) => {
@@ -114,8 +157,8 @@ async fn run_together(shared: &Shared, rows: Vec<JobRow>) {
             }
         }
         Err(Setback::Trouble(error)) => {
-            tracing::error!(item = %record.item, "its derivatives have to wait: {error}");
             for row in rows {
+                tracing::error!(item = %row.job.item, kind = row.job.kind, "a derivative has to wait: {error}");
                 put_back(shared, row, true).await;
             }
         }
@@ -156,9 +199,12 @@ async fn cancelled(shared: &Shared, asked: &[(JobRow, Recipe)]) -> Failure {
 }
 
 /// Enters what was decided about a job, or puts it back.
-async fn end(shared: &Shared, row: JobRow, decision: Result<Decision, Setback>) {
+pub(super) async fn end(shared: &Shared, row: JobRow, decision: Result<Decision, Setback>) {
     let (item, kind) = (row.job.item, row.job.kind.clone());
     let outcome = match decision {
+        Ok(decision) if row.part_of.is_some() => {
+            in_ranges::settle(shared, &row, decision).await.map_err(Setback::Trouble)
+        }
         Ok(decision) => settle(shared, &row, decision).await.map_err(Setback::Trouble),
         Err(setback) => Err(setback),
     };
@@ -195,11 +241,16 @@ fn judge(row: &JobRow, of_several: bool, made: Result<Made, Setback>) -> Result<
 }
 
 /// The item and recipe of a job, unless it is done already or the item may have no derivatives.
-async fn wanted(shared: &Shared, job: &NewJob) -> Result<Option<(ItemRecord, Recipe)>, JobsError> {
-    let records = shared.records();
+async fn wanted(shared: &Shared, row: &JobRow) -> Result<Option<(ItemRecord, Recipe)>, JobsError> {
+    let (records, job) = (shared.records(), &row.job);
     let Some(record) = records.item(job.item).await?.filter(may_have_derivatives) else {
         return Ok(None);
     };
+    if let Some(whole) = &row.part_of {
+        let is_wanted = records.is_open(job.item, whole).await?;
+        let recipe = recipe::parse(&job.recipe).ok_or(JobsError::UnknownRecipe)?;
+        return Ok(is_wanted.then_some((record, recipe)));
+    }
     let made = records.derivatives(job.item).await?;
     let failed = records.failures(job.item).await?;
     // Who asks for it themselves has it tried again.
@@ -273,6 +324,8 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
         }
         _ => {}
     }
+    // Whoever is killed from here on does it again: the job is not ended.
+    in_ranges::dispose(shared, job).await?;
     if !shared.records().end_job(row).await? {
         tracing::warn!(item = %job.item, "another server decides about it");
     }
@@ -360,7 +413,7 @@ async fn submit(shared: &Shared, command: Command) -> Result<Placed, JobsError> 
     }
 }
 
-async fn put_back(shared: &Shared, mut row: JobRow, trouble: bool) {
+pub(super) async fn put_back(shared: &Shared, mut row: JobRow, trouble: bool) {
     let now = shared.clock.now();
     let not_before = if trouble {
         row.troubles += 1;

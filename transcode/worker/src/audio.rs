@@ -238,16 +238,24 @@ impl SoundEncoder {
         parameters: &ProxyParameters,
         mp4: &mut Mp4,
     ) -> Result<Self, JobFailure> {
-        let bit_rate =
-            if stereo { parameters.audio_bit_rate } else { parameters.audio_bit_rate / 2 };
+        let bit_rate = bit_rate(stereo, parameters);
         let encoder = open_encoder(stereo, bit_rate).while_doing("starting the AAC encoder")?;
         let track = mp4.add(&encoder)?;
-        // SAFETY: reads one number of an open context.
-        let priming = i64::from(unsafe { (*encoder.as_ptr()).initial_padding });
-        mp4.delay(priming.rescale(encoder.time_base(), MICROSECONDS));
+        mp4.delay(priming_us(&encoder));
         let channels = if stereo { 2 } else { 1 };
         let how = format!("aac b={bit_rate} rate={SOUND_RATE} channels={channels}");
         Ok(Self { encoder, track, how })
+    }
+
+    /// Delays what is in `mp4` as it would be with the sound beside it.
+    pub(crate) fn only_delay(
+        stereo: bool,
+        parameters: &ProxyParameters,
+        mp4: &mut Mp4,
+    ) -> Result<(), JobFailure> {
+        let encoder = open_encoder(stereo, bit_rate(stereo, parameters));
+        mp4.delay(priming_us(&encoder.while_doing("starting the AAC encoder")?));
+        Ok(())
     }
 
     /// Encodes sound, or the end, and writes what comes of it.
@@ -271,6 +279,17 @@ impl SoundEncoder {
             }
         }
     }
+}
+
+fn bit_rate(stereo: bool, parameters: &ProxyParameters) -> u32 {
+    if stereo { parameters.audio_bit_rate } else { parameters.audio_bit_rate / 2 }
+}
+
+/// What the encoder puts before the first moment.
+fn priming_us(encoder: &ffmpeg::encoder::audio::Encoder) -> i64 {
+    // SAFETY: reads one number of an open context.
+    let priming = i64::from(unsafe { (*encoder.as_ptr()).initial_padding });
+    priming.rescale(encoder.time_base(), MICROSECONDS)
 }
 
 fn open_encoder(

@@ -3,6 +3,7 @@
 //! When the server is gone there is nobody to make anything for: the program ends at once.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -135,7 +136,14 @@ impl SharedChannel {
 
     /// The original as something to read and seek in.
     pub(crate) fn reader(&self) -> RangeReader {
-        RangeReader { channel: self.clone(), position: 0, blocks: Vec::new() }
+        self.reader_of(0..self.size_bytes)
+    }
+
+    /// Bytes of it as something of its own to read and seek in.
+    pub(crate) fn reader_of(&self, bytes: Range<u64>) -> RangeReader {
+        let end = bytes.end.min(self.size_bytes);
+        let (start, size_bytes) = (bytes.start, end.saturating_sub(bytes.start));
+        RangeReader { channel: self.clone(), start, size_bytes, position: 0, blocks: Vec::new() }
     }
 
     /// An output as something to write to.
@@ -153,6 +161,9 @@ impl SharedChannel {
 /// Reads the original block by block, keeping a few.
 pub(crate) struct RangeReader {
     channel: SharedChannel,
+    /// Where in the original it begins.
+    start: u64,
+    size_bytes: u64,
     position: u64,
     /// Most recently used last.
     blocks: Vec<(u64, Vec<u8>)>,
@@ -160,7 +171,7 @@ pub(crate) struct RangeReader {
 
 impl RangeReader {
     pub(crate) fn size_bytes(&self) -> u64 {
-        self.channel.size_bytes
+        self.size_bytes
     }
 
     /// Reads exactly at `offset`; `None` where the file ends before.
@@ -182,8 +193,8 @@ impl RangeReader {
                     self.blocks.remove(0);
                 }
                 let offset = index * BLOCK_BYTES;
-                let len = BLOCK_BYTES.min(self.channel.size_bytes - offset) as u32;
-                let data = self.channel.lock().range(offset, len);
+                let len = BLOCK_BYTES.min(self.size_bytes - offset) as u32;
+                let data = self.channel.lock().range(self.start + offset, len);
                 self.blocks.push((index, data));
             }
         }
@@ -193,7 +204,7 @@ impl RangeReader {
 
 impl Read for RangeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.position >= self.channel.size_bytes || buffer.is_empty() {
+        if self.position >= self.size_bytes || buffer.is_empty() {
             return Ok(0);
         }
         let position = self.position;
@@ -210,7 +221,7 @@ impl Seek for RangeReader {
         let target = match to {
             SeekFrom::Start(offset) => Some(offset),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.channel.size_bytes.checked_add_signed(by),
+            SeekFrom::End(by) => self.size_bytes.checked_add_signed(by),
         };
         self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)

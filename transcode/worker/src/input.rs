@@ -1,6 +1,7 @@
 //! Opens the original: through our ranges only, as one of the formats in the list only.
 
 use std::ffi::CStr;
+use std::ops::Range;
 use std::ptr;
 
 use ffmpeg_next as ffmpeg;
@@ -11,7 +12,7 @@ use libc::{c_char, c_int};
 use transcode_protocol::FailureCode;
 
 use crate::channel::{RangeReader, SharedChannel};
-use crate::failure::JobFailure;
+use crate::failure::{JobFailure, While as _};
 use crate::scan::MICROSECONDS;
 use crate::structure::{self, Family, Structure};
 
@@ -19,6 +20,8 @@ use crate::structure::{self, Family, Structure};
 /// mechanism inside MP4 that does is off). Playlists, concatenations and image sequences are not in the list.
 const FORMATS: &str = "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,mjpeg,ogg,asf,flv,mxf,\
     dhav,dv,ivf,wav,aiff,au,mp3,aac,ac3,flac,amr,jpeg_pipe,png_pipe";
+/// What the worker itself makes.
+const MADE_FORMATS: &str = "mov";
 /// More streams than any recorder writes.
 const MAX_STREAMS: &str = "32";
 /// Errors in a row after which a demuxer is taken to be stuck.
@@ -58,9 +61,27 @@ pub(crate) fn open(channel: &SharedChannel) -> Result<Original, JobFailure> {
     }
     let mut reader = channel.reader();
     let structure = structure::inspect(&mut reader);
-    match open_input(channel.reader()) {
+    match open_input(channel.reader(), FORMATS) {
         Ok(input) => Ok(Original { input, structure }),
         Err(error) => Err(explain(error, &mut reader, &structure)),
+    }
+}
+
+/// Opens what a worker made before, which lies at `bytes`.
+pub(crate) fn open_made(channel: &SharedChannel, bytes: Range<u64>) -> Result<Input, JobFailure> {
+    open_input(channel.reader_of(bytes), MADE_FORMATS).while_doing("opening a range")
+}
+
+/// Goes to where a picture or sound of a stream lies that comes at or before `time`, by the stream's clock; or somewhere near: whoever
+/// reads on looks where that is.
+pub(crate) fn seek(input: &mut Input, stream: usize, time: i64) -> Result<(), ffmpeg::Error> {
+    let stream = c_int::try_from(stream).map_err(|_| ffmpeg::Error::StreamNotFound)?;
+    // SAFETY: an open context, which looks the stream up by its number.
+    match unsafe {
+        ffi::av_seek_frame(input.as_mut_ptr(), stream, time, ffi::AVSEEK_FLAG_BACKWARD)
+    } {
+        error @ ..0 => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -111,10 +132,10 @@ pub(crate) fn permille(packet: &Packet, size_bytes: u64) -> Option<u16> {
     u16::try_from(position.saturating_mul(1000) / size_bytes.max(1)).ok().map(|p| p.min(1000))
 }
 
-fn open_input(reader: RangeReader) -> Result<Input, ffmpeg::Error> {
+fn open_input(reader: RangeReader, formats: &str) -> Result<Input, ffmpeg::Error> {
     let mut io = StreamIo::from_read_seek_with_capacity(reader, IO_BUFFER_BYTES)?;
     let mut options = Dictionary::new();
-    options.set("format_whitelist", FORMATS);
+    options.set("format_whitelist", formats);
     options.set("protocol_whitelist", "");
     options.set("max_streams", MAX_STREAMS);
     // SAFETY: the context is allocated here, given our IO before it is opened, and handed over to `Input`, which frees

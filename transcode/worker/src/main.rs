@@ -19,6 +19,7 @@ mod gpmf;
 mod index;
 mod input;
 mod interlaced;
+mod joined;
 mod jpeg;
 mod jumps;
 mod location;
@@ -30,6 +31,7 @@ mod place;
 mod poster;
 mod probe;
 mod proxy;
+mod range;
 mod redaction;
 mod report;
 mod scan;
@@ -77,7 +79,7 @@ fn main() {
     });
 }
 
-/// What became of each recipe. Those that decode nothing read the file by themselves; the others share one pass.
+/// What became of each recipe. Those that decode nothing, or a range, read the file by themselves; the others share one pass.
 fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
     let made: Vec<_> = recipes.into_iter().map(|recipe| (read(channel, &recipe), recipe)).collect();
     let passed = made.iter().filter(|(made, _)| made.is_none()).map(|(_, recipe)| recipe.clone());
@@ -93,12 +95,14 @@ fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, Job
     Ok(made.into_iter().filter_map(|(made, _)| made.or_else(|| passed.next())).collect())
 }
 
-/// What became of a recipe that decodes nothing.
+/// What became of a recipe that reads the file by itself.
 fn read(channel: &SharedChannel, recipe: &Recipe) -> Option<Ended> {
     let name = recipe.output_name();
     Some(ended(match recipe {
         Recipe::Probe(_) => probe::make(channel, name),
         Recipe::Location(parameters) => location::make(channel, name, parameters),
+        Recipe::ProxyRange(parameters) => range::make(channel, name, parameters),
+        Recipe::Joined(parameters) => joined::make(channel, name, parameters),
         Recipe::Extract(parameters) if parameters.cut != Cut::Exact => {
             cut::make(channel, name, parameters.part)
         }

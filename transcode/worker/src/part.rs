@@ -107,13 +107,25 @@ pub(crate) struct Approach {
     held: Vec<Packet>,
     held_bytes: usize,
     is_there: bool,
+    /// Whether there was such a picture.
+    pub(crate) has_passed_key: bool,
 }
 
 impl Approach {
     pub(crate) fn new(index: usize, start_us: i64, span: Option<Span>) -> Self {
         let part = span.map(|span| Ticks::of(span, crate::scan::MICROSECONDS));
-        let from_us = part.map_or(0, |part| part.from);
-        Self { index, from_us, start_us, held: Vec::new(), held_bytes: 0, is_there: from_us == 0 }
+        Self::to(index, start_us, part.map_or(0, |part| part.from))
+    }
+
+    /// To a time from the start of the file.
+    pub(crate) fn to(index: usize, start_us: i64, from_us: i64) -> Self {
+        let (held, held_bytes, is_there) = (Vec::new(), 0, from_us <= 0);
+        Self { index, from_us, start_us, held, held_bytes, is_there, has_passed_key: false }
+    }
+
+    /// Whether it is known where to begin.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_there
     }
 
     /// Takes a packet; what can be worked on now, in order.
@@ -127,6 +139,7 @@ impl Approach {
         };
         if packet.stream() == self.index {
             if packet.is_key() && shown <= self.from_us {
+                self.has_passed_key = true;
                 self.forget_before(shown, input);
             } else if read > self.from_us {
                 return self.arrive(packet);

@@ -70,13 +70,19 @@ pub(crate) struct Seen {
 /// What becomes of one recipe.
 type Work = Result<Box<dyn Maker>, JobFailure>;
 
+/// What decodes the pictures and the sound of an original.
+pub(crate) struct Decoders<'i> {
+    pub(crate) pictures: Option<Pictures>,
+    pub(crate) sound: Option<Sound>,
+    pub(crate) tracks: Tracks<'i>,
+}
+
 /// The decoders of one pass.
 struct Pass {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     joiner: Joiner,
     works: Vec<Work>,
-    has_sound: bool,
     approach: Approach,
 }
 
@@ -123,15 +129,10 @@ pub(crate) fn start_us(input: &Input) -> i64 {
     if input::is_possible(start) { start } else { 0 }
 }
 
-impl Pass {
-    fn open(
-        input: &Input,
-        channel: &SharedChannel,
-        recipes: &[Recipe],
-    ) -> Result<Self, JobFailure> {
+impl<'i> Decoders<'i> {
+    /// `makes_whole` says what becomes of interlaced pictures.
+    pub(crate) fn open(input: &'i Input, makes_whole: bool) -> Result<Self, JobFailure> {
         let start = start_us(input);
-        // What is made up between two lines is made of the pictures before and after, too, and those may have to be covered.
-        let makes_whole = !recipes.iter().any(|recipe| matches!(recipe, Recipe::Redaction(_)));
         let (pictures, picture) = match best(input, StreamKind::Video) {
             Some(stream) => open_pictures(stream, start, makes_whole)?,
             None => (None, Err(no_picture())),
@@ -147,13 +148,27 @@ impl Pass {
             let only_sound = best(input, StreamKind::Video).is_none();
             return Err(if only_sound { nothing(has_sound) } else { failure.clone() });
         }
+        Ok(Self { pictures, sound, tracks })
+    }
+}
+
+impl Pass {
+    fn open(
+        input: &Input,
+        channel: &SharedChannel,
+        recipes: &[Recipe],
+    ) -> Result<Self, JobFailure> {
+        let start = start_us(input);
+        // What is made up between two lines is made of the pictures before and after, too, and those may have to be covered.
+        let makes_whole = !recipes.iter().any(|recipe| matches!(recipe, Recipe::Redaction(_)));
+        let Decoders { pictures, sound, tracks } = Decoders::open(input, makes_whole)?;
         let works = recipes.iter().map(|recipe| open_maker(recipe, &tracks, channel)).collect();
         let joiner = Joiner::new(input);
         let decides = pictures.as_ref().map(|pictures| pictures.index);
         let decides = decides.or(sound.as_ref().map(|sound| sound.index)).unwrap_or_default();
         let span = if let [recipe] = recipes { recipe.span() } else { None };
         let approach = Approach::new(decides, start, span);
-        Ok(Self { pictures, sound, joiner, works, has_sound, approach })
+        Ok(Self { pictures, sound, joiner, works, approach })
     }
 
     fn run(&mut self, input: &mut Input, channel: &SharedChannel) {
@@ -218,18 +233,8 @@ impl Pass {
     }
 
     fn finish(self, input: &Input) -> Vec<Ended> {
-        let missing = |what: &str| vec![format!("the {what} cannot be decoded and is missing")];
-        let no_sound = if self.has_sound { missing("sound") } else { Vec::new() };
-        let has_pictures = best(input, StreamKind::Video).is_some();
-        let no_pictures = if has_pictures { missing("picture") } else { Vec::new() };
-        let seen = Seen {
-            pictures: self.pictures.as_ref().map_or(0, |pictures| pictures.counts.decoded),
-            sounds: self.sound.as_ref().map_or(0, |sound| sound.decoded),
-            on_pictures: self.pictures.as_ref().map_or(no_pictures, Pictures::notes),
-            on_sound: self.sound.as_ref().map_or(no_sound, Sound::notes),
-            on_times: self.joiner.notes(start_us(input)),
-            left_out: left_out(input),
-        };
+        let on_times = self.joiner.notes(start_us(input));
+        let seen = Seen::of(input, self.pictures.as_ref(), self.sound.as_ref(), on_times);
         let works = self.works.into_iter();
         works.map(|work| ended(work.and_then(|maker| maker.finish(&seen)))).collect()
     }
@@ -269,6 +274,9 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
     let channel = channel.clone();
     Ok(match recipe {
         Recipe::Proxy(parameters) | Recipe::ProxySmall(parameters) => {
+            if !parameters.ranges_from_90k.is_empty() {
+                return Err(in_ranges());
+            }
             Box::new(Proxy::open(tracks, channel, name, parameters)?)
         }
         Recipe::Poster(parameters) => Box::new(Poster::open(tracks, channel, name, parameters)?),
@@ -289,7 +297,9 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
             let made = Redaction::open(tracks, channel, name, parameters)?;
             Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
         }
-        Recipe::Probe(_) | Recipe::Location(_) => unreachable!("they decode nothing"),
+        Recipe::Probe(_) | Recipe::Location(_) | Recipe::Joined(_) | Recipe::ProxyRange(_) => {
+            unreachable!("they read the file by themselves")
+        }
     })
 }
 
@@ -306,6 +316,38 @@ impl Tracks<'_> {
 }
 
 impl Seen {
+    /// What `pictures` and `sound` have decoded of `input`: neither where it cannot be decoded.
+    fn of(
+        input: &Input,
+        pictures: Option<&Pictures>,
+        sound: Option<&Sound>,
+        on_times: Vec<String>,
+    ) -> Self {
+        let missing = |what: &str| vec![format!("the {what} cannot be decoded and is missing")];
+        let is_there = |kind| best(input, kind).is_some();
+        let no_sound = if is_there(StreamKind::Audio) { missing("sound") } else { Vec::new() };
+        let no_pictures = if is_there(StreamKind::Video) { missing("picture") } else { Vec::new() };
+        Self {
+            pictures: pictures.map_or(0, |pictures| pictures.counts.decoded),
+            sounds: sound.map_or(0, |sound| sound.decoded),
+            on_pictures: pictures.map_or(no_pictures, Pictures::notes),
+            on_sound: sound.map_or(no_sound, Sound::notes),
+            on_times,
+            left_out: left_out(input),
+        }
+    }
+
+    /// The same of pictures alone, of which there were some.
+    pub(crate) fn of_pictures(input: &Input, pictures: &Pictures) -> Self {
+        let seen = Self::of(input, Some(pictures), None, Vec::new());
+        Self { pictures: seen.pictures.max(1), on_sound: Vec::new(), ..seen }
+    }
+
+    /// The same of sound alone.
+    pub(crate) fn of_sound(input: &Input, sound: Option<&Sound>, on_times: Vec<String>) -> Self {
+        Self { on_pictures: Vec::new(), ..Self::of(input, None, sound, on_times) }
+    }
+
     /// What is made of pictures needs one.
     pub(crate) fn some_picture(&self) -> Result<(), JobFailure> {
         if self.pictures > 0 {
@@ -333,6 +375,12 @@ impl Seen {
 
 pub(crate) fn no_picture() -> JobFailure {
     JobFailure::new(FailureCode::NothingToMake, "The file has no picture.")
+}
+
+/// Made in one it would be other bytes.
+fn in_ranges() -> JobFailure {
+    let message = "A viewing copy with ranges is made range by range, and joined.";
+    JobFailure::new(FailureCode::Internal, message)
 }
 
 fn no_size() -> JobFailure {

@@ -92,6 +92,7 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         coverage,
         browser,
         tags,
+        ranges_from_90k: scanned.ranges_from,
     })
 }
 

@@ -24,6 +24,14 @@ pub(crate) struct Proxy {
     threads: u32,
 }
 
+/// What of a viewing copy is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    All,
+    Pictures,
+    Sound,
+}
+
 /// As large as the original, and hardly to be told from it: for what is made once, and goes to others.
 pub(crate) fn full_size() -> ProxyParameters {
     let (max_long_side_px, max_short_side_px) = (u32::MAX, u32::MAX);
@@ -37,21 +45,38 @@ impl Proxy {
         name: &'static str,
         parameters: &ProxyParameters,
     ) -> Result<Self, JobFailure> {
+        Self::open_some(tracks, channel, name, parameters, Of::All)
+    }
+
+    /// Only the pictures or the sound of it, each timed as in the whole.
+    pub(crate) fn open_some(
+        tracks: &Tracks<'_>,
+        channel: SharedChannel,
+        name: &'static str,
+        parameters: &ProxyParameters,
+        of: Of,
+    ) -> Result<Self, JobFailure> {
         let (mut mp4, mut notes) = (Mp4::new(&channel, name)?, Vec::new());
         // The picture first: fragments begin with its keyframes.
         let picture = match &tracks.picture {
-            Ok((stream, shown)) => {
+            Ok((stream, shown)) if of != Of::Sound => {
                 let size = shown.fit(parameters.max_long_side_px, parameters.max_short_side_px);
                 let encoder = Encoder::open(stream, size, parameters, &mut mp4)?;
                 notes = shown.notes(size);
                 Some((Shaper::new(*shown, size, Look::Film), encoder))
             }
-            Err(_) => None,
+            _ => None,
         };
         let is_mixed = parameters.mono && tracks.stereo == Some(true);
         let stereo = tracks.stereo.map(|stereo| stereo && !is_mixed);
-        let sound = stereo.map(|stereo| SoundEncoder::open(stereo, parameters, &mut mp4));
-        let sound = sound.transpose()?;
+        let sound = match stereo {
+            Some(stereo) if of == Of::Pictures => {
+                SoundEncoder::only_delay(stereo, parameters, &mut mp4)?;
+                None
+            }
+            Some(stereo) => Some(SoundEncoder::open(stereo, parameters, &mut mp4)?),
+            None => None,
+        };
         mp4.begin(picture.is_some())?;
         Ok(Self { channel, mp4, picture, sound, notes, is_mixed, threads: parameters.threads })
     }

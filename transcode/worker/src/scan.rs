@@ -10,6 +10,7 @@ use crate::channel::SharedChannel;
 use crate::input::{Next, Reader, permille};
 use crate::jumps::Joiner;
 use crate::nal::{Codec, Signatures};
+use crate::range::Beginnings;
 
 /// Microseconds, as every time in a probe.
 pub(crate) const MICROSECONDS: ffmpeg::Rational = ffmpeg::Rational(1, 1_000_000);
@@ -41,6 +42,8 @@ pub(crate) struct Scanned {
     pub(crate) longest_step_us: i64,
     /// Of time stamps; times are counted as joined.
     pub(crate) jumps: usize,
+    /// Where ranges may begin, in 1/90000 s.
+    pub(crate) ranges_from: Vec<u64>,
 }
 
 /// Reads `input` to its end.
@@ -51,6 +54,7 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
     };
     let mut reader = Reader::default();
     let mut joiner = Joiner::new(input);
+    let mut beginnings = Beginnings::new(input);
     let mut said = 0;
     loop {
         match reader.next(input) {
@@ -58,6 +62,9 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
                 scanned.read_to_end = clean;
                 scanned.errors = reader.errors;
                 scanned.jumps = joiner.jumps();
+                let is_whole = clean && scanned.errors == 0 && scanned.jumps == 0;
+                let found = beginnings.map(|beginnings| beginnings.found(is_whole));
+                scanned.ranges_from = found.unwrap_or_default();
                 let steps = scanned.streams.iter().map(|counted| counted.longest_step_us);
                 scanned.longest_step_us = steps.max().unwrap_or(0);
                 return scanned;
@@ -69,6 +76,9 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
                     scanned.streams.resize(index + 1, Counted::default());
                 }
                 joiner.place(&mut packet, input);
+                if let Some(beginnings) = &mut beginnings {
+                    beginnings.look(&packet);
+                }
                 let stream = input.stream(index);
                 let counted = &mut scanned.streams[index];
                 if counted.packets == 0 {

@@ -124,6 +124,11 @@ impl Pictures {
         Ok(())
     }
 
+    /// What was met so far counts no more: it is another range's.
+    pub(crate) fn count_anew(&mut self) {
+        (self.counts, self.deinterlacer.interlaced) = (Counts::default(), 0);
+    }
+
     /// What whoever looks at what was made of them should know.
     pub(crate) fn notes(&self) -> Vec<String> {
         let Counts { decoded, damaged, interlaced, bright, untimed, late } = self.counts;
