@@ -61,8 +61,7 @@ async fn joined(recipe: &Recipe, original: &Bytes) -> Result<(Vec<Bytes>, Vec<u8
         made.push(run(range, original).await?.1.into());
     }
     let all = OneBehindTheOther(made);
-    let (mut output, supervisor) =
-        (Vec::new(), transcode::Supervisor::new(worker(), allowance()));
+    let (mut output, supervisor) = (Vec::new(), transcode::Supervisor::new(worker(), allowance()));
     run_one(&supervisor, ranges::joined(&all), &all, &mut output).await?;
     Ok((all.0, output))
 }
@@ -101,7 +100,18 @@ async fn what_is_joined_has_the_pictures_and_the_sound_of_what_is_made_in_one() 
         &["-c:v", "mpeg2video", "-q:v", "4", "-g", "50", "-bf", "2", "-c:a", "mp2"];
     let mpeg4: &[&str] = &["-c:v", "mpeg4", "-q:v", "4", "-g", "50", "-c:a", "pcm_alaw"];
     let halves: &[&str] = &[
-        "-vf", "interlace", "-c:v", "mpeg2video", "-q:v", "4", "-g", "50", "-flags", "+ildct+ilme", "-c:a", "mp2",
+        "-vf",
+        "interlace",
+        "-c:v",
+        "mpeg2video",
+        "-q:v",
+        "4",
+        "-g",
+        "50",
+        "-flags",
+        "+ildct+ilme",
+        "-c:a",
+        "mp2",
     ];
     let late: &[&str] = &["-af", "adelay=1500,asetpts=PTS+1.5/TB"];
     for (codecs, extension) in [
@@ -188,8 +198,7 @@ async fn what_lies_before_a_range_is_not_read() {
         let times = times.map(|time| ((time - start) * 90_000.0).round() as u64);
         let pictures = times.filter(|time| (from..to).contains(time)).count();
         let range = Range::Pictures { from_90k: Some(from), to_90k: Some(to) };
-        let recipe =
-            Recipe::ProxyRange(ProxyRangeParameters { copy: Default::default(), range });
+        let recipe = Recipe::ProxyRange(ProxyRangeParameters { copy: Default::default(), range });
         let source = Counted(original, AtomicU64::new(0));
         let (mut output, supervisor) =
             (Vec::new(), transcode::Supervisor::new(worker(), allowance()));
