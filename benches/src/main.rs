@@ -59,7 +59,7 @@ enum Bench {
     Sink { address: SocketAddr },
     /// A minute of footage: CPU-seconds of its derivatives, beside the ffmpeg program.
     Derivatives,
-    /// The worker by itself: a viewing copy's cost and quality, memory, start, two at once.
+    /// The worker by itself: a viewing copy's cost and quality, memory, start, two at once, two at one long recording.
     Worker,
     /// Joining partial uploads.
     Concatenate,

@@ -1,12 +1,18 @@
-//! The worker by itself, beside the ffmpeg program: a viewing copy's cost and quality, memory, start, and two at once.
+//! The worker by itself, beside the ffmpeg program: a viewing copy's cost and quality, memory, start, two at once, and two at one recording.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use transcode::protocol::{OriginalDigests, Recipe};
+use transcode::ranges::{self, OneBehindTheOther};
+use transcode::source::RangeSource;
 use transcode::supervise::{Allowance, Supervisor, Wanted};
 
 use crate::derivatives::{SAMPLE, VIEWING_COPY, ffmpeg, in_mpeg4, words};
@@ -19,6 +25,8 @@ const STARTS: usize = 21;
 /// Clips for one worker at a time, and for two.
 const CLIPS: usize = 16;
 const CLIP_SECONDS: &str = "5";
+/// A recording that is made in ranges: four, and the sound.
+const LONG_MINUTES: u32 = 20;
 
 pub(crate) fn run(place: &Place) -> Result<()> {
     let sample = place.tools.join(SAMPLE);
@@ -30,7 +38,8 @@ pub(crate) fn run(place: &Place) -> Result<()> {
         starts().await?;
         viewing_copy(place, &larger).await?;
         memory(&larger).await?;
-        two_at_once(place, &larger).await
+        two_at_once(place, &larger).await?;
+        in_ranges(place, &larger).await
     })?;
     Ok(std::fs::remove_file(larger)?)
 }
@@ -168,6 +177,67 @@ async fn two_at_once(place: &Place, minute: &Path) -> Result<()> {
     );
     simulate::print_shift(each_s * 60.0 / CLIP_SECONDS.parse::<f64>()?, playable(place).await?);
     Ok(std::fs::remove_file(clip)?)
+}
+
+/// A file to read from.
+struct Lying(Arc<File>, u64);
+
+impl RangeSource for Lying {
+    fn size_bytes(&self) -> u64 {
+        self.1
+    }
+
+    async fn read(&self, range: std::ops::Range<u64>) -> std::io::Result<Bytes> {
+        let (file, mut bytes) = (Arc::clone(&self.0), vec![0; (range.end - range.start) as usize]);
+        let read = move || file.read_exact_at(&mut bytes, range.start).map(|()| bytes.into());
+        tokio::task::spawn_blocking(read).await?
+    }
+}
+
+/// The viewing copy of a long recording: in one, in ranges by one worker, and in ranges by two.
+async fn in_ranges(place: &Place, minute: &Path) -> Result<()> {
+    let long: PathBuf = std::path::absolute(place.scratch.join("long.avi"))?;
+    let (from, to) = (minute.display().to_string(), long.display().to_string());
+    let times = (LONG_MINUTES - 1).to_string();
+    ffmpeg(&["-stream_loop", &times, "-i", &from, "-c", "copy", &to])?;
+    let source = Lying(Arc::new(File::open(&long)?), std::fs::metadata(&long)?.len());
+    let probe = one(transcode::recipe::first(), &source).await?;
+    let probe = transcode::protocol::Probe::parse(&probe).context("a probe")?;
+    let next = transcode::recipe::after(&transcode::recipe::media_text(&probe)).into_iter();
+    let copy = next.rev().find(|recipe| !ranges::of(recipe).is_empty());
+    let parts = ranges::of(&copy.context("it is not made in ranges")?);
+    let began = Instant::now();
+    one(Recipe::Proxy(Default::default()), &source).await?;
+    println!("{LONG_MINUTES} minutes of 1080p in one: {:.1} s", began.elapsed().as_secs_f64());
+    let (mut walls, mut made) = (Vec::new(), Vec::new());
+    for workers in [1, 2] {
+        let began = Instant::now();
+        let each = parts.iter().map(|part| one(part.clone(), &source));
+        let done: Vec<_> = stream::iter(each).buffered(workers).try_collect().await?;
+        let done = OneBehindTheOther(done.into_iter().map(Bytes::from).collect());
+        made.push(one(ranges::joined(&done), &done).await?);
+        walls.push(began.elapsed().as_secs_f64());
+    }
+    ensure!(made[0] == made[1], "the same bytes by one worker and by two");
+    println!(
+        "  in {} ranges and the sound: {:.1} s by one worker, {:.1} s by two, {:.2} times the throughput",
+        parts.len() - 1,
+        walls[0],
+        walls[1],
+        walls[0] / walls[1]
+    );
+    Ok(std::fs::remove_file(long)?)
+}
+
+async fn one(recipe: Recipe, source: &impl RangeSource) -> Result<Vec<u8>> {
+    let digests = OriginalDigests { sha256: "-".into(), blake3: "-".into() };
+    let mut wanted = [Wanted { recipe, sink: Vec::new() }];
+    let finished = supervisor()?.run(digests, source, &mut wanted).await?;
+    for ended in finished.ended {
+        ended?;
+    }
+    let [Wanted { sink, .. }] = wanted;
+    Ok(sink)
 }
 
 /// Seconds of one worker for a minute that browsers play: everything but a viewing copy.

@@ -26,8 +26,10 @@ use crate::video::{CLOCK, Pictures, open_decoder};
 
 /// Ranges are about so long …
 const RANGE: i64 = 300 * CLOCK.1 as i64;
-/// … and none is shorter than this, so a recording of less than ten minutes has none.
-const LEAST: i64 = RANGE;
+/// … the last one not less than this …
+const LAST: i64 = RANGE / 2;
+/// … and a recording that is shorter has none.
+const SHORTEST: i64 = 2 * RANGE;
 /// How long before its range a worker looks for a picture to begin at, one after the other, until there is one. In formats with an index the
 /// first try arrives at it.
 const LOOKS_BEFORE: [i64; 3] = [0, 15 * CLOCK.1 as i64, 120 * CLOCK.1 as i64];
@@ -315,8 +317,8 @@ impl Beginnings {
     /// Those that are left, where `is_whole`: nothing was met that a range would have to know of what lies before it.
     pub(crate) fn found(mut self, is_whole: bool) -> Vec<u64> {
         let end = self.last_shown.unwrap_or(0);
-        self.from.retain(|from| end - from >= LEAST);
-        let are_some = is_whole && self.is_steady;
+        self.from.retain(|from| end - from >= LAST);
+        let are_some = is_whole && self.is_steady && end >= SHORTEST;
         self.from.into_iter().filter(|_| are_some).filter_map(|from| from.try_into().ok()).collect()
     }
 
@@ -345,9 +347,10 @@ mod tests {
 
     #[test]
     fn a_recording_has_ranges_of_five_minutes_from_ten_on() {
-        assert_eq!(found(600, true), [0; 0]);
+        assert_eq!(found(599, true), [0; 0]);
         assert_eq!(found(601, true), [300 * 90_000]);
         assert_eq!(found(1250, true), [300, 600, 900].map(|second| second * 90_000));
+        assert_eq!(found(800, true), [300, 600].map(|second| second * 90_000));
         assert_eq!(found(1250, false), [0; 0]);
     }
 
