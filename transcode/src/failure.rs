@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::protocol::{FailureCode, MAX_MESSAGE_CHARS};
 
+/// The code of what somebody wanted no more.
+pub(crate) const CANCELLED: &str = "cancelled";
+
 /// Why a job made nothing. The first five say something about the footage or the worker, or that somebody wanted it no more, and
 /// end as `item.derivation-failed`; the others are troubles of this machine, and the job is tried again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -101,7 +104,7 @@ impl Failure {
             Self::Crashed { .. } => "crashed",
             Self::LimitReached { .. } => "limit-reached",
             Self::Misbehaved { .. } => "misbehaved",
-            Self::Cancelled { .. } => "cancelled",
+            Self::Cancelled { .. } => CANCELLED,
             Self::Source(_) => "original-unreadable",
             Self::Sink(_) => "not-stored",
             Self::NoRoom => "no-room",

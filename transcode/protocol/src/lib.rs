@@ -15,8 +15,8 @@ mod report;
 pub use frame::{Frame, FrameError, HEADER_BYTES, Header, Kind};
 pub use job::{
     Area, Confinement, Cover, Cut, DecodedParameters, ExtractParameters, FailureCode,
-    FramesParameters, Job, Limits, LocationParameters, MAX_RECIPES, MAX_REDACTIONS,
-    OriginalDigests, PosterParameters, ProbeParameters, ProxyParameters, Recipe,
+    FramesParameters, FrontParameters, Job, Limits, LocationParameters, MAX_RECIPES,
+    MAX_REDACTIONS, OriginalDigests, PosterParameters, ProbeParameters, ProxyParameters, Recipe,
     RedactionParameters, ScenesParameters, Span, ThumbnailsParameters, WaveformParameters,
     WorkerFailure,
 };

@@ -24,6 +24,8 @@ const OUTPUT_BYTES: usize = 256 << 10;
 pub(crate) struct Channel {
     socket: UnixStream,
     credit_bytes: u64,
+    /// Of the original, for all who read it. Most recently used last.
+    blocks: Vec<(u64, Vec<u8>)>,
 }
 
 impl Channel {
@@ -38,6 +40,7 @@ impl Channel {
         is_socket.then(|| Self {
             socket: unsafe { UnixStream::from_raw_fd(0) },
             credit_bytes: INITIAL_CREDIT_BYTES,
+            blocks: Vec::new(),
         })
     }
 
@@ -88,6 +91,26 @@ impl Channel {
         }
     }
 
+    /// A block of an original of `size_bytes`.
+    fn block(&mut self, index: u64, size_bytes: u64) -> &[u8] {
+        match self.blocks.iter().position(|(kept, _)| *kept == index) {
+            Some(at) => {
+                let block = self.blocks.remove(at);
+                self.blocks.push(block);
+            }
+            None => {
+                if self.blocks.len() >= BLOCKS_KEPT {
+                    self.blocks.remove(0);
+                }
+                let offset = index * BLOCK_BYTES;
+                let len = BLOCK_BYTES.min(size_bytes - offset) as u32;
+                let data = self.range(offset, len);
+                self.blocks.push((index, data));
+            }
+        }
+        &self.blocks.last().expect("one was just pushed").1
+    }
+
     /// Sends a piece of output, waiting for credit first.
     fn output(&mut self, name: &str, data: &[u8]) {
         for piece in data.chunks(OUTPUT_BYTES) {
@@ -135,7 +158,7 @@ impl SharedChannel {
 
     /// The original as something to read and seek in.
     pub(crate) fn reader(&self) -> RangeReader {
-        RangeReader { channel: self.clone(), position: 0, blocks: Vec::new() }
+        RangeReader { channel: self.clone(), position: 0 }
     }
 
     /// An output as something to write to.
@@ -150,12 +173,10 @@ impl SharedChannel {
     }
 }
 
-/// Reads the original block by block, keeping a few.
+/// Reads the original block by block; the channel keeps a few.
 pub(crate) struct RangeReader {
     channel: SharedChannel,
     position: u64,
-    /// Most recently used last.
-    blocks: Vec<(u64, Vec<u8>)>,
 }
 
 impl RangeReader {
@@ -170,25 +191,6 @@ impl RangeReader {
         self.read_exact(&mut bytes).ok()?;
         Some(bytes)
     }
-
-    fn block(&mut self, index: u64) -> &[u8] {
-        match self.blocks.iter().position(|(kept, _)| *kept == index) {
-            Some(at) => {
-                let block = self.blocks.remove(at);
-                self.blocks.push(block);
-            }
-            None => {
-                if self.blocks.len() >= BLOCKS_KEPT {
-                    self.blocks.remove(0);
-                }
-                let offset = index * BLOCK_BYTES;
-                let len = BLOCK_BYTES.min(self.channel.size_bytes - offset) as u32;
-                let data = self.channel.lock().range(offset, len);
-                self.blocks.push((index, data));
-            }
-        }
-        &self.blocks.last().expect("one was just pushed").1
-    }
 }
 
 impl Read for RangeReader {
@@ -197,9 +199,12 @@ impl Read for RangeReader {
             return Ok(0);
         }
         let position = self.position;
-        let rest = &self.block(position / BLOCK_BYTES)[(position % BLOCK_BYTES) as usize..];
+        let mut channel = self.channel.lock();
+        let block = channel.block(position / BLOCK_BYTES, self.channel.size_bytes);
+        let rest = &block[(position % BLOCK_BYTES) as usize..];
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
+        drop(channel);
         self.position += count as u64;
         Ok(count)
     }

@@ -8,13 +8,16 @@
 //! This is the one crate that may say `unsafe`: libav is C, and limits are system calls.
 
 mod audio;
+mod avc;
 mod camm;
 mod channel;
 mod confine;
 mod cut;
 mod decoded;
 mod failure;
+mod finder;
 mod frames;
+mod front;
 mod gpmf;
 mod index;
 mod input;
@@ -35,6 +38,7 @@ mod report;
 mod scan;
 mod scenes;
 mod structure;
+mod table;
 mod thumbnails;
 mod unframe;
 mod video;
@@ -77,7 +81,7 @@ fn main() {
     });
 }
 
-/// What became of each recipe. Those that decode nothing read the file by themselves; the others share one pass.
+/// What became of each recipe. Those that decode no pictures read the file by themselves; the others share one pass.
 fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
     let made: Vec<_> = recipes.into_iter().map(|recipe| (read(channel, &recipe), recipe)).collect();
     let passed = made.iter().filter(|(made, _)| made.is_none()).map(|(_, recipe)| recipe.clone());
@@ -93,11 +97,12 @@ fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, Job
     Ok(made.into_iter().filter_map(|(made, _)| made.or_else(|| passed.next())).collect())
 }
 
-/// What became of a recipe that decodes nothing.
+/// What became of a recipe that decodes no pictures.
 fn read(channel: &SharedChannel, recipe: &Recipe) -> Option<Ended> {
     let name = recipe.output_name();
     Some(ended(match recipe {
         Recipe::Probe(_) => probe::make(channel, name),
+        Recipe::Front(parameters) => front::make(channel, name, parameters),
         Recipe::Location(parameters) => location::make(channel, name, parameters),
         Recipe::Extract(parameters) if parameters.cut != Cut::Exact => {
             cut::make(channel, name, parameters.part)

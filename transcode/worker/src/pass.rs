@@ -236,7 +236,7 @@ impl Pass {
 }
 
 /// Streams that nothing is made of.
-fn left_out(input: &Input) -> Vec<String> {
+pub(crate) fn left_out(input: &Input) -> Vec<String> {
     let count = |wanted: StreamKind| input.streams().filter(|s| kind(s) == wanted).count();
     let more = |wanted| count(wanted).saturating_sub(1);
     let counted = [
@@ -289,7 +289,9 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
             let made = Redaction::open(tracks, channel, name, parameters)?;
             Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
         }
-        Recipe::Probe(_) | Recipe::Location(_) => unreachable!("they decode nothing"),
+        Recipe::Probe(_) | Recipe::Front(_) | Recipe::Location(_) => {
+            unreachable!("they decode no pictures")
+        }
     })
 }
 

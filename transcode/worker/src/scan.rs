@@ -6,7 +6,9 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Rescale, ffi};
 use transcode_protocol::Frame;
 
+use crate::avc::Why;
 use crate::channel::SharedChannel;
+use crate::front::Judge;
 use crate::input::{Next, Reader, permille};
 use crate::jumps::Joiner;
 use crate::nal::{Codec, Signatures};
@@ -32,7 +34,7 @@ pub(crate) struct Counted {
 }
 
 /// What was counted in all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) streams: Vec<Counted>,
     pub(crate) errors: u64,
@@ -41,36 +43,40 @@ pub(crate) struct Scanned {
     pub(crate) longest_step_us: i64,
     /// Of time stamps; times are counted as joined.
     pub(crate) jumps: usize,
+    /// How many pictures can be played where they lie, or why they cannot.
+    pub(crate) lying: Result<u64, Why>,
 }
 
 /// Reads `input` to its end.
 pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
-    let mut scanned = Scanned {
-        streams: vec![Counted::default(); input.nb_streams() as usize],
-        ..Default::default()
-    };
+    let mut streams = vec![Counted::default(); input.nb_streams() as usize];
+    let mut judge = Judge::new(input, channel);
     let mut reader = Reader::default();
     let mut joiner = Joiner::new(input);
     let mut said = 0;
     loop {
         match reader.next(input) {
             Next::End { clean } => {
-                scanned.read_to_end = clean;
-                scanned.errors = reader.errors;
-                scanned.jumps = joiner.jumps();
-                let steps = scanned.streams.iter().map(|counted| counted.longest_step_us);
-                scanned.longest_step_us = steps.max().unwrap_or(0);
-                return scanned;
+                let steps = streams.iter().map(|counted| counted.longest_step_us);
+                return Scanned {
+                    longest_step_us: steps.max().unwrap_or(0),
+                    streams,
+                    errors: reader.errors,
+                    read_to_end: clean,
+                    jumps: joiner.jumps(),
+                    lying: judge.end(&joiner),
+                };
             }
             Next::Packet(mut packet) => {
                 let index = packet.stream();
                 // Formats such as MPEG-TS announce streams late.
-                if index >= scanned.streams.len() {
-                    scanned.streams.resize(index + 1, Counted::default());
+                if index >= streams.len() {
+                    streams.resize(index + 1, Counted::default());
                 }
                 joiner.place(&mut packet, input);
+                judge.take(&packet);
                 let stream = input.stream(index);
-                let counted = &mut scanned.streams[index];
+                let counted = &mut streams[index];
                 if counted.packets == 0 {
                     counted.signatures = stream.as_ref().and_then(signatures);
                 }
