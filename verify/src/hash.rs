@@ -92,7 +92,8 @@ impl Work<'_> {
             let (digests, size_bytes) =
                 hash(place, &|bytes| self.progress.add(bytes)).map_err(unreadable)?;
             let front = self.fronts.get(&place.path).filter(|bytes| **bytes <= place.size_bytes);
-            let joined = front.map(|bytes| joined(place, *bytes)).transpose().map_err(unreadable)?;
+            let joined =
+                front.map(|bytes| joined(place, *bytes)).transpose().map_err(unreadable)?;
             let path = place.path.clone();
             return Ok(FileFact { path, size_bytes, digests, content: None, joined });
         }

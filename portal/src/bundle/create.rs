@@ -451,9 +451,7 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
         size: size(record.size_bytes),
         original_plays: held.original_plays,
         has_front: behind_front.is_some(),
-        plays: proxy
-            .or(behind_front)
-            .or_else(|| held.original_plays.then(|| held.path.clone())),
+        plays: proxy.or(behind_front).or_else(|| held.original_plays.then(|| held.path.clone())),
         poster: held.derivative("poster"),
         sha256: record.digests.sha256.to_string(),
         camera_signature: opened(field::CAMERA_SIGNATURE).unwrap_or_default(),

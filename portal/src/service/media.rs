@@ -77,7 +77,8 @@ impl Media {
     ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + Send + use<>, StoreError> {
         let front_bytes = self.front.as_ref().map_or(0, VerifiedObject::size_bytes);
         let of_front = range.start.min(front_bytes)..range.end.min(front_bytes);
-        let rest = range.start.max(front_bytes) - front_bytes..range.end.max(front_bytes) - front_bytes;
+        let rest =
+            range.start.max(front_bytes) - front_bytes..range.end.max(front_bytes) - front_bytes;
         let front = self.front.as_ref().map(|front| front.stream(of_front)).transpose()?;
         let front = futures_util::stream::iter(front).flatten();
         Ok(front.chain(self.object.stream(rest)?).inspect_err(|error| {

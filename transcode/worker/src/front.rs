@@ -211,6 +211,9 @@ impl Lying {
 
     fn sample(&mut self, packet: &Packet) -> Result<Sample, Why> {
         let data = packet.data().ok_or("a coded picture is empty")?;
+        if packet.is_corrupt() {
+            return Err("a part of it is damaged or cut off");
+        }
         if packet.side_data().any(|data| self.changes(data.kind(), data.data())) {
             return Err("what is needed to decode it changes in the middle");
         }

@@ -71,18 +71,12 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     location_from.sort_unstable();
     location_from.dedup();
     let container = container(input, &streams);
-    let browser = browser(
-        &original.structure,
-        input,
-        &container,
-        &streams,
-        &scanned,
-        &coverage,
-        channel.size_bytes(),
-    );
+    let why_not = why_not(&original.structure, input, &container, &streams, &coverage);
+    let size_bytes = channel.size_bytes();
+    let front = why_not.map(|_| front(input, &streams, &scanned, &coverage, size_bytes));
     Ok(Probe {
         v: Probe::VERSION,
-        size_bytes: channel.size_bytes(),
+        size_bytes,
         brand: original.structure.brand.as_deref().map(shorten),
         duration_us: declared_us.or(estimated).or(coverage.covered_us),
         created_claimed: find(
@@ -101,7 +95,7 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         container,
         streams,
         coverage,
-        browser,
+        browser: browser(why_not, front),
         tags,
     })
 }
@@ -345,23 +339,12 @@ fn seconds(us: i64) -> String {
 }
 
 /// Whether current browsers play this as it is, or behind a front.
-fn browser(
-    structure: &Structure,
-    input: &Input,
-    container: &str,
-    streams: &[Stream],
-    scanned: &Scanned,
-    coverage: &Coverage,
-    size_bytes: u64,
-) -> Browser {
-    let why_not = why_not(structure, input, container, streams, coverage);
-    let front = why_not.map(|_| front(input, streams, scanned, coverage, size_bytes));
-    let why_no_front = front.and_then(Result::err);
+fn browser(why_not: Option<Why>, front: Option<Result<(), Why>>) -> Browser {
     Browser {
         plays: why_not.is_none(),
         why_not: why_not.map(str::to_owned),
         plays_behind_front: front == Some(Ok(())),
-        why_no_front: why_no_front.map(str::to_owned),
+        why_no_front: front.and_then(Result::err).map(str::to_owned),
     }
 }
 
@@ -417,7 +400,7 @@ fn why_not(
     container: &str,
     streams: &[Stream],
     coverage: &Coverage,
-) -> Option<&'static str> {
+) -> Option<Why> {
     let of = |kind| streams.iter().filter(move |s| s.kind == kind);
     if STILLS.contains(&container) {
         None
