@@ -241,7 +241,8 @@ async fn an_original_leaves_behind_its_front_once_more() {
     house.derive_as(item, "front", &one, &front, "").await;
     let played = "data/derivatives/001-front-1.mp4";
     for name in ["out", "out.zip"] {
-        house.maker.create(&house.request(&[item], name)).await.unwrap();
+        let request = BundleRequest { purpose: Purpose::Cps, ..house.request(&[item], name) };
+        house.maker.create(&request).await.unwrap();
         let report = house.verify(name);
         assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]), "{name}");
     }
