@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::protocol::{FailureCode, MAX_MESSAGE_CHARS};
 
+/// The code of what somebody wanted no more.
+pub(crate) const CANCELLED: &str = "cancelled";
+
 /// Why a job made nothing. The first five say something about the footage or the worker, or that somebody wanted it no more, and
 /// end as `item.derivation-failed`; the others are troubles of this machine, and the job is tried again.
 #[derive(Debug, Clone, thiserror::Error)]
