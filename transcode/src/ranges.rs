@@ -101,9 +101,7 @@ impl<S: RangeSource> RangeSource for OneBehindTheOther<S> {
             let end = start + one.size_bytes();
             let wanted = range.start.max(start)..range.end.min(end);
             if wanted.start < wanted.end {
-                bytes.extend_from_slice(
-                    &one.read(wanted.start - start..wanted.end - start).await?,
-                );
+                bytes.extend_from_slice(&one.read(wanted.start - start..wanted.end - start).await?);
             }
             start = end;
         }

@@ -29,7 +29,8 @@ impl RecipeId {
     /// The id of `recipe`.
     pub fn of(recipe: &Recipe) -> Self {
         Self(Sha256::of(canonical_text(recipe).as_bytes()))
-    }}
+    }
+}
 
 impl std::fmt::Display for RecipeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -77,9 +77,8 @@ pub(crate) fn open_made(channel: &SharedChannel, bytes: Range<u64>) -> Result<In
 pub(crate) fn seek(input: &mut Input, stream: usize, time: i64) -> Result<(), ffmpeg::Error> {
     let stream = c_int::try_from(stream).map_err(|_| ffmpeg::Error::StreamNotFound)?;
     // SAFETY: an open context, which looks the stream up by its number.
-    match unsafe {
-        ffi::av_seek_frame(input.as_mut_ptr(), stream, time, ffi::AVSEEK_FLAG_BACKWARD)
-    } {
+    match unsafe { ffi::av_seek_frame(input.as_mut_ptr(), stream, time, ffi::AVSEEK_FLAG_BACKWARD) }
+    {
         error @ ..0 => Err(error.into()),
         _ => Ok(()),
     }

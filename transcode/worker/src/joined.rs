@@ -91,7 +91,9 @@ impl Join {
         while let Some(picture) = range.next()? {
             let read = picture.dts().ok_or_else(|| other("A coded picture has no time."))?;
             if self.last.is_some_and(|last| read <= last) {
-                return Err(other("A range of the recording begins before the one ahead of it ends."));
+                return Err(other(
+                    "A range of the recording begins before the one ahead of it ends.",
+                ));
             }
             self.last = Some(read);
             self.sound_until(Some(read.rescale(range.base, MICROSECONDS)))?;
