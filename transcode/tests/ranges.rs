@@ -18,6 +18,7 @@ use transcode::source::RangeSource;
 const OPEN_GROUPS: &[&str] =
     &["-c:v", "libx264", "-g", "50", "-x264-params", "open-gop=1:bframes=3:b-adapt=0"];
 const RANGE_S: f64 = 4.0;
+const SOUGHT_WRONGLY: &str = "avi, sought wrongly";
 
 fn twelve_seconds(codecs: &[&str], extension: &str) -> Bytes {
     let picture = "testsrc2=s=320x240:r=25:d=12,format=yuv420p";
@@ -124,9 +125,14 @@ async fn what_is_joined_has_the_pictures_and_the_sound_of_what_is_made_in_one() 
         (mpeg4.to_vec(), "avi"),
         (halves.to_vec(), "ts"),
         ([OPEN_GROUPS, &["-an"]].concat(), "mkv"),
+        (mpeg4.to_vec(), SOUGHT_WRONGLY),
     ] {
         let what = format!("{codecs:?} in {extension}");
-        let original = twelve_seconds(&codecs, extension);
+        let original = match extension {
+            // Copied from another container it has empty pictures in between, and libav counts them otherwise after it has sought.
+            SOUGHT_WRONGLY => ffmpeg(&twelve_seconds(&codecs, "mkv"), &["-c", "copy"], "avi"),
+            extension => twelve_seconds(&codecs, extension),
+        };
         let recipe = in_ranges(&original);
         let Recipe::Proxy(parameters) = &recipe else { panic!("{recipe:?}") };
         assert_eq!(parameters.ranges_from_90k.len(), 2, "{what}: {parameters:?}");
@@ -152,6 +158,27 @@ async fn what_is_joined_has_the_pictures_and_the_sound_of_what_is_made_in_one() 
         }
         let again = joined(&recipe, &original).await.unwrap();
         assert!(again == (parts, made), "{what}: the same bytes again");
+    }
+}
+
+/// What workers call ranges of one recording may be anything.
+#[tokio::test]
+async fn what_does_not_fit_together_is_not_joined() {
+    let original = twelve_seconds(OPEN_GROUPS, "mkv");
+    let larger = ffmpeg(&original, &["-vf", "scale=400:300", "-c:a", "copy"], "mkv");
+    let recipe = in_ranges(&original);
+    let (parts, _) = joined(&recipe, &original).await.unwrap();
+    let (others, _) = joined(&in_ranges(&larger), &larger).await.unwrap();
+    let swapped = [&parts[1], &parts[0], &parts[2], &parts[3]];
+    let mixed = [&parts[0], &others[1], &parts[2], &parts[3]];
+    let foreign = [&parts[0], &parts[1], &parts[2], &original];
+    for (what, parts) in [("swapped", swapped), ("mixed", mixed), ("foreign", foreign)] {
+        let all = OneBehindTheOther(parts.map(Clone::clone).to_vec());
+        let supervisor = transcode::Supervisor::new(worker(), allowance());
+        let made = run_one(&supervisor, ranges::joined(&all), &all, &mut Vec::new()).await;
+        let failure = made.expect_err(what);
+        let Failure::Declined { code, .. } = failure else { panic!("{what}: {failure:?}") };
+        assert_eq!(code, FailureCode::Internal, "{what}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The order of a hand-over: decide, record, and only then write.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use chain_of_custody::canonical;
 use chain_of_custody::checkpoint::SignedCheckpoint;
 use chain_of_custody::command::{Command, Guard};
 use chain_of_custody::digest::Sha256;
-use chain_of_custody::entry::Entry;
+use chain_of_custody::entry;
 use chain_of_custody::event::{EventKind, field};
 use chain_of_custody::heads::{Head, Heads};
 use chain_of_custody::ids::{EventId, LeafIndex, SubjectId, SubjectKind};
@@ -214,7 +216,7 @@ impl Maker {
         held: &[Held],
     ) -> Result<Vec<(Sha256, Vec<u8>)>, BundleError> {
         let derivatives = held.iter().filter(|_| request.programs).flat_map(|h| &h.derivatives);
-        let mut programs = std::collections::BTreeMap::new();
+        let mut programs = BTreeMap::new();
         for derivative in derivatives {
             let not_kept = || {
                 let path = &derivative.path;
@@ -223,10 +225,10 @@ impl Maker {
                 BundleError::Request(message)
             };
             let digest = derivative.program().ok_or_else(not_kept)?;
-            if !programs.contains_key(&digest) {
+            if let Entry::Vacant(missing) = programs.entry(digest) {
                 let program = self.ledger.kept_program(digest).await;
                 let program = program.map_err(|error| BundleError::Record(error.to_string()))?;
-                programs.insert(digest, program.ok_or_else(not_kept)?.to_vec());
+                missing.insert(program.ok_or_else(not_kept)?.to_vec());
             }
         }
         Ok(programs.into_iter().collect())
@@ -442,7 +444,7 @@ fn disclose(
     placed: &Placed,
 ) -> Result<DisclosedEntry, BundleError> {
     let broken = |error: &dyn std::fmt::Display| BundleError::Record(error.to_string());
-    let kind = Entry::parse(&placed.entry).map_err(|error| broken(&error))?.kind;
+    let kind = entry::Entry::parse(&placed.entry).map_err(|error| broken(&error))?.kind;
     let own = placed.leaf_index == export.leaf_index;
     let proof = TlogProof::new(None, placed.proof.clone(), placed.checkpoint.clone());
     Ok(DisclosedEntry {
