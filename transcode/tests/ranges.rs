@@ -233,7 +233,8 @@ async fn what_lies_before_a_range_is_not_read() {
         assert_eq!(picture_times(&output).len(), pictures, "{extension}");
         let (read, all) = (source.1.into_inner(), source.0.len() as u64);
         assert!(all > 40 << 20, "{extension}: {all}");
-        assert!(read < all / 3, "{extension}: {read} of {all} bytes");
+        // MPEG-TS has no index: it is looked for a beginning from 15 seconds before.
+        assert!(read < all * 2 / 3, "{extension}: {read} of {all} bytes");
     }
 }
 
