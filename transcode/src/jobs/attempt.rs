@@ -101,21 +101,25 @@ pub(super) async fn make(
         failure = stop => Err(failure),
     };
     let sinks = wanted.into_iter().map(|one| one.sink);
-    let (ended, program) = match outcome {
-        Ok(finished) => (finished.ended, finished.program),
-        Err(failure) => {
+    let kept = match outcome {
+        Ok(finished) => match shared.keep_program(finished.program).await {
+            Ok(()) => Ok(finished),
+            Err(error) => Err(error.into()),
+        },
+        Err(failure) => Err(Setback::Worker(failure)),
+    };
+    let finished = match kept {
+        Ok(finished) => finished,
+        Err(setback) => {
             for sink in sinks {
                 sink.writer.discard().await?;
             }
-            return Err(Setback::Worker(failure));
+            return Err(setback);
         }
     };
-    if let Some(program) = program {
-        shared.keep_program(program).await?;
-    }
     let mut made = Vec::with_capacity(rows.len());
-    for (sink, ended) in sinks.zip(ended) {
-        made.push(keep(sink, ended, program).await);
+    for (sink, ended) in sinks.zip(finished.ended) {
+        made.push(keep(sink, ended, finished.program).await);
     }
     failpoint::hit("transcode.derivative-stored");
     Ok(made)
@@ -256,7 +260,7 @@ impl<'a> Sink<'a> {
 }
 
 /// Refuses when the space kept free would be touched by `more_bytes` and what is held back.
-fn check_room(shared: &Shared, more_bytes: u64) -> Result<(), StoreError> {
+pub(super) fn check_room(shared: &Shared, more_bytes: u64) -> Result<(), StoreError> {
     let left = shared.objects.free_bytes()?.saturating_sub(more_bytes + HELD_BACK_BYTES);
     if left < shared.free_space_kept_bytes { Err(StoreError::Full) } else { Ok(()) }
 }

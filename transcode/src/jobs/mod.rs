@@ -222,13 +222,17 @@ impl Shared {
 
     /// Keeps the worker program, so that what it made can be made again with it. One that was exchanged meanwhile is not there to
     /// be kept.
-    async fn keep_program(&self, digest: Sha256) -> Result<(), JobsError> {
+    async fn keep_program(&self, digest: Option<Sha256>) -> Result<(), JobsError> {
+        let Some(digest) = digest else { return Ok(()) };
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if *kept() == Some(digest) {
             return Ok(());
         }
         let Some(program) = self.supervisor.program_bytes(digest).await else { return Ok(()) };
-        self.ledger.keep_program(program).await?;
+        if self.ledger.kept_program(digest).await?.is_none() {
+            attempt::check_room(self, program.len() as u64)?;
+            self.ledger.keep_program(program).await?;
+        }
         *kept() = Some(digest);
         Ok(())
     }
