@@ -241,7 +241,7 @@ impl Pass {
 }
 
 /// Streams that nothing is made of.
-fn left_out(input: &Input) -> Vec<String> {
+pub(crate) fn left_out(input: &Input) -> Vec<String> {
     let count = |wanted: StreamKind| input.streams().filter(|s| kind(s) == wanted).count();
     let more = |wanted| count(wanted).saturating_sub(1);
     let counted = [
@@ -297,7 +297,11 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
             let made = Redaction::open(tracks, channel, name, parameters)?;
             Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
         }
-        Recipe::Probe(_) | Recipe::Location(_) | Recipe::Joined(_) | Recipe::ProxyRange(_) => {
+        Recipe::Probe(_)
+        | Recipe::Front(_)
+        | Recipe::Location(_)
+        | Recipe::Joined(_)
+        | Recipe::ProxyRange(_) => {
             unreachable!("they read the file by themselves")
         }
     })

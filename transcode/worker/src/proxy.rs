@@ -108,7 +108,7 @@ impl Maker for Proxy {
         notes.extend(seen.notes());
         mp4.finish(&channel)?;
         let codecs = picture.map(|(_, encoder)| ("video", encoder.how)).into_iter();
-        let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how)));
+        let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how())));
         Ok(report(codecs, threads, notes))
     }
 }
