@@ -615,6 +615,33 @@ async fn a_server_whose_line_goes_silent_costs_a_second_and_asks_when_it_is_back
     assert_clean(&other).await;
 }
 
+/// Whoever asks for something goes away while a transaction begins, as a client does that hangs up. It is not left open: whatever
+/// was written over that connection next would be lost, and keep everybody else waiting until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_goes_away_while_a_transaction_begins_leaves_none_open() {
+    let home = Home::postgres();
+    let line = Line::to(&home.database_url()).await;
+    let records = Records::connect(&line.url, ORIGIN).await.unwrap();
+    line.order.lock().unwrap().replace((Cut::SilenceAtTheBegin, 1));
+    let asks = tokio::spawn({
+        let records = records.clone();
+        async move { records.claim_jobs("", SystemClock.now()).await }
+    });
+    line.silent.subscribe().wait_for(|silent| *silent).await.unwrap();
+    asks.abort();
+    assert!(asks.await.unwrap_err().is_cancelled());
+    line.silent.send_replace(false);
+    let server = home.records().await;
+    let ended = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+        AND state = 'idle' AND query = 'ROLLBACK'";
+    let is_ended = async {
+        while sqlx::query_scalar::<_, i64>(ended).fetch_one(server.pool()).await.unwrap() == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_ended).await.unwrap();
+}
+
 async fn epoch(ledger: &Ledger) -> i64 {
     let epoch = sqlx::query_scalar("SELECT epoch FROM sequencer");
     epoch.fetch_one(ledger.records().pool()).await.unwrap()
@@ -644,9 +671,18 @@ enum Cut {
     BeforeItsAnswer,
     /// Nothing is cut: every connection goes silent, the COMMIT on its way.
     Silence,
+    /// The same, a BEGIN on its way.
+    SilenceAtTheBegin,
 }
 
-/// Where to cut, and at which COMMIT from now on.
+impl Cut {
+    fn is_due_at(self, asked: &[u8]) -> bool {
+        let word = if self == Self::SilenceAtTheBegin { "BEGIN" } else { "COMMIT" };
+        asked.windows(word.len()).any(|found| found == word.as_bytes())
+    }
+}
+
+/// Where to cut, and at which of those from now on.
 type Order = std::sync::Mutex<Option<(Cut, usize)>>;
 
 /// A socket in front of the server's, which passes everything on until it is told to cut, or to say nothing.
@@ -678,7 +714,7 @@ impl Line {
     }
 }
 
-/// Passes on, until the COMMIT comes by that the order to cut is for.
+/// Passes on, until what the order to cut is for comes by.
 async fn pass(
     mut client: UnixStream,
     mut server: UnixStream,
@@ -691,9 +727,8 @@ async fn pass(
         tokio::select! {
             read = client.read(&mut asked) => {
                 let asked = &asked[..read?];
-                let commits = asked.windows(6).any(|word| word == b"COMMIT");
-                let cut = if commits { next_cut(&order) } else { None };
-                if cut == Some(Cut::Silence) {
+                let cut = next_cut(&order, asked);
+                if matches!(cut, Some(Cut::Silence | Cut::SilenceAtTheBegin)) {
                     silence.send_replace(true);
                 }
                 let _ = silent.wait_for(|silent| !silent).await;
@@ -719,10 +754,10 @@ async fn pass(
     }
 }
 
-/// Counts a COMMIT; gives the cut when it is its turn.
-fn next_cut(order: &Order) -> Option<Cut> {
+/// Counts what an order is for; gives the cut when it is its turn.
+fn next_cut(order: &Order, asked: &[u8]) -> Option<Cut> {
     let mut order = order.lock().unwrap();
-    let (cut, left) = order.take()?;
+    let (cut, left) = order.take_if(|(cut, _)| cut.is_due_at(asked))?;
     if left == 1 {
         return Some(cut);
     }

@@ -13,7 +13,7 @@ use chain_of_custody::sequencer::{
 };
 use chain_of_custody::time::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Connection, Row};
+use sqlx::{AnyConnection, Row};
 
 use super::commands::{CommandRow, Outcome};
 use super::items::timestamp;
@@ -101,8 +101,7 @@ pub(crate) struct LedgerState {
 impl Records {
     /// Takes the ledger over: raises the epoch, which fences every earlier holder, and tells where it stands.
     pub(crate) async fn take_over(&self, holder: &str) -> Result<LedgerState, RecordsError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let text = "INSERT INTO sequencer (force, epoch, holder, size, published_size) \
             VALUES ($1, 1, $2, 0, 0) ON CONFLICT (force) DO UPDATE SET \
             epoch = sequencer.epoch + 1, holder = excluded.holder";
@@ -143,8 +142,7 @@ impl Records {
         rows: &[(usize, CommandRow)],
         at: Timestamp,
     ) -> Result<Decided, CommitError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         self.guard(&mut transaction, epoch, from).await?;
         let facts = self.facts(&mut transaction, Questions::about(commands)).await?;
         let decided = decide(commands, facts, from, at);
@@ -169,8 +167,7 @@ impl Records {
         size: TreeSize,
         note: &str,
     ) -> Result<String, CommitError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         self.guard(&mut transaction, epoch, size).await?;
         let row = vec![to_db(size.0).into(), note.into()];
         sql::insert(&mut transaction, CHECKPOINTS, &self.force, vec![row]).await?;
@@ -186,8 +183,7 @@ impl Records {
         &self,
         published: &SignedCheckpoint,
     ) -> Result<(), RecordsError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let size = to_db(published.unverified().size.0);
         let row = vec![size.into(), published.to_string().into()];
         sql::insert(&mut transaction, CHECKPOINTS, &self.force, vec![row]).await?;

@@ -5,7 +5,7 @@ use chain_of_custody::entry::BadEntry;
 use chain_of_custody::ids::LeafIndex;
 use chain_of_custody::sequencer::Decision;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Connection as _, Row as _};
+use sqlx::{AnyConnection, Row as _};
 
 use super::bell::Ring;
 use super::lease::{now_ms, without_sync};
@@ -85,8 +85,7 @@ impl Records {
             vec![to_db(number).into(), i64::from(hurry).into(), stored.into()]
         };
         let rows = commands.into_iter().map(row).collect();
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let fixed = [self.force().into(), server.into()];
         sql::execute_with_rows(&mut transaction, PUT, &fixed, rows).await?;
         self.ring(&mut transaction, Ring::Asked).await?;
@@ -136,8 +135,7 @@ impl Records {
     ) -> Result<(), RecordsError> {
         let given_up = Outcome::GivenUp(reason.to_owned());
         let outcomes: Vec<_> = rows.iter().map(|row| (row, given_up.clone())).collect();
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         self.write_outcomes(&mut transaction, &outcomes).await?;
         Ok(transaction.commit().await?)
     }

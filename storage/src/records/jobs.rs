@@ -209,7 +209,7 @@ impl Records {
 
     /// A transaction that may change several jobs.
     async fn turn(&self) -> Result<Transaction<'static, Any>, RecordsError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.begin().await?;
         if self.dialect() == Dialect::Postgres {
             sqlx::query(TURN_POSTGRES).bind(self.force()).execute(&mut *transaction).await?;
         }

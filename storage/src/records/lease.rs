@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chain_of_custody::sequencer::Epoch;
-use sqlx::{AnyConnection, Connection as _, Row as _};
+use sqlx::{AnyConnection, Row as _};
 
 use super::batch::LedgerState;
 use super::bell::Ring;
@@ -107,8 +107,7 @@ impl Records {
         &self,
         holder: &str,
     ) -> Result<Result<LedgerState, Held>, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let look = sqlx::query(LOOK).bind(self.force());
         if let Some(row) = look.fetch_optional(&mut *transaction).await? {
             let (until_ms, left_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);

@@ -124,6 +124,7 @@ async fn apply(
     dialect: Dialect,
     migration: &Migration,
 ) -> Result<(), RecordsError> {
+    #[expect(clippy::disallowed_methods, reason = "a start that is given up closes its connection")]
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql(AssertSqlSafe(in_dialect(migration.text, dialect)))
         .execute(&mut *transaction)

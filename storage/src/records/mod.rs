@@ -34,7 +34,7 @@ use std::time::Duration;
 use chain_of_custody::ids::LeafIndex;
 use sqlx::any::AnyPoolOptions;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AnyConnection, AnyPool, Connection as _, PgPool};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, PgPool, Transaction};
 
 pub(crate) use batch::{CommitError, LedgerState};
 pub(crate) use bell::{Ear, Ring};
@@ -202,6 +202,17 @@ impl Records {
     /// written through it.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// Begins a transaction, in a task of its own, which nobody who asks for it can give up half-way: sqlx forgets a `BEGIN` whose
+    /// future is dropped before PostgreSQL has answered (its issue 4393), and whoever has the connection next writes into a transaction
+    /// that nobody commits.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        let pool = self.pool.clone();
+        #[expect(clippy::disallowed_methods, reason = "this is where it is allowed")]
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        // The runtime ends, and the pool with it.
+        begun.unwrap_or(Err(sqlx::Error::PoolClosed))
     }
 
     /// Which database it is.

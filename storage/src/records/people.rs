@@ -103,7 +103,7 @@ impl Records {
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<(), RecordsError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "DELETE FROM sign_in_links WHERE force = $1 \
              AND (expires_at_ms <= $2 OR (user_id = $3 AND used_at_ms IS NULL))",
@@ -157,7 +157,7 @@ impl Records {
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, RecordsError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.begin().await?;
         let used = sqlx::query(
             "UPDATE sign_in_links SET used_at_ms = $3 WHERE force = $1 AND token_sha256 = $2 \
              AND used_at_ms IS NULL AND expires_at_ms > $3",
@@ -238,7 +238,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn end_access(&self, user: UserId) -> Result<(), RecordsError> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.begin().await?;
         for text in [
             "DELETE FROM sessions WHERE force = $1 AND user_id = $2",
             "DELETE FROM sign_in_links WHERE force = $1 AND user_id = $2",

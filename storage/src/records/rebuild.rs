@@ -7,7 +7,7 @@ use chain_of_custody::ids::{LeafIndex, TreeSize};
 use chain_of_custody::sequencer::PlacedEntry;
 use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{Dialect, Records, RecordsError, from_db, sql, to_db};
 
@@ -161,8 +161,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn digests(&self) -> Result<(TreeSize, Vec<Sha256>), RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut moment = connection.begin().await?;
+        let mut moment = self.begin().await?;
         if self.dialect() == Dialect::Postgres {
             let frozen = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
             sqlx::query(frozen).execute(&mut *moment).await?;
@@ -216,8 +215,7 @@ impl Records {
             let reason = format!("entries after {from} do not follow each other");
             return Err(RecordsError::Corrupt { table: "entries", reason });
         }
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         self.write_entries(&mut transaction, &batch).await?;
         let size = TreeSize(from.0 + batch.len() as u64);
         let text = "INSERT INTO sequencer (force, epoch, holder, size, published_size) \

@@ -9,7 +9,7 @@ use chain_of_custody::ids::{DeviceId, EventId, ItemId, LeafIndex, UploadId};
 use chain_of_custody::time::Timestamp;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{Dialect, Records, RecordsError, from_db, to_db};
 
@@ -328,8 +328,7 @@ impl Records {
         writer: &str,
         now: Timestamp,
     ) -> Result<Moved, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET offset_bytes = $1, writer = $2, touched_at_ms = $3 WHERE force = $4 AND upload = $5 \
              AND state = 'receiving' AND offset_bytes = $6 AND turn = $7",
@@ -364,8 +363,7 @@ impl Records {
         digests: &Digests,
         now: Timestamp,
     ) -> Result<Moved, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET state = 'finishing', offset_bytes = $1, length_bytes = $2, sealed = $3, sha256 = $4, \
              blake3 = $5, touched_at_ms = $6 WHERE force = $7 AND upload = $8 AND state = 'receiving' \
@@ -409,8 +407,7 @@ impl Records {
         ending: Option<&UploadEnding>,
         now: Timestamp,
     ) -> Result<Moved, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET state = 'finished', outcome = $1, outcome_item = $2, outcome_leaf = $3, \
              reason_code = $4, touched_at_ms = $5 WHERE force = $6 AND upload = $7 AND state = 'finishing' AND turn = $8",
@@ -445,8 +442,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`].
     pub async fn end_upload(&self, row: &UploadRow, now: Timestamp) -> Result<Moved, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE uploads SET state = 'ended', touched_at_ms = $1 WHERE force = $2 AND upload = $3 AND state = $4 \
              AND turn = $5",
@@ -490,8 +486,7 @@ impl Records {
         &self,
         device: Option<DeviceId>,
     ) -> Result<ByteAccount, RecordsError> {
-        let mut connection = self.pool().acquire().await?;
-        let mut snapshot = connection.begin().await?;
+        let mut snapshot = self.begin().await?;
         let totals = sqlx::query(
             "SELECT begun_bytes, stored_bytes, duplicate_bytes, quarantined_bytes, abandoned_bytes FROM upload_totals \
              WHERE force = $1 AND device = $2",
