@@ -192,7 +192,7 @@ pub fn redaction(list: &str) -> Result<Recipe, AskError> {
     let of = |area: &Area| Span { from_ms: area.from_ms, to_ms: area.to_ms };
     let spans = areas.iter().map(of).chain(mutes.iter().copied()).chain([keep]);
     spans.into_iter().try_for_each(checked)?;
-    Ok(Recipe::Redaction(RedactionParameters { version: 1, keep, areas, mutes }))
+    Ok(Recipe::Redaction(RedactionParameters { version: 2, keep, areas, mutes }))
 }
 
 fn checked(span: Span) -> Result<(), AskError> {

@@ -299,6 +299,13 @@ pub struct Area {
     pub cover: Cover,
 }
 
+impl Area {
+    /// When it is covered.
+    pub fn span(&self) -> Span {
+        Span { from_ms: self.from_ms, to_ms: self.to_ms }
+    }
+}
+
 /// What stands in place of what was there. Neither is made of anything that was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

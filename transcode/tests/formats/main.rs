@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-mod browser;
 mod clips;
 mod dhav;
 mod page;
@@ -21,8 +20,8 @@ use transcode::Failure;
 use transcode::protocol::{Probe, Recipe, Report};
 use transcode::recipe;
 
-use crate::browser::Played;
 use crate::clips::{Clip, Gets, What};
+use crate::support::browser::{self, Played};
 use crate::support::{ffprobe, run_all, seconds, stream};
 
 /// As many at once as the machine of CI has cores.

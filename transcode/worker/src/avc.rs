@@ -1,6 +1,8 @@
 //! H.264 as MP4 and Matroska keep it (ISO/IEC 14496-15): what decoders need before all else stands once, apart from the pictures, and
 //! units have their length before them. Foreign bytes: nothing here trusts a length.
 
+use crate::nal::start_code;
+
 /// Why an original cannot be played behind a front.
 pub(crate) type Why = &'static str;
 
@@ -11,6 +13,7 @@ const SLICE: u8 = 1;
 const SLICE_OF_IDR: u8 = 5;
 const SEQUENCE_SET: u8 = 7;
 const PICTURE_SET: u8 = 8;
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// What a container says of the pictures of a stream (avcC).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Avc {
         while !rest.is_empty() {
             let unit;
             (unit, rest) = self.unit(rest).ok_or("a coded picture does not fill its place")?;
-            match unit[0] & 0x1f {
+            match kind(unit) {
                 // Of its number of the first macroblock, coded as one bit where it is 0.
                 SLICE | SLICE_OF_IDR => {
                     pictures += u32::from(unit.get(1).is_some_and(|b| b >> 7 == 1));
@@ -81,11 +84,48 @@ impl Avc {
         if pictures == 1 { Ok(()) } else { Err("what should be one coded picture is not one") }
     }
 
+    /// What of a packet is the coded picture itself, with start codes before each unit (ITU-T H.264, annex B); and whether everything before
+    /// it is forgotten, in which case what decoders need comes first. Nothing where no slice is in it, or the packet is not whole.
+    pub(crate) fn bare(&self, packet: &[u8]) -> Option<(Vec<u8>, bool)> {
+        let (mut rest, mut slices) = (packet, Vec::new());
+        while !rest.is_empty() {
+            let unit;
+            (unit, rest) = self.unit(rest)?;
+            slices.extend(Some(unit).filter(|unit| matches!(kind(unit), SLICE | SLICE_OF_IDR)));
+        }
+        let begins = kind(slices.first()?) == SLICE_OF_IDR;
+        let sets = self.sets.iter().filter(|_| begins).map(Vec::as_slice);
+        let units = sets.chain(slices).map(|unit| [&START_CODE, unit].concat());
+        Some((units.collect::<Vec<_>>().concat(), begins))
+    }
+
     fn unit<'p>(&self, rest: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
         let (length, rest) = rest.split_at_checked(self.length_bytes)?;
         let length = length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
         rest.split_at_checked(length).filter(|(unit, _)| !unit.is_empty())
     }
+}
+
+/// Of what kind a unit is, which is not empty.
+fn kind(unit: &[u8]) -> u8 {
+    unit[0] & 0x1f
+}
+
+/// The parameter sets among what an encoder says before all else, with their start codes.
+pub(crate) fn sets(units: &[u8]) -> Vec<u8> {
+    let mut sets = Vec::new();
+    let mut at = start_code(units, 0);
+    while let Some(begin) = at {
+        let next = start_code(units, begin + 3);
+        let unit = &units[begin + 3..next.unwrap_or(units.len())];
+        // A start code may have a zero more, which then stands behind the unit before it.
+        let end = unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if matches!(unit.first().map(|first| first & 0x1f), Some(SEQUENCE_SET | PICTURE_SET)) {
+            sets.extend([&START_CODE, &unit[..end]].concat());
+        }
+        at = next;
+    }
+    sets
 }
 
 #[cfg(test)]
@@ -119,6 +159,24 @@ mod tests {
             other[at] = byte;
             assert!(Avc::read(&other).is_err(), "{at}");
         }
+    }
+
+    #[test]
+    fn only_the_picture_goes_along() {
+        let avc = Avc::read(&record()).unwrap();
+        let with_codes = |units: &[&[u8]]| -> Vec<u8> {
+            units.iter().flat_map(|unit| [&START_CODE, *unit].concat()).collect()
+        };
+        let (first, later) = ([0x65, 0x88, 1], [0x41, 0x88, 1]);
+        let begins = packet(&[&[9, 0xf0], &SEQUENCE, &[6, 5, 1, 7], &first, &[12, 0xff]]);
+        let bare = with_codes(&[&SEQUENCE, &PICTURE, &first]);
+        assert_eq!(avc.bare(&begins), Some((bare, true)));
+        let goes_on = packet(&[&[6, 5, 1, 7], &later, &later]);
+        assert_eq!(avc.bare(&goes_on), Some((with_codes(&[&later, &later]), false)));
+        assert_eq!(avc.bare(&packet(&[&[6, 5, 1, 7]])), None);
+        assert_eq!(avc.bare(&goes_on[..goes_on.len() - 1]), None);
+        let said = with_codes(&[&SEQUENCE, &PICTURE, &[6, 5, 1, 7]]);
+        assert_eq!(sets(&said), with_codes(&[&SEQUENCE, &PICTURE]));
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn is_left_out(packet: &Packet) -> bool {
 }
 
 /// What decoders need before all else, as the container has it.
-fn configuration(stream: &ffmpeg::Stream<'_>) -> Vec<u8> {
+pub(crate) fn configuration(stream: &ffmpeg::Stream<'_>) -> Vec<u8> {
     // SAFETY: the configuration is that of a stream of an open context, and its length its own.
     unsafe {
         let parameters = &*(*stream.as_ptr()).codecpar;

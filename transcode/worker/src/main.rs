@@ -19,6 +19,7 @@ mod finder;
 mod frames;
 mod front;
 mod gpmf;
+mod groups;
 mod index;
 mod input;
 mod interlaced;
