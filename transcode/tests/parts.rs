@@ -272,7 +272,7 @@ async fn groups_in_which_nothing_is_covered_go_along_as_they_are_coded() {
     for extension in names {
         let one = in_groups("red", "20", &[], extension);
         let (finished, made) = run(recipe.clone(), &one).await.unwrap();
-        let note = "coded pictures as they are, not encoded anew: 3 of 4 groups (0 to 2000 ms, 4000 to 7960 ms)";
+        let note = "groups of pictures as they are coded, not encoded anew: 3 of 4: 0 to 2000 ms, 4000 to 7960 ms";
         assert!(finished.report.notes.iter().any(|said| said == note), "{:?}", finished.report);
 
         assert_eq!(complaints(&made), "", "{extension}");
@@ -310,7 +310,7 @@ async fn whatever_is_not_as_it_should_be_is_encoded_anew_and_said() {
     let (said, times) = note(&plain, vec![], keep).await;
     assert_eq!(
         said,
-        "coded pictures as they are, not encoded anew: 1 of 4 groups (4000 to 6000 ms)"
+        "groups of pictures as they are coded, not encoded anew: 1 of 4: 4000 to 6000 ms"
     );
     assert_eq!(times.len(), 112);
     let is_steady = times.windows(2).all(|two| (two[1] - two[0] - 0.04).abs() < 0.001);

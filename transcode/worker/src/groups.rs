@@ -27,8 +27,12 @@ use crate::video::CLOCK;
 
 /// Most pictures that may be read before one that is shown before them (ITU-T H.264, `max_num_reorder_frames`).
 const MOST_BEFORE: usize = 16;
+const MILLISECOND: i64 = CLOCK.1 as i64 / 1000;
 /// What the first pictures are read earlier by, each than the next.
-const READ_AHEAD: i64 = CLOCK.1 as i64 / 1000;
+const READ_AHEAD: i64 = MILLISECOND;
+/// A report has lines of 300 letters, and 64 of them.
+const LINE_CHARS: usize = 290;
+const MOST_LINES: usize = 48;
 
 /// The groups that go along as they are.
 pub(crate) struct Groups {
@@ -108,7 +112,7 @@ impl Groups {
     }
 
     /// For people: which parts of the recording were not encoded anew.
-    pub(crate) fn note(&self) -> String {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let mut parts: Vec<(i64, i64)> = Vec::new();
         for group in self.groups.iter().filter(|group| group.goes_along) {
             let to = if group.to == i64::MAX { group.last } else { group.to };
@@ -117,15 +121,31 @@ impl Groups {
                 _ => parts.push((group.from, to)),
             }
         }
-        let ms = |time: i64| time / READ_AHEAD;
-        let parts = parts.iter().map(|(from, to)| format!("{} to {} ms", ms(*from), ms(*to)));
         let count = self.groups.iter().filter(|group| group.goes_along).count();
-        format!(
-            "coded pictures as they are, not encoded anew: {count} of {} groups ({})",
-            self.groups.len(),
-            parts.collect::<Vec<_>>().join(", ")
+        let all = self.groups.len();
+        in_words(
+            &format!("groups of pictures as they are coded, not encoded anew: {count} of {all}"),
+            &parts,
         )
     }
+}
+
+/// `what`, and the parts that it is about, in as many lines as it takes.
+fn in_words(what: &str, parts: &[(i64, i64)]) -> Vec<String> {
+    let mut lines = vec![what.to_owned()];
+    for (at, (from, to)) in parts.iter().enumerate() {
+        let part = format!("{} to {} ms", from / MILLISECOND, to / MILLISECOND);
+        let count = lines.len();
+        match lines.last_mut().filter(|line| line.len() + part.len() < LINE_CHARS) {
+            Some(line) => line.extend([if at == 0 { ": " } else { ", " }, &part]),
+            None if count == MOST_LINES => {
+                lines.push(format!("and {} parts more", parts.len() - at));
+                break;
+            }
+            None => lines.push(format!("and {part}")),
+        }
+    }
+    lines
 }
 
 impl Finding {
@@ -254,6 +274,20 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_has_room_for_what_is_said() {
+        assert_eq!(
+            in_words("all", &[(0, 90_000), (180_000, 270_045)]),
+            ["all: 0 to 1000 ms, 2000 to 3000 ms"]
+        );
+        let second = |n: i64| (n * 180_000, n * 180_000 + 90_000);
+        let lines = in_words("many", &(0..301).map(second).collect::<Vec<_>>());
+        assert_eq!(lines.join(", ").matches(" ms").count(), 301);
+        let lines = in_words("too many", &(0..100_000).map(second).collect::<Vec<_>>());
+        assert!(lines.len() <= 49 && lines.iter().all(|line| line.len() <= 300));
+        assert!(lines.last().unwrap().ends_with("parts more"), "{lines:?}");
+    }
 
     fn read(depth: usize, shown: &[i64]) -> Vec<i64> {
         let mut order = Order { depth, shown: BinaryHeap::new(), given: 0 };

@@ -113,8 +113,8 @@ impl Proxy {
     }
 
     /// For people, beside the copy.
-    pub(crate) fn note(&mut self, note: String) {
-        self.notes.push(note);
+    pub(crate) fn note(&mut self, notes: Vec<String>) {
+        self.notes.extend(notes);
     }
 }
 

@@ -78,8 +78,8 @@ impl Redaction {
             Err(_) => Proxy::open(&upright, channel, name, &full_size())?,
         };
         proxy.note(match &groups {
-            Ok(groups) => groups.note(),
-            Err(why) => format!("all pictures are encoded anew: {why}"),
+            Ok(groups) => groups.notes(),
+            Err(why) => vec![format!("all pictures are encoded anew: {why}")],
         });
         Ok(Self { proxy, shaper, areas, mutes, keep, held: None, groups: groups.ok() })
     }
