@@ -74,7 +74,7 @@ pub fn fetch(method: &Method, headers: &HeaderMap) -> Fetch {
 /// The bytes that a request asks for: whole, one range (206), or none of them (416, HEAD). Several ranges at once are
 /// answered with the whole, as RFC 9110 allows.
 pub fn bytes(media: &Media, method: &Method, headers: &HeaderMap) -> Response {
-    let tag = format!("\"{}\"", media.sha256);
+    let tag = format!("\"{}\"", media.tag);
     let range = match asked(headers, &tag, media.size_bytes) {
         Ok(range) => range,
         Err(NotSatisfiable) => return not_satisfiable(media.size_bytes),

@@ -231,6 +231,51 @@ async fn a_folder_and_a_zip_that_everybody_accepts() {
     assert_eq!(house.left_over().len(), 2, "{:?}", house.left_over());
 }
 
+/// Browsers play the full-quality pictures from the folder; both halves of the file are what the ledger has.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_original_leaves_behind_its_front_once_more() {
+    let house = House::new().await;
+    let (one, front) = (footage(3_000_000), footage(70_001));
+    let item = house.receive("a.mkv", &one, false).await;
+    let media = r#"{"browser":{"plays":false,"plays_behind_front":true},"duration-us":62000000}"#;
+    house.derive_as(item, "probe", &one, b"{}", media).await;
+    house.derive_as(item, "front", &one, &front, "").await;
+    let played = "data/derivatives/001-front-1.mp4";
+    for name in ["out", "out.zip"] {
+        let request = BundleRequest { purpose: Purpose::Cps, ..house.request(&[item], name) };
+        house.maker.create(&request).await.unwrap();
+        let report = house.verify(name);
+        assert_eq!((report.result, &report.findings), (Outcome::Match, &vec![]), "{name}");
+    }
+    let file = house.path("out").join(played);
+    let whole = fs::read(&file).unwrap();
+    assert!(whole == [&front[..], &one].concat(), "the front, and the original behind it");
+    let page = fs::read_to_string(house.path("out/READ-ME-FIRST.html")).unwrap();
+    assert!(page.contains(&format!("src=\"{played}\"")), "{page}");
+    assert!(page.contains("(the full-quality pictures, in a file that browsers play)"), "{page}");
+    accepted(
+        &house.path("out"),
+        "sha256sum",
+        &["--strict", "--quiet", "-c", "manifest-sha256.txt"],
+    );
+    // A byte of either half, one taken from between them, another original behind it.
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let shorter = [&whole[..front.len() - 1], &whole[front.len()..]].concat();
+    let other = [&front[..], &footage(3_000_000)[1..], &[7]].concat();
+    for bad in [flipped(0), flipped(front.len()), flipped(whole.len() - 1), shorter, other, front] {
+        fs::write(&file, &bad).unwrap();
+        let report = house.verify("out");
+        let found = report.files.iter().find(|file| file.path == played).unwrap();
+        assert_eq!((report.result, found.result), (Outcome::Mismatch, Outcome::Mismatch));
+        let codes: Vec<_> = report.findings.iter().map(|finding| finding.code).collect();
+        assert!(codes.contains(&Code::DerivativeDiffers), "{codes:?}");
+    }
+}
+
 /// Where somebody was stays inside the force; that the camera signed is for everybody who may want to check it.
 #[tokio::test(flavor = "multi_thread")]
 async fn places_stay_inside_and_a_signature_is_said() {

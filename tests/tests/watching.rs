@@ -13,13 +13,17 @@ const AXIS: &str = "5369676e-6564-2056-6964-656f2e2e2e30";
 /// Pictures of the recording: eight seconds of 25.
 const PICTURES: usize = 200;
 
+/// Colours that browsers play, and such as they do not.
+const PLAIN: &str = "yuv420p";
+const FINE: &str = "yuv422p";
+
 /// A recording that no browser plays as it came, signed by its camera, that says where it was.
-fn recording(workspace: &Workspace) -> PathBuf {
+fn recording(workspace: &Workspace, colours: &str) -> PathBuf {
     let path = workspace.path("recording.mov");
     let signed = format!("h264_metadata=sei_user_data={AXIS}+signed");
     let made = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=8"])
-        .args(["-f", "lavfi", "-i", "sine=f=440:d=8", "-c:v", "libx264", "-pix_fmt", "yuv420p"])
+        .args(["-f", "lavfi", "-i", "sine=f=440:d=8", "-c:v", "libx264", "-pix_fmt", colours])
         .args(["-preset", "ultrafast", "-bsf:v", &signed, "-c:a", "pcm_s16le"])
         .args(["-metadata", "location=+51.5007-000.1246/"])
         .arg(&path)
@@ -121,7 +125,7 @@ fn shown_in_words(workspace: &Workspace, item: &str) -> String {
 async fn a_recording_is_watched_over_any_line_and_says_what_is_in_it() {
     let workspace = Workspace::new();
     let server = Server::start(&workspace);
-    let item = ingest(&workspace, &recording(&workspace));
+    let item = ingest(&workspace, &recording(&workspace, FINE));
     let jane = Browser::sign_in(&server, &workspace).await;
     let made = workspace.settled(&item);
     assert!(kinds(&made).contains(&"location") && !kinds(&made).contains(&"proxy-small"));
@@ -189,6 +193,26 @@ async fn a_recording_is_watched_over_any_line_and_says_what_is_in_it() {
     assert_eq!(viewed.iter().filter(asked_for).count(), 1, "who asked is said: {events}");
     let viewed = viewed.iter().filter(|event| event["type"] == "item.viewed").count();
     assert_eq!(viewed, 1, "{events}");
+    assert_eq!(workspace.exhibit(&["ledger", "audit"]).ok().json()["result"], "match");
+}
+
+/// What browsers play behind a front is watched in its own pictures, over HTTP, and nothing was encoded for it but its sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_watched_where_it_lies() {
+    let workspace = Workspace::new();
+    let server = Server::start(&workspace);
+    let path = recording(&workspace, PLAIN);
+    let item = ingest(&workspace, &path);
+    let jane = Browser::sign_in(&server, &workspace).await;
+    let made = workspace.settled(&item);
+    assert!(kinds(&made).contains(&"front") && !kinds(&made).contains(&"proxy"), "{made}");
+    let (width, pictures, sound) = jane.play(&format!("/media/{item}/proxy")).await;
+    assert_eq!((width, pictures), (1280, PICTURES));
+    assert!((sound - 8.0).abs() < 0.05, "{sound} s of 8 s");
+    let page = jane.found(&format!("/items/{item}")).await;
+    assert!(page.contains("its own pictures, unaltered"), "{page}");
+    // There is nothing to list the seconds of.
+    assert_eq!(jane.get(&format!("/media/{item}/proxy.m3u8")).await.0, StatusCode::NOT_FOUND);
     assert_eq!(workspace.exhibit(&["ledger", "audit"]).ok().json()["result"], "match");
 }
 

@@ -47,6 +47,7 @@ pub fn first() -> Recipe {
 pub fn standard() -> Vec<Recipe> {
     vec![
         first(),
+        Recipe::Front(Default::default()),
         Recipe::Proxy(Default::default()),
         Recipe::Poster(Default::default()),
         Recipe::Thumbnails(Default::default()),
@@ -62,11 +63,22 @@ pub fn small_copy() -> Recipe {
     Recipe::ProxySmall(ProxyParameters::small())
 }
 
-/// What is made of an original, given the `media` field of its probe. What a browser plays as it came is not made again.
+/// What is made of an original, given the `media` field of its probe. What a browser plays as it came, or behind a front, is not made
+/// again.
 pub fn after(media: &str) -> Vec<Recipe> {
+    follow(media, true)
+}
+
+/// The same where no front could be made after all.
+pub fn after_without_front(media: &str) -> Vec<Recipe> {
+    follow(media, false)
+}
+
+fn follow(media: &str, has_front: bool) -> Vec<Recipe> {
     let media: Value = serde_json::from_str(media).unwrap_or_default();
     let (picture, sound, is_still) = kinds(&media);
     let plays = media["browser"]["plays"] == true;
+    let behind_front = has_front && media["browser"]["plays_behind_front"] == true;
     let is_wanted = |recipe: &Recipe| match recipe {
         Recipe::Probe(_)
         | Recipe::ProxySmall(_)
@@ -75,7 +87,8 @@ pub fn after(media: &str) -> Vec<Recipe> {
         | Recipe::Extract(_)
         | Recipe::Redaction(_)
         | Recipe::Decoded(_) => false,
-        Recipe::Proxy(_) => (picture || sound) && !plays,
+        Recipe::Front(_) => behind_front,
+        Recipe::Proxy(_) => (picture || sound) && !plays && !behind_front,
         Recipe::Poster(_) => picture,
         Recipe::Waveform(_) => sound,
         Recipe::Thumbnails(_) | Recipe::Frames(_) | Recipe::Scenes(_) => picture && !is_still,
@@ -96,6 +109,14 @@ fn ranges_from(media: &Value) -> Vec<u64> {
         media[RANGES_FROM].as_array().and_then(|from| from.iter().map(Value::as_u64).collect());
     from.filter(|from| are_ranges(from)).unwrap_or_default()
 }
+
+/// What can be watched as soon as it is there, and decodes no pictures: it is made before all else of its item.
+pub fn comes_first(kind: &str) -> bool {
+    kind == FRONT
+}
+
+/// The kind of a front.
+pub const FRONT: &str = "front";
 
 /// What of a recording must not be shown, as somebody lists it: `docs/formats/redaction-list.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -171,7 +192,7 @@ pub fn redaction(list: &str) -> Result<Recipe, AskError> {
     let of = |area: &Area| Span { from_ms: area.from_ms, to_ms: area.to_ms };
     let spans = areas.iter().map(of).chain(mutes.iter().copied()).chain([keep]);
     spans.into_iter().try_for_each(checked)?;
-    Ok(Recipe::Redaction(RedactionParameters { version: 1, keep, areas, mutes }))
+    Ok(Recipe::Redaction(RedactionParameters { version: 2, keep, areas, mutes }))
 }
 
 fn checked(span: Span) -> Result<(), AskError> {
@@ -290,9 +311,9 @@ mod tests {
         let threads = Recipe::Proxy(ProxyParameters { threads: 3, ..Default::default() });
         assert_ne!(RecipeId::of(&plain), RecipeId::of(&threads));
         assert_eq!(parse(&canonical_text(&plain)), Some(plain.clone()));
-        assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":2}"#);
-        // `printf '{"kind":"probe","version":2}' | sha256sum`
-        assert!(RecipeId::of(&first()).to_string().starts_with("a75b57c20047929a"));
+        assert_eq!(canonical_text(&first()), r#"{"kind":"probe","version":3}"#);
+        // `printf '{"kind":"probe","version":3}' | sha256sum`
+        assert!(RecipeId::of(&first()).to_string().starts_with("4a9fe89744830c0b"));
     }
 
     #[test]

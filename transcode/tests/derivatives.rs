@@ -248,18 +248,20 @@ async fn what_a_browser_plays_is_not_made_again() {
         ffmpeg(&footage(&format!("{HELLO}.mp4")), &[&["-c", "copy"], arguments].concat(), extension)
     };
     let front = remade(&["-movflags", "+faststart"], "mp4");
-    for (name, original, plays) in [
-        ("front", front.clone(), true),
-        ("back", remade(&[], "mp4"), true),
-        ("mkv", remade(&[], "mkv"), false),
-        ("cut", front.slice(..front.len() / 3), false),
-        ("still", footage(STILL), true),
+    for (name, original, plays, is_remade) in [
+        ("front", front.clone(), true, false),
+        ("back", remade(&[], "mp4"), true, false),
+        ("mkv", remade(&[], "mkv"), false, false),
+        ("ts", remade(&[], "ts"), false, true),
+        ("cut", front.slice(..front.len() / 3), false, false),
+        ("still", footage(STILL), true, false),
     ] {
         let probe = probe(&original).await;
         assert_eq!(probe.browser.plays, plays, "{name}: {:?}", probe.browser);
         let next = transcode::recipe::after(&transcode::recipe::media_text(&probe));
         let kinds: Vec<_> = next.iter().map(Recipe::kind).collect();
-        assert_eq!(kinds.contains(&"proxy"), !plays, "{name}: {kinds:?}");
+        assert_eq!(kinds.contains(&"proxy"), is_remade, "{name}: {kinds:?}");
+        assert_eq!(kinds.contains(&"front"), !plays && !is_remade, "{name}: {kinds:?}");
         assert!(kinds.contains(&"poster"), "{name}: {kinds:?}");
         assert_eq!(kinds.contains(&"thumbnails"), name != "still", "{name}: {kinds:?}");
     }

@@ -27,6 +27,7 @@ use transcode::supervise::Allowance;
 
 on_both_databases!(
     what_is_received_gets_its_derivatives,
+    what_plays_behind_a_front_gets_it_first_and_else_a_viewing_copy,
     recipes_of_other_versions_are_made_anew_or_left,
     small_copies_are_made_by_rule_or_when_asked_for,
     unreadable_items_stay_and_say_why,
@@ -121,6 +122,50 @@ async fn what_is_received_gets_its_derivatives(home: Home) {
     );
     assert_eq!(house.ledger.latest().unverified().size, size, "each act is one entry");
     assert_eq!(derivative_files(home.path()).len(), files, "what no entry names is gone");
+}
+
+/// It can be watched before anything is decoded. Where no front comes of it after all, a viewing copy does.
+async fn what_plays_behind_a_front_gets_it_first_and_else_a_viewing_copy(home: Home) {
+    let house = home.open().await;
+    let original =
+        ffmpeg(&footage(&format!("{HELLO}.mp4")), &["-c:v", "copy", "-c:a", "pcm_s16le"], "mkv");
+    let item = house.receive(&original, "stored", false).await;
+    house.work(supervisor()).await;
+    let view = house.view(item).await;
+    let mut made: Vec<_> = view.derivatives.iter().map(|d| (d.leaf_index, &*d.kind)).collect();
+    made.sort_unstable();
+    assert_eq!(made[..2].iter().map(|(_, kind)| *kind).collect::<Vec<_>>(), ["probe", "front"]);
+    assert!(!kinds(&view).contains(&"proxy") && kinds(&view).contains(&"poster"), "{made:?}");
+    let front = view.derivatives.iter().find(|d| d.kind == "front").unwrap();
+    let plays = [house.read(&front.object).await, original].concat();
+    assert!((seconds(&ffprobe(&plays)["format"]["duration"]) - 8.36).abs() < 0.15);
+    let compared =
+        reproduce(&supervisor(), &house.objects, &view.record, &view.derivatives).await.unwrap();
+    assert!(compared.iter().all(|one| one.result == Comparison::Match), "{compared:?}");
+
+    // What a probe said that this program would not say.
+    let avi = house.receive(&footage(&format!("{HELLO}.avi")), "stored", false).await;
+    let record = house.view(avi).await.record;
+    let media = r#"{"browser":{"plays_behind_front":true},"streams":[{"kind":"video"}]}"#;
+    let probe = recipe::first();
+    let fields = [
+        (field::KIND, "probe".to_owned()),
+        (field::RECIPE_ID, recipe::RecipeId::of(&probe).to_string()),
+        (field::RECIPE, recipe::canonical_text(&probe)),
+        (field::ORIGINAL_SHA256, record.digests.sha256.to_string()),
+        (field::SHA256, record.digests.sha256.to_string()),
+        (field::BLAKE3, record.digests.blake3.to_string()),
+        (field::SIZE_BYTES, record.size_bytes.to_string()),
+        (field::OBJECT, record.object.clone()),
+        (field::MEDIA, media.to_owned()),
+    ];
+    house.submit(EventKind::ItemDerived, avi, &fields).await;
+    house.work(supervisor()).await;
+    let view = house.view(avi).await;
+    let failed: Vec<_> = view.failures.iter().map(|f| (&*f.kind, &*f.reason_code)).collect();
+    assert_eq!(failed, [("front", "nothing-to-make")]);
+    assert!(kinds(&view).contains(&"proxy"), "{:?}", kinds(&view));
+    house.audits_clean().await;
 }
 
 /// Of everything where that is the rule; else of what somebody asks it for, once however often they ask.

@@ -53,7 +53,7 @@ async fn extract(original: &Bytes, part: Span, cut: Cut) -> Result<(Finished, Ve
 
 async fn redacted(original: &Bytes, areas: &[Area], mutes: &[Span]) -> Vec<u8> {
     let (areas, mutes) = (areas.to_vec(), mutes.to_vec());
-    let parameters = RedactionParameters { version: 1, keep: Span::ALL, areas, mutes };
+    let parameters = RedactionParameters { version: 2, keep: Span::ALL, areas, mutes };
     run(Recipe::Redaction(parameters), original).await.unwrap().1
 }
 
@@ -225,6 +225,117 @@ async fn a_cover_hides_pictures_for_as_long_as_they_are_shown_and_is_made_of_non
     assert!(redacted(&one, &halves, &[]).await == redacted(&other, &halves, &[]).await);
 }
 
+/// Eight seconds in four groups, coded alike whatever lies in the others, with a rectangle in the second, and words beside the pictures.
+fn in_groups(colour: &str, quantizer: &str, how: &[&str], extension: &str) -> Bytes {
+    let picture = format!(
+        "testsrc2=s=320x240:r=25:d=8,format=yuv420p,\
+         drawbox=x=101:y=61:w=57:h=43:color={colour}:t=fill:enable='between(t,2.5,3.2)'"
+    );
+    let sound = "aevalsrc='0.3*sin(440*2*PI*t)':s=44100:d=8";
+    let inputs = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", sound];
+    let sei = "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+PLANTED-SEI";
+    let codecs = [
+        "-c:v",
+        "libx264",
+        "-qp",
+        quantizer,
+        "-g",
+        "50",
+        "-bf",
+        "3",
+        "-x264-params",
+        "mbtree=0:scenecut=0:b-pyramid=normal",
+        "-bsf:v",
+        sei,
+        "-c:a",
+        "pcm_s16le",
+    ];
+    filmed(&[&inputs[..], &codecs, how].concat(), extension)
+}
+
+/// Every slice of a recording's H.264, picture after picture in the order of the file.
+fn slices(bytes: &[u8]) -> Vec<String> {
+    let bare = "h264_mp4toannexb,filter_units=pass_types=1|5";
+    hashes(bytes, &["-map", "0:v:0", "-c", "copy", "-bsf:v", bare, "-f", "framehash", "-"])
+}
+
+#[tokio::test]
+async fn groups_in_which_nothing_is_covered_go_along_as_they_are_coded() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["mov", "mkv"];
+    let areas = vec![area(2500, 3300, Cover::Blur)];
+    let parameters = RedactionParameters { version: 2, keep: Span::ALL, areas, mutes: vec![] };
+    let recipe = Recipe::Redaction(parameters);
+    // Lossless, so that what is covered changes nothing beside it.
+    let of = async |colour| run(recipe.clone(), &in_groups(colour, "0", &[], "mkv")).await.unwrap();
+    assert!(of("red").await.1 == of("white").await.1, "not a byte of what was covered");
+    for extension in names {
+        let one = in_groups("red", "20", &[], extension);
+        let (finished, made) = run(recipe.clone(), &one).await.unwrap();
+        let note = "groups of pictures as they are coded, not encoded anew: 3 of 4: 0 to 2000 ms, 4000 to 7960 ms";
+        assert!(finished.report.notes.iter().any(|said| said == note), "{:?}", finished.report);
+
+        assert_eq!(complaints(&made), "", "{extension}");
+        let near = |(a, b): (&f64, &f64)| (a - b - 0.021).abs() < 0.004;
+        let times = (picture_times(&made), picture_times(&one));
+        assert_eq!(times.0.len(), 200);
+        assert!(times.0.iter().zip(&times.1).all(near), "{times:?}");
+        let (found, whole) = (pictures(&made), pictures(&one));
+        assert_eq!((&found[..50], &found[100..]), (&whole[..50], &whole[100..]), "as they were");
+        assert!(found[50..100].iter().zip(&whole[50..100]).all(|(a, b)| a != b), "encoded anew");
+        let (found, whole) = (slices(&made), slices(&one));
+        assert_eq!((&found[..50], &found[100..]), (&whole[..50], &whole[100..]), "byte for byte");
+        let holds = |bytes: &[u8]| bytes.windows(7).any(|w| w == b"PLANTED");
+        assert!(holds(&one) && !holds(&made), "{extension}: nothing that was said beside them");
+        std::fs::write(folder.path().join(extension), made).unwrap();
+    }
+    for played in support::browser::play(folder.path(), &names.map(|name| (name.to_owned(), false)))
+    {
+        let is_to_the_end = played.reached > 7.9 && played.error.is_none();
+        assert!(is_to_the_end && (played.width, played.height) == (320, 240), "{played:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_not_as_it_should_be_is_encoded_anew_and_said() {
+    let note = async |original: &Bytes, areas: Vec<Area>, keep: Span| {
+        let parameters = RedactionParameters { version: 2, keep, areas, mutes: vec![] };
+        let (finished, made) = run(Recipe::Redaction(parameters), original).await.unwrap();
+        assert_eq!(complaints(&made), "");
+        (finished.report.notes[0].clone(), picture_times(&made))
+    };
+    let plain = in_groups("red", "20", &[], "mov");
+    // From 2,500 ms on whatever is shown is encoded: one picture before it stays, and is not in the part.
+    let keep = Span { from_ms: 2500, to_ms: 7000 };
+    let (said, times) = note(&plain, vec![], keep).await;
+    assert_eq!(
+        said,
+        "groups of pictures as they are coded, not encoded anew: 1 of 4: 4000 to 6000 ms"
+    );
+    assert_eq!(times.len(), 112);
+    let is_steady = times.windows(2).all(|two| (two[1] - two[0] - 0.04).abs() < 0.001);
+    assert!(is_steady, "without a seam: {times:?}");
+    let all = vec![area(1000, 7000, Cover::Box)];
+    let (said, _) = note(&plain, all, Span::ALL).await;
+    assert_eq!(
+        said,
+        "all pictures are encoded anew: something is covered in each group of pictures"
+    );
+    for (how, extension, why) in [
+        (&["-pix_fmt", "yuv444p"][..], "mov", "it is not 8 bits of 4:2:0"),
+        (&["-vf", "setsar=2"], "mov", "it is turned, or its pixels are not square"),
+        (&[], "avi", "the container does not say apart how its pictures are to be decoded"),
+        (&["-c:v", "mpeg4", "-bsf:v", "null"], "mov", "the picture is not H.264"),
+    ] {
+        let (said, times) = note(&in_groups("red", "20", how, extension), vec![], Span::ALL).await;
+        assert!(
+            said.starts_with("all pictures are encoded anew: ") && said.contains(why),
+            "{said}"
+        );
+        assert_eq!(times.len(), 200, "{said}");
+    }
+}
+
 /// The same pictures as raw H.264, with closed captions (ATSC A/53) before the first slice.
 fn captioned(original: &[u8]) -> Bytes {
     let raw = ffmpeg(original, &["-map", "0:v:0", "-c", "copy", "-f", "h264"], "h264");
@@ -336,7 +447,7 @@ async fn an_area_outside_the_picture_is_refused_and_upright_pictures_count_uprig
     let at = |x, y| Area { x, y, width: 20, height: 20, ..area(0, 1000, Cover::Box) };
     let redact = async |original: &Bytes, area: Area| {
         let (areas, keep) = (vec![area], Span { from_ms: 0, to_ms: 200 });
-        let parameters = RedactionParameters { version: 1, keep, areas, mutes: vec![] };
+        let parameters = RedactionParameters { version: 2, keep, areas, mutes: vec![] };
         run(Recipe::Redaction(parameters), original).await
     };
     let (_, made) = redact(&upright, at(210, 290)).await.unwrap();

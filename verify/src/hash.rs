@@ -1,5 +1,6 @@
 //! Hashing: every file once, SHA-256 and BLAKE3 on cores of their own, small files kept for the check.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Mutex;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use chain_of_custody::bundle::{Facts, FileFact, layout};
+use chain_of_custody::bundle::{BundleItems, Facts, FileFact, Joined, layout};
 use chain_of_custody::digest::{Blake3, Digests, Sha256};
 use chain_of_custody::report::{Code, Finding};
 use sha2::Digest as _;
@@ -28,6 +29,7 @@ pub(crate) fn facts(gathered: &Gathered) -> Facts {
     let work = Work {
         places: by_size(gathered),
         next: AtomicUsize::new(0),
+        fronts: fronts(gathered),
         whole_bytes: AtomicU64::new(0),
         progress: Progress::new(gathered),
         facts: Mutex::new(Facts { files: Vec::new(), findings: gathered.findings.clone() }),
@@ -51,7 +53,7 @@ pub(crate) fn single(file: &Path) -> io::Result<FileFact> {
     let path = shown(&file.to_string_lossy());
     let place = Place { path, file: file.to_owned(), offset: 0, size_bytes };
     let (digests, size_bytes) = hash(&place, &|_| {})?;
-    Ok(FileFact { path: place.path, size_bytes, digests, content: None })
+    Ok(FileFact { path: place.path, size_bytes, digests, content: None, joined: None })
 }
 
 /// Largest first, so that no lane is left alone with a long file at the end.
@@ -64,6 +66,8 @@ fn by_size(gathered: &Gathered) -> Vec<&Place> {
 struct Work<'a> {
     places: Vec<&'a Place>,
     next: AtomicUsize,
+    /// How much comes before the original in files that are two.
+    fronts: BTreeMap<String, u64>,
     whole_bytes: AtomicU64,
     progress: Progress,
     facts: Mutex<Facts>,
@@ -87,7 +91,11 @@ impl Work<'_> {
         if !layout::is_read_whole(&place.path) {
             let (digests, size_bytes) =
                 hash(place, &|bytes| self.progress.add(bytes)).map_err(unreadable)?;
-            return Ok(FileFact { path: place.path.clone(), size_bytes, digests, content: None });
+            let front = self.fronts.get(&place.path).filter(|bytes| **bytes <= place.size_bytes);
+            let joined =
+                front.map(|bytes| joined(place, *bytes)).transpose().map_err(unreadable)?;
+            let path = place.path.clone();
+            return Ok(FileFact { path, size_bytes, digests, content: None, joined });
         }
         let whole =
             self.whole_bytes.fetch_add(place.size_bytes, Ordering::Relaxed) + place.size_bytes;
@@ -102,8 +110,38 @@ impl Work<'_> {
         self.progress.add(content.len() as u64);
         let digests = Digests::of(&content);
         let (path, size_bytes) = (place.path.clone(), content.len() as u64);
-        Ok(FileFact { path, size_bytes, digests, content: Some(content) })
+        Ok(FileFact { path, size_bytes, digests, content: Some(content), joined: None })
     }
+}
+
+/// Which files are a front and the original behind it, as the list of items says; it is believed only in where to look.
+fn fronts(gathered: &Gathered) -> BTreeMap<String, u64> {
+    let place = |path: &str| gathered.places.iter().find(|place| place.path == path);
+    let list = place(layout::ITEMS).filter(|list| list.size_bytes <= MAX_RECORD_BYTES);
+    let mut bytes = Vec::new();
+    let read = list.map(|list| list.open().and_then(|mut list| list.read_to_end(&mut bytes)));
+    let items = read.and_then(|_| BundleItems::parse(&bytes).ok()).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for item in &items.items {
+        let Some(original) = place(&item.path) else { continue };
+        for derivative in item.derivatives.iter().filter(|d| d.is_before_original) {
+            let front = place(&derivative.path);
+            let bytes = front.and_then(|front| front.size_bytes.checked_sub(original.size_bytes));
+            found.extend(bytes.map(|bytes| (derivative.path.clone(), bytes)));
+        }
+    }
+    found
+}
+
+/// Digests of the first bytes of a file, and of the rest.
+fn joined(place: &Place, front_bytes: u64) -> io::Result<Joined> {
+    let part = |offset, size_bytes| {
+        let (path, file) = (place.path.clone(), place.file.clone());
+        hash(&Place { path, file, offset: place.offset + offset, size_bytes }, &|_| {})
+    };
+    let (front, _) = part(0, front_bytes)?;
+    let (original, _) = part(front_bytes, place.size_bytes - front_bytes)?;
+    Ok(Joined { front_bytes, front, original })
 }
 
 fn find(code: Code, place: &Place, message: String) -> Box<Finding> {

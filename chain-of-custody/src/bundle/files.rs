@@ -30,6 +30,16 @@ impl Expected {
     fn is(&self, file: &FileFact) -> bool {
         self.digests == file.digests && self.size_bytes == file.size_bytes
     }
+
+    /// Whether a file is this, and the whole of `original` behind it.
+    fn is_before(&self, original: &Self, file: &FileFact) -> bool {
+        file.size_bytes == self.size_bytes + original.size_bytes
+            && file.joined.is_some_and(|joined| {
+                joined.front_bytes == self.size_bytes
+                    && joined.front == self.digests
+                    && joined.original == original.digests
+            })
+    }
 }
 
 /// Checks every original and derivative, listed or not.
@@ -142,14 +152,18 @@ fn check_derivative(
         return result;
     };
     result.recorded_at = Some(recorded.entry.at);
-    let original = record.get(item.entry).and_then(|received| received.value(field::SHA256));
+    let received = record.get(item.entry);
+    let original = received.and_then(|received| received.value(field::SHA256));
     let (Some(expected), Some(claimed)) =
         (Expected::from(recorded), recorded.value(field::ORIGINAL_SHA256))
     else {
         withheld(path, Class::Derivative, notes);
         return result;
     };
-    let same_file = expected.is(file);
+    let same_file = match derivative.is_before_original {
+        false => expected.is(file),
+        true => received.and_then(Expected::from).is_some_and(|o| expected.is_before(&o, file)),
+    };
     notes.checked(Check::Hash, same_file);
     if !same_file {
         let message =

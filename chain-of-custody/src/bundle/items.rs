@@ -14,6 +14,8 @@ use crate::report::{Class, Code, Notes};
 
 const FORMAT: &str = "list of items";
 const VERSION: u64 = 1;
+/// There, and `true`, where the whole original follows in the same file.
+const BEFORE_ORIGINAL: &str = "before-original";
 /// The most items in one bundle.
 pub const MAX_ITEMS: usize = 10_000;
 
@@ -39,6 +41,8 @@ pub struct BundleItem {
 pub struct DerivativeFile {
     pub entry: LeafIndex,
     pub path: String,
+    /// A front: the file is the derivative, and behind it the whole original once more.
+    pub is_before_original: bool,
 }
 
 impl BundleItem {
@@ -56,7 +60,10 @@ impl BundleItem {
 impl BundleItems {
     /// The file's canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let derivative = |d: &DerivativeFile| json!({"entry": d.entry.0, "path": d.path});
+        let derivative = |d: &DerivativeFile| match d.is_before_original {
+            true => json!({BEFORE_ORIGINAL: true, "entry": d.entry.0, "path": d.path}),
+            false => json!({"entry": d.entry.0, "path": d.path}),
+        };
         let item = |i: &BundleItem| {
             let derivatives: Vec<Value> = i.derivatives.iter().map(derivative).collect();
             json!({"derivatives": derivatives, "entry": i.entry.0, "item": i.item.to_string(), "path": i.path})
@@ -110,6 +117,7 @@ fn parse_item(value: &Value) -> Option<BundleItem> {
         Some(DerivativeFile {
             entry: LeafIndex(derivative.get("entry")?.as_u64()?),
             path: path_under(derivative, DERIVATIVES)?,
+            is_before_original: derivative.get(BEFORE_ORIGINAL).is_some(),
         })
     });
     Some(BundleItem {
@@ -148,10 +156,15 @@ mod tests {
     #[test]
     fn round_trips_and_refuses_what_is_not_its_form() {
         let item: ItemId = "0193a7c2-0000-7000-8000-000000000001".parse().unwrap();
-        let derivatives = vec![DerivativeFile {
-            entry: LeafIndex(4),
-            path: "data/derivatives/001/proxy.mp4".into(),
-        }];
+        let derivative = |entry, path: &str, is_before_original| DerivativeFile {
+            entry: LeafIndex(entry),
+            path: path.into(),
+            is_before_original,
+        };
+        let derivatives = vec![
+            derivative(4, "data/derivatives/001/proxy.mp4", false),
+            derivative(5, "data/derivatives/001/front.mp4", true),
+        ];
         let one = BundleItem {
             item,
             entry: LeafIndex(3),
@@ -167,6 +180,7 @@ mod tests {
             ("path_elsewhere", "data/originals/", "data/somewhere/"),
             ("path_leaves", "data/originals/001", "data/originals/.."),
             ("not_canonical", "{\"export\"", "{ \"export\""),
+            ("before_nothing", "\"before-original\":true", "\"before-original\":false"),
         ];
         for (name, from, to) in swaps {
             assert!(BundleItems::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{name}");

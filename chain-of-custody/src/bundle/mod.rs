@@ -58,6 +58,16 @@ pub struct FileFact {
     pub digests: Digests,
     /// The bytes, for files that [`layout::is_read_whole`] names.
     pub content: Option<Vec<u8>>,
+    /// For a front with its original behind it, as the list of items has it: one and the other.
+    pub joined: Option<Joined>,
+}
+
+/// A file that is two, one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    pub front_bytes: u64,
+    pub front: Digests,
+    pub original: Digests,
 }
 
 /// What the caller found before anything was believed.

@@ -34,6 +34,7 @@ use super::output::{Stopped, Writing};
 use super::page::{Page, Row};
 use super::plan::bundle_name;
 use super::request::{BundleError, BundleRequest};
+use crate::kinds::FRONT;
 use crate::random_salt;
 use crate::words::{UkTime, length, size};
 
@@ -393,13 +394,15 @@ async fn write_all(
     held: &[Held],
     files: Vec<(String, Vec<u8>)>,
 ) -> Result<(), Interrupted> {
-    for (path, object) in held.iter().flat_map(Held::objects) {
+    for (path, objects) in held.iter().flat_map(Held::objects) {
         let source = |error: storage::objects::StoreError| Interrupted::Source(error.into());
-        writing.begin_file(path, object.size_bytes()).await?;
-        let pieces = object.stream(0..object.size_bytes()).map_err(source)?;
-        let mut pieces = std::pin::pin!(pieces);
-        while let Some(piece) = pieces.try_next().await.map_err(source)? {
-            writing.piece(piece).await?;
+        writing.begin_file(path, objects.iter().map(|object| object.size_bytes()).sum()).await?;
+        for object in objects {
+            let pieces = object.stream(0..object.size_bytes()).map_err(source)?;
+            let mut pieces = std::pin::pin!(pieces);
+            while let Some(piece) = pieces.try_next().await.map_err(source)? {
+                writing.piece(piece).await?;
+            }
         }
     }
     for (path, bytes) in files {
@@ -465,6 +468,7 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
     let created = media("created-claimed").and_then(|value| value.as_str()).unwrap_or_default();
     let recorded = [started, created].iter().find_map(|text| text.parse::<Timestamp>().ok());
     let proxy = held.derivative("proxy");
+    let behind_front = held.derivative(FRONT).filter(|_| proxy.is_none());
     Row {
         reference: held.asked.reference.clone().unwrap_or_else(|| format!("Item {number}")),
         description: held.asked.description.clone().unwrap_or_else(|| name.to_owned()),
@@ -477,7 +481,8 @@ fn row(number: usize, request: &BundleRequest, held: &Held, placed: &[Placed]) -
         original: held.path.clone(),
         size: size(record.size_bytes),
         original_plays: held.original_plays,
-        plays: proxy.or_else(|| held.original_plays.then(|| held.path.clone())),
+        has_front: behind_front.is_some(),
+        plays: proxy.or(behind_front).or_else(|| held.original_plays.then(|| held.path.clone())),
         poster: held.derivative("poster"),
         sha256: record.digests.sha256.to_string(),
         camera_signature: opened(field::CAMERA_SIGNATURE).unwrap_or_default(),

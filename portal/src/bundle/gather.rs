@@ -1,8 +1,9 @@
 //! What is asked for, out of records and store: each item with its original and derivatives, opened and checked.
 
 use chain_of_custody::bundle::{BundleItem, DerivativeFile, PayloadFile, layout};
-use chain_of_custody::digest::{Digests, Sha256};
+use chain_of_custody::digest::{ContentHasher, Digests, Sha256};
 use chain_of_custody::event::field;
+use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use storage::objects::{ObjectStore, StoredObject, VerifiedObject};
 use storage::records::{DerivativeView, ItemRecord, Records};
@@ -10,6 +11,7 @@ use storage::records::{DerivativeView, ItemRecord, Records};
 use super::disclose::allows;
 use super::plan::{derivative_path, original_path};
 use super::request::{BundleError, BundleRequest, Purpose, RequestedItem};
+use crate::kinds::FRONT;
 
 /// An item with everything that may go with it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct HeldDerivative {
     pub(super) view: DerivativeView,
     pub(super) path: String,
     pub(super) object: VerifiedObject,
+    /// Of a front: digests of it with the whole original behind it, which is what browsers play.
+    pub(super) joined: Option<Digests>,
 }
 
 /// The records of all items, in the order asked for.
@@ -79,7 +83,11 @@ async fn open_one(
     for view in views.iter().filter(|view| goes_along(purpose, &view.kind) && !is_original(view)) {
         let path = derivative_path(number, view, derivatives.len() + 1);
         let object = open_object(objects, &view.object).await?;
-        derivatives.push(HeldDerivative { view: view.clone(), path, object });
+        let joined = match view.kind.as_str() {
+            FRONT => Some(digests_of(&[&object, &original]).await?),
+            _ => None,
+        };
+        derivatives.push(HeldDerivative { view: view.clone(), path, object, joined });
     }
     let path = original_path(number, &record.name, allows(purpose, field::NAME));
     Ok(Held { asked: asked.clone(), record, path, original, derivatives, original_plays, media })
@@ -88,7 +96,19 @@ async fn open_one(
 /// What is looked at goes along. What is there for programs stays inside the force: what a probe found may say where somebody
 /// was.
 fn goes_along(purpose: Purpose, kind: &str) -> bool {
-    matches!(kind, "proxy" | "poster") || purpose == Purpose::Internal
+    matches!(kind, "proxy" | "poster" | FRONT) || purpose == Purpose::Internal
+}
+
+/// Of one behind the other. The ledger has those of each alone.
+async fn digests_of(objects: &[&VerifiedObject]) -> Result<Digests, BundleError> {
+    let mut hasher = ContentHasher::new();
+    for object in objects {
+        let mut pieces = std::pin::pin!(object.stream(0..object.size_bytes())?);
+        while let Some(piece) = pieces.try_next().await? {
+            hasher.update(&piece);
+        }
+    }
+    Ok(hasher.finish().0)
 }
 
 async fn open_object(objects: &ObjectStore, object: &str) -> Result<VerifiedObject, BundleError> {
@@ -108,8 +128,11 @@ impl HeldDerivative {
 impl Held {
     /// This item's line in the bundle's list.
     pub(super) fn bundle_item(&self) -> BundleItem {
-        let derivative =
-            |d: &HeldDerivative| DerivativeFile { entry: d.view.leaf_index, path: d.path.clone() };
+        let derivative = |d: &HeldDerivative| DerivativeFile {
+            entry: d.view.leaf_index,
+            path: d.path.clone(),
+            is_before_original: d.joined.is_some(),
+        };
         BundleItem {
             item: self.record.item,
             entry: self.record.leaf_index,
@@ -118,7 +141,7 @@ impl Held {
         }
     }
 
-    /// Its files with the digests that the ledger has: known before a byte is read.
+    /// Its files with the digests that the ledger has, or that follow from what it has: known before a byte is written.
     pub(super) fn payload(&self) -> Vec<PayloadFile> {
         let file = |path: &str, size_bytes: u64, digests: Digests| PayloadFile {
             path: path.to_owned(),
@@ -126,15 +149,20 @@ impl Held {
             digests,
         };
         let original = file(&self.path, self.record.size_bytes, self.record.digests);
-        let derivatives =
-            self.derivatives.iter().map(|d| file(&d.path, d.view.size_bytes, d.view.digests));
+        let derivatives = self.derivatives.iter().map(|d| match d.joined {
+            Some(joined) => file(&d.path, d.view.size_bytes + self.record.size_bytes, joined),
+            None => file(&d.path, d.view.size_bytes, d.view.digests),
+        });
         std::iter::once(original).chain(derivatives).collect()
     }
 
-    /// Every file to be copied.
-    pub(super) fn objects(&self) -> impl Iterator<Item = (&str, &VerifiedObject)> {
-        let derivatives = self.derivatives.iter().map(|d| (d.path.as_str(), &d.object));
-        std::iter::once((self.path.as_str(), &self.original)).chain(derivatives)
+    /// Every file to be copied, and what it is, one behind the other.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&str, Vec<&VerifiedObject>)> {
+        let derivatives = self.derivatives.iter().map(|d| {
+            let original = d.joined.map(|_| &self.original);
+            (d.path.as_str(), [&d.object].into_iter().chain(original).collect())
+        });
+        std::iter::once((self.path.as_str(), vec![&self.original])).chain(derivatives)
     }
 
     /// The path of the first derivative of a kind.

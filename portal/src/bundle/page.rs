@@ -33,6 +33,8 @@ pub(super) struct Row {
     pub(super) size: String,
     /// What ▶ plays; none when there is no viewing copy.
     pub(super) plays: Option<String>,
+    /// What ▶ plays is the full-quality file once more, behind a front.
+    pub(super) has_front: bool,
     /// Browsers play the full-quality file as it is.
     pub(super) original_plays: bool,
     pub(super) poster: Option<String>,

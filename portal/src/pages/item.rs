@@ -76,6 +76,8 @@ struct Player {
     poster: Option<String>,
     length: String,
     is_original: bool,
+    /// Browsers play it behind a front.
+    has_front: bool,
     is_still: bool,
     /// What was done to the pictures or the sound.
     notes: Vec<String>,
@@ -332,6 +334,7 @@ impl ItemPage {
                 poster: summary.has_poster.then(|| media("poster")),
                 length,
                 is_original: detail.plays_as_it_came() && !is_small,
+                has_front: detail.plays_behind_front(),
                 is_still: detail.derivatives.iter().any(is_still),
                 notes: detail.notes_on_copy().iter().map(|note| capitalised(note)).collect(),
             }),
@@ -527,6 +530,7 @@ fn failure(failure: &Failure) -> String {
 fn kind(kind: &str) -> &'static str {
     match kind {
         "proxy" => "Viewing copy",
+        "front" => "Front, for playing the original in a browser",
         "poster" => "Picture for lists",
         "probe" => "Technical description",
         "thumbnails" => "Sheet of pictures",

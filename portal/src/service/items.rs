@@ -15,6 +15,7 @@ use super::{
     Member, Parts, Service, ServiceError, SmallCopy, words,
 };
 use crate::access::{Attempt, Malformed, Person, Role, line};
+use crate::kinds::FRONT;
 
 /// Items on a page when nothing else is asked for.
 pub const PAGE_ITEMS: u32 = 50;
@@ -258,7 +259,7 @@ fn made<'a>(kinds: impl Iterator<Item = (&'a str, &'a str)>) -> Made {
     let mut made = Made::default();
     for (kind, media) in kinds {
         made.poster |= kind == "poster";
-        made.proxy |= kind == "proxy";
+        made.proxy |= kind == "proxy" || kind == FRONT;
         if kind == "probe" {
             let media: serde_json::Value = serde_json::from_str(media).unwrap_or_default();
             made.duration_us = media["duration-us"].as_i64();

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use chain_of_custody::ids::ItemId;
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use storage::objects::{StoreError, StoredObject, VerifiedObject};
 use storage::records::DerivativeView;
 
 use super::playlist::{self, Index};
 use super::{Service, ServiceError, Sheet, Track, place, small};
 use crate::access::{Attempt, Person};
-use crate::kinds;
+use crate::kinds::{self, FRONT};
 
 /// Something to be played, shown or saved, opened and not read yet.
 #[derive(Debug, Clone)]
@@ -19,10 +19,12 @@ pub struct Media {
     /// Never guessed from what a device sent: a fixed type per kind.
     pub content_type: &'static str,
     pub size_bytes: u64,
-    /// SHA-256 of all of it, lower-case hex: never changes, so it is its entity tag too.
-    pub sha256: String,
+    /// SHA-256 of all of it, lower-case hex; of an original behind its front, of one and the other. It never changes, so it is the entity tag.
+    pub tag: String,
     /// What a browser may call the file, in ASCII; set when it is to be saved and not shown.
     pub save_as: Option<String>,
+    /// What comes first, where it is stored by itself.
+    front: Option<VerifiedObject>,
     object: VerifiedObject,
 }
 
@@ -73,7 +75,13 @@ impl Media {
         &self,
         range: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + Send + use<>, StoreError> {
-        Ok(self.object.stream(range)?.inspect_err(|error| {
+        let front_bytes = self.front.as_ref().map_or(0, VerifiedObject::size_bytes);
+        let of_front = range.start.min(front_bytes)..range.end.min(front_bytes);
+        let rest =
+            range.start.max(front_bytes) - front_bytes..range.end.max(front_bytes) - front_bytes;
+        let front = self.front.as_ref().map(|front| front.stream(of_front)).transpose()?;
+        let front = futures_util::stream::iter(front).flatten();
+        Ok(front.chain(self.object.stream(rest)?).inspect_err(|error| {
             tracing::error!(%error, "what is stored is not what was recorded");
         }))
     }
@@ -88,8 +96,7 @@ impl Service {
         self.derivative_where(person, item, |view| view.kind == "poster").await
     }
 
-    /// What a browser plays of an item: its viewing copy, or else the original where that plays as it came. Opens a viewing
-    /// session.
+    /// What a browser plays of an item: its viewing copy, or else the original, behind its front or as it came. Opens a viewing session.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -99,15 +106,22 @@ impl Service {
         if derivatives.iter().any(|view| view.kind == "proxy") {
             return self.derivative_where(person, item, |view| view.kind == "proxy").await;
         }
-        let Some(content_type) =
-            DerivativeView::newest_probe(&derivatives).and_then(|view| plays_as(&view.media))
-        else {
+        let front = derivatives.iter().rev().find(|view| view.kind == FRONT);
+        let as_it_came =
+            || DerivativeView::newest_probe(&derivatives).and_then(|view| plays_as(&view.media));
+        let Some(content_type) = front.map(|_| "video/mp4").or_else(as_it_came) else {
             return Err(self.not_found(person, Attempt::Item(item)).await);
         };
         let object = self.open(&record.object).await?;
         self.record_viewing(person, item).await?;
-        let (size_bytes, sha256) = (record.size_bytes, record.digests.sha256.to_string());
-        Ok(Media { content_type, size_bytes, sha256, save_as: None, object })
+        let (mut size_bytes, mut tag) = (record.size_bytes, record.digests.sha256.to_string());
+        let mut opened = None;
+        if let Some(front) = front {
+            size_bytes += front.size_bytes;
+            tag = format!("{}-{tag}", front.digests.sha256);
+            opened = Some(self.open(&front.object).await?);
+        }
+        Ok(Media { content_type, size_bytes, tag, save_as: None, front: opened, object })
     }
 
     /// An item's smaller viewing copy, for poor lines. Opens a viewing session.
@@ -253,7 +267,8 @@ impl Service {
         Ok(Media {
             content_type: "application/octet-stream",
             size_bytes: record.size_bytes,
-            sha256: record.digests.sha256.to_string(),
+            tag: record.digests.sha256.to_string(),
+            front: None,
             save_as: Some(chain_of_custody::bundle::layout::safe_name(&record.name, 80)),
             object,
         })
@@ -291,8 +306,8 @@ impl Service {
             self.record_viewing(person, item).await?;
         }
         let content_type = kinds::file_type(view).1;
-        let sha256 = view.digests.sha256.to_string();
-        Ok(Media { content_type, size_bytes: view.size_bytes, sha256, save_as: None, object })
+        let (size_bytes, tag) = (view.size_bytes, view.digests.sha256.to_string());
+        Ok(Media { content_type, size_bytes, tag, save_as: None, front: None, object })
     }
 
     async fn open(&self, object: &str) -> Result<VerifiedObject, ServiceError> {

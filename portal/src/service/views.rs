@@ -8,6 +8,7 @@ use storage::records::{ItemRecord, UserRecord};
 use utoipa::ToSchema;
 
 use super::{Sheet, SmallCopy};
+use crate::kinds::FRONT;
 
 /// Two digests of the same bytes.
 #[derive(Debug, ToSchema)]
@@ -129,7 +130,7 @@ pub struct Known {
 /// What was computed from an original.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Derivative {
-    /// `probe`, `proxy`, `proxy-small`, `poster`, `thumbnails`, `waveform`, `frames`, `scenes`, `location`, `extract` or `redaction`.
+    /// `probe`, `front`, `proxy`, `proxy-small`, `poster`, `thumbnails`, `waveform`, `frames`, `scenes`, `location`, `extract` or `redaction`.
     pub kind: String,
     pub recipe_id: String,
     #[schema(value_type = u64)]
@@ -150,9 +151,15 @@ impl ItemDetail {
         !self.derivatives.iter().any(is_copy)
     }
 
-    /// What sets the viewing copy apart from the original besides its size, in words of the program that made it.
+    /// Whether it is played behind a front: the pictures are its own.
+    pub fn plays_behind_front(&self) -> bool {
+        self.plays_as_it_came() && self.derivatives.iter().any(|d| d.kind == FRONT)
+    }
+
+    /// What sets what is played apart from the original besides its size, in words of the program that made it.
     pub fn notes_on_copy(&self) -> Vec<String> {
-        let copies = self.derivatives.iter().rev().filter(|d| d.kind == "proxy");
+        let played = if self.plays_behind_front() { FRONT } else { "proxy" };
+        let copies = self.derivatives.iter().rev().filter(|d| d.kind == played);
         let notes = copies.map(|d| d.recipe["notes"].as_array()).next().flatten();
         let texts = notes.into_iter().flatten().filter_map(|note| note.as_str());
         texts.map(str::to_owned).collect()

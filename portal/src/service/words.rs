@@ -6,6 +6,7 @@ use storage::records::{EventRecord, ItemRecord, UserRecord};
 
 use super::views::Made;
 use super::{EventInWords, Known};
+use crate::kinds::FRONT;
 use crate::words::last_day;
 
 /// One event. `users` gives names to numbers: whoever had the number at that time.
@@ -117,6 +118,7 @@ fn access_says(event: &EventRecord, users: &[UserRecord]) -> String {
 fn kind_in_words(kind: &str) -> &str {
     match kind {
         "proxy" => "viewing copy",
+        FRONT => "front that browsers play the original behind",
         "poster" => "poster picture",
         "probe" => "technical description",
         "thumbnails" => "sheet of pictures",

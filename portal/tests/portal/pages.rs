@@ -20,6 +20,13 @@ async fn open(house: &House, who: Option<&Signed>, path: &str) -> Reply {
     house.send(request.body(Body::empty()).unwrap()).await
 }
 
+async fn ranged(house: &House, who: &Signed, path: &str, range: &str) -> Reply {
+    let request = Request::get(path)
+        .header("cookie", format!("{}={}", door::COOKIE, who.token))
+        .header("range", range);
+    house.send(request.body(Body::empty()).unwrap()).await
+}
+
 async fn submit(house: &House, who: &Signed, path: &str, form: &str) -> Reply {
     let request = Request::post(path)
         .header("cookie", format!("{}={}", door::COOKIE, who.token))
@@ -160,6 +167,57 @@ async fn what_is_not_yours_is_not_there_on_any_page() {
             assert_eq!(open(&house, Some(&owner), &path).await.status, StatusCode::OK, "{path}");
         }
     }
+}
+
+/// One file to whoever plays it, however it is asked for, and still the two that were recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_original_is_played_behind_its_front() {
+    let house = House::new().await;
+    let person = house.investigator("1").await;
+    // Each is longer than the pieces in which it is read.
+    let (original, front) = (footage(300_000), footage(150_001));
+    let item = house.receive("clip.mkv", &original).await;
+    let recipe = r#"{"notes":["streams of sound left out: 1"]}"#;
+    house.derive_with(item, "front", &front, recipe, "").await;
+    let media = r#"{"browser":{"plays":false,"plays_behind_front":true},"container":"matroska"}"#;
+    house.derive_with(item, "probe", &footage(200), "{}", media).await;
+    let whole = [&front[..], &original].concat();
+    let address = format!("/media/{item}/proxy");
+    let seen = open(&house, Some(&person), &address).await;
+    assert_eq!(seen.status, StatusCode::OK);
+    assert!(seen.body == whole, "one behind the other");
+    assert_eq!(house.count(EventKind::ItemViewed).await, 1, "as a viewing copy");
+    let seam = front.len();
+    let ends = [(0, 1), (seam - 1, seam), (seam - 1, seam + 1), (seam, seam + 1)];
+    let far = [
+        (0, seam),
+        (seam, whole.len()),
+        (seam - 70_000, seam + 70_000),
+        (whole.len() - 1, whole.len()),
+    ];
+    for (from, to) in ends.into_iter().chain(far) {
+        let range = format!("bytes={from}-{}", to - 1);
+        let reply = ranged(&house, &person, &address, &range).await;
+        assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "{range}");
+        assert_eq!(reply.body, whole[from..to], "{range}");
+    }
+    let beyond = ranged(&house, &person, &address, &format!("bytes={}-", whole.len())).await;
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    let page = open(&house, Some(&person), &format!("/items/{item}")).await;
+    let page = String::from_utf8_lossy(&page.body);
+    for expected in [
+        "its own pictures, unaltered",
+        "<li>Streams of sound left out: 1.</li>",
+        "aria-label=\"Original\"",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    // By its recipe it is what its entry has.
+    let told = house.get(&person, &format!("/api/v1/items/{item}")).await.json();
+    let all = told["derivatives"].as_array().unwrap();
+    let made = all.iter().find(|made| made["kind"] == "front").unwrap();
+    let alone = format!("/media/{item}/derivatives/{}", made["recipe_id"].as_str().unwrap());
+    assert_eq!(open(&house, Some(&person), &alone).await.body, front);
 }
 
 /// Whoever watches a viewing copy reads what was done to it, and what the original lacks.

@@ -7,7 +7,9 @@
 //! Invariant: a server ends by its process id when its [`Store`] is dropped, and with the test process in any case.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,6 +22,8 @@ use tempfile::TempDir;
 use crate::bound;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below those that the kernel gives to whoever opens a connection: one of those may be taken between a look at it and the server's start.
+const PORTS: Range<u16> = 20_000..32_000;
 /// Each try starts a Python.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// What it is asked with until it answers, and what every test is allowed to do there.
@@ -240,15 +244,15 @@ impl Drop for Store {
     }
 }
 
-/// Ports that nobody listened on a moment ago, all different.
+/// Ports that nobody listened on a moment ago, all different: from somewhere in [`PORTS`] on, so that two who look at once hardly meet.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    let mut ports = [0; N];
-    for (port, held) in ports.iter_mut().zip(held.iter()) {
-        let held = held.as_ref().map_err(|e| anyhow::anyhow!("no free port: {e}"))?;
-        *port = held.local_addr()?.port();
-    }
-    Ok(ports)
+    let somewhere = RandomState::new().hash_one(()) as usize % PORTS.len();
+    let from_there = PORTS.skip(somewhere).chain(PORTS.take(somewhere));
+    let held = from_there.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let held: Vec<_> = held.take(N).collect();
+    let ports =
+        held.iter().map(|held| Ok(held.local_addr()?.port())).collect::<Result<Vec<_>>>()?;
+    ports.try_into().ok().context("no free ports")
 }
 
 fn tool(name: &str) -> Result<PathBuf> {

@@ -15,10 +15,10 @@ mod report;
 pub use frame::{Frame, FrameError, HEADER_BYTES, Header, Kind};
 pub use job::{
     Area, Confinement, Cover, Cut, DecodedParameters, ExtractParameters, FailureCode,
-    FramesParameters, Job, JoinedParameters, Limits, LocationParameters, MAX_RANGES, MAX_RECIPES,
-    MAX_REDACTIONS, OriginalDigests, PosterParameters, ProbeParameters, ProxyParameters,
-    ProxyRangeParameters, Range, Recipe, RedactionParameters, ScenesParameters, Span,
-    ThumbnailsParameters, Wall, WaveformParameters, WorkerFailure,
+    FramesParameters, FrontParameters, Job, JoinedParameters, Limits, LocationParameters,
+    MAX_RANGES, MAX_RECIPES, MAX_REDACTIONS, OriginalDigests, PosterParameters, ProbeParameters,
+    ProxyParameters, ProxyRangeParameters, Range, Recipe, RedactionParameters, ScenesParameters,
+    Span, ThumbnailsParameters, Wall, WaveformParameters, WorkerFailure,
 };
 pub use probe::Probe;
 pub use report::{Ended, MAX_ENTRIES, MAX_TEXT_CHARS, MadeWith, Report};

@@ -10,7 +10,7 @@ use crate::report::{MAX_ENTRIES, MAX_TEXT_CHARS};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Version of this format: 2.
+    /// Version of this format: 3.
     pub v: u32,
     pub size_bytes: u64,
     /// The demuxer that read it, as libavformat names it (`mov,mp4,m4a,3gp,3g2,mj2`). A name that ends in `_pipe` is a still; where such a
@@ -188,6 +188,16 @@ pub enum Verdict {
 pub struct Browser {
     pub plays: bool,
     pub why_not: Option<String>,
+    /// Behind a front it plays it, where it does not play it as it is.
+    pub plays_behind_front: bool,
+    /// Why neither, where a front was thought of.
+    pub why_no_front: Option<String>,
+}
+
+impl Browser {
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        self.why_not.iter().chain(&self.why_no_front)
+    }
 }
 
 /// Whether ranges may begin at these times: one after the other, and not too many.
@@ -200,7 +210,7 @@ pub fn are_ranges(from_90k: &[u64]) -> bool {
 
 impl Probe {
     /// Version of the format this crate writes.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// Reads a probe that a worker made: of this version, and every list within its limit.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
@@ -225,7 +235,7 @@ impl Probe {
             [&s.codec].into_iter().chain(&s.profile).chain(video)
         });
         let tags = self.tags.iter().flat_map(|tag| [&tag.name, &tag.value]);
-        own.chain(streams).chain(tags).chain(&self.coverage.reasons).chain(&self.browser.why_not)
+        own.chain(streams).chain(tags).chain(&self.coverage.reasons).chain(self.browser.texts())
     }
 
     /// Whether there is footage to see.

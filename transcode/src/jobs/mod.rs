@@ -36,6 +36,7 @@ pub use ask::{Answer, Asker};
 const FOLLOWER: &str = "transcode";
 /// Kinds of jobs that a runner takes.
 const PROBES: &str = "probe";
+const FRONTS: &str = crate::recipe::FRONT;
 const ALL: &str = "";
 /// Runners look for jobs that have become due this often, if nobody wakes them.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ const FREE_SPACE_KEPT_BYTES: u64 = 1 << 30;
 /// How jobs are worked on.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
-    /// Workers at the same time, and one more for probes.
+    /// Workers at the same time, and one more for probes and one for fronts.
     pub parallel: usize,
     /// Disk space that is always kept free: derivatives wait rather than take of what the ledger needs.
     pub free_space_kept_bytes: u64,
@@ -158,8 +159,10 @@ impl Jobs {
         let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow::follow(Arc::clone(&shared)));
-        // However long the others take, what has come is looked at, so that what a browser plays can be watched at once.
-        tasks.spawn(run::run_jobs(Arc::clone(&shared), PROBES));
+        // However long the others take, what has come is looked at, and gets its front, so that what a browser plays can be watched at once.
+        for at_once in [PROBES, FRONTS] {
+            tasks.spawn(run::run_jobs(Arc::clone(&shared), at_once));
+        }
         for _ in 0..options.parallel.max(1) {
             tasks.spawn(run::run_jobs(Arc::clone(&shared), ALL));
         }

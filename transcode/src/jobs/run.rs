@@ -11,13 +11,14 @@ use chain_of_custody::ids::EventId;
 use chain_of_custody::time::Timestamp;
 use storage::failpoint;
 use storage::ledger::{Placed, SubmitError};
-use storage::records::{DerivativeView, ItemRecord, JOB_CLAIM, JobRow, NewJob};
+use storage::records::{DerivativeView, FailureView, ItemRecord, JOB_CLAIM, JobRow, NewJob};
 
 use super::attempt::{self, Made, Setback};
 use super::follow::new_job;
 use super::in_ranges::{self, Ranges};
 use super::{JobsError, LOOK_EVERY, Shared, TROUBLE_PAUSE};
 use crate::Failure;
+use crate::failure::CANCELLED;
 use crate::recipe::{self, Recipe};
 
 /// Who acts in the entries.
@@ -60,9 +61,16 @@ pub(super) async fn run_jobs(shared: Arc<Shared>, kind: &'static str) {
     }
 }
 
-/// Works on the jobs of one item: together, but for those of which a worker died, so that one that kills it takes no other
-/// along again, and for those that are not made of the whole. What is made in ranges comes first: others can begin with them.
+/// Works on the jobs of one item: first on what is there at once, then on what is made in ranges, because others can begin with them;
+/// then together, but for those of which a worker died, so that one that kills it takes no other along again, and for those that are not
+/// made of the whole.
 pub(super) async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
+    let (first, rows): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| recipe::comes_first(&row.job.kind));
+    if !first.is_empty() {
+        run_together(shared, first).await;
+        say_decided(shared);
+    }
     let is_in_ranges = |row: &JobRow| recipe::is_in_ranges(&row.job.recipe);
     let (in_ranges, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_in_ranges);
     for row in in_ranges {
@@ -72,7 +80,8 @@ pub(super) async fn run_claimed(shared: &Shared, rows: Vec<JobRow>) {
     let goes_along = |row: &JobRow| row.crashes == 0 && !recipe::is_made_alone(&row.job.kind);
     let (together, alone): (Vec<_>, Vec<_>) = rows.into_iter().partition(goes_along);
     let alone = alone.into_iter().map(|row| vec![row]);
-    for rows in std::iter::once(together).chain(alone) {
+    let groups = std::iter::once(together).chain(alone);
+    for rows in groups.filter(|rows| !rows.is_empty()) {
         run_together(shared, rows).await;
         say_decided(shared);
     }
@@ -283,10 +292,16 @@ async fn follow_up(
     add_next(shared, job, &probe.media).await
 }
 
-/// Adds the jobs that follow from what a probe found.
+/// Adds the jobs that follow from what a probe found; where a front could not be made, a viewing copy is.
 async fn add_next(shared: &Shared, job: &NewJob, media: &str) -> Result<(), JobsError> {
     let small = recipe::small_copy_of(media).filter(|_| shared.small_copies);
-    let next = recipe::after(media).into_iter().chain(small);
+    let failures = shared.records().failures(job.item).await?;
+    let is_without = |f: &FailureView| f.kind == recipe::FRONT && f.reason_code != CANCELLED;
+    let next = match failures.iter().any(is_without) {
+        true => recipe::after_without_front(media),
+        false => recipe::after(media),
+    };
+    let next = next.into_iter().chain(small);
     let jobs: Vec<_> = next.map(|recipe| new_job(job.item, &recipe)).collect();
     Ok(shared.records().add_jobs(&jobs).await?)
 }
@@ -321,6 +336,10 @@ async fn settle(shared: &Shared, row: &JobRow, decision: Decision) -> Result<(),
         }
         (Decision::Failed(failure), Some(record)) => {
             submit(shared, failed(row, &record, &failure)).await?;
+            let is_cancelled = matches!(failure, Failure::Cancelled { .. });
+            if job.kind == recipe::FRONT && !is_cancelled {
+                follow_up(shared, job, &shared.records().derivatives(job.item).await?).await?;
+            }
         }
         _ => {}
     }

@@ -33,6 +33,8 @@ pub(crate) struct Gets {
     pub(crate) sound: bool,
     /// Whether it is the original itself that is played.
     pub(crate) as_it_came: bool,
+    /// The same, behind a front.
+    pub(crate) behind_front: bool,
     /// Begins of what must be noted.
     pub(crate) notes: &'static [&'static str],
     /// What cannot be made.
@@ -55,9 +57,12 @@ const FILM: Gets = Gets {
     seconds: 2.0,
     sound: true,
     as_it_came: false,
+    behind_front: false,
     notes: &[],
     fails: &[],
 };
+/// Pictures that are played where they lie.
+const LIES: Gets = Gets { behind_front: true, ..FILM };
 const SILENT: Gets = Gets { sound: false, ..FILM };
 const SOUND: Gets = Gets { what: What::Sound, size: (0, 0), pictures: Some(0), ..FILM };
 const STILL: Gets = Gets {
@@ -134,17 +139,19 @@ fn containers() -> Vec<Clip> {
     vec![
         usual("MP4: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "mp4").gets(plays),
         usual("MP4, fragmented: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac -movflags frag_keyframe+empty_moov+default_base_moof", "mp4").gets(plays),
-        usual("MP4: H.264, MP3", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a libmp3lame", "mp4"),
+        usual("MP4: H.264, MP3", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a libmp3lame", "mp4").gets(LIES),
         usual("MP4: HEVC, AAC", "-c:v libx265 -preset ultrafast -x265-params log-level=none:pools=1 -pix_fmt yuv420p -tag:v hvc1 -c:a aac", "mp4"),
         usual("MP4: MPEG-4, AAC", "-c:v mpeg4 -c:a aac", "mp4"),
         usual("MP4: MPEG-2, AAC", "-c:v mpeg2video -c:a aac", "mp4"),
         usual("MP4: AV1, Opus", "-c:v libsvtav1 -preset 12 -svtav1-params lp=1 -c:a libopus", "mp4"),
-        usual("MOV: H.264, PCM", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le", "mov"),
+        usual("MOV: H.264, PCM", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le", "mov").gets(LIES),
         usual("MOV: HEVC, AAC", "-c:v libx265 -preset ultrafast -x265-params log-level=none:pools=1 -pix_fmt yuv420p -c:a aac", "mov"),
         usual("MOV: MJPEG, µ-law", "-c:v mjpeg -pix_fmt yuvj420p -c:a pcm_mulaw -ar 8000", "mov"),
         usual("3GP: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "3gp").gets(plays),
         built("3GP: H.263, AMR", telephone, Gets { size: (176, 144), ..FILM }),
-        usual("MKV: H.264, PCM", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le", "mkv"),
+        usual("MKV: H.264, PCM", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le", "mkv").gets(LIES),
+        usual("MKV: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "mkv").gets(LIES),
+        usual("MOV: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "mov").gets(LIES),
         usual("MKV: HEVC, Opus", "-c:v libx265 -preset ultrafast -x265-params log-level=none:pools=1 -pix_fmt yuv420p -c:a libopus", "mkv"),
         usual("MKV: MPEG-4, MP3", "-c:v mpeg4 -c:a libmp3lame", "mkv"),
         usual("MKV: MPEG-2, AC-3", "-c:v mpeg2video -c:a ac3", "mkv"),
@@ -172,9 +179,9 @@ fn containers() -> Vec<Clip> {
         usual("MPEG-PS: MPEG-1, MP2", "-c:v mpeg1video -c:a mp2 -f mpeg", "mpg"),
         usual("MPEG-PS: H.264, MP2", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a mp2 -f vob", "vob"),
         built("MPEG-PS behind a recorder's header (IMKH): H.264", || imkh(encode(&[PICTURE], &format!("{H264} -f vob"), "vob")), SILENT),
-        usual("FLV: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "flv"),
+        usual("FLV: H.264, AAC", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac", "flv").gets(LIES),
         usual("FLV: Sorenson, MP3", "-c:v flv -c:a libmp3lame -ar 44100", "flv"),
-        usual("FLV: H.264, A-law", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_alaw -ar 8000", "flv"),
+        usual("FLV: H.264, A-law", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_alaw -ar 8000", "flv").gets(LIES),
         built("DHAV: H.264, A-law", || dhav::recorded(PICTURE, TONE), FILM),
         usual("Ogg: Theora, Vorbis", "-c:v libtheora -c:a libvorbis", "ogv"),
         usual("MXF: MPEG-2, PCM", "-c:v mpeg2video -c:a pcm_s16le", "mxf"),
@@ -343,28 +350,28 @@ fn pictures() -> Vec<Clip> {
             &[PICTURE, TONE, "testsrc=s=160x120:r=25:d=2"],
             "-map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le",
             "mkv",
-            Gets { notes: &["streams of pictures left out: 1"], ..FILM },
+            Gets { notes: &["streams of pictures left out: 1"], ..LIES },
         ),
         made(
             "two pictures: MP4, H.264",
             &[PICTURE, TONE, "testsrc=s=160x120:r=25:d=2"],
             "-map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac",
             "mp4",
-            Gets { notes: &["streams of pictures left out: 1"], ..FILM },
+            Gets { notes: &["streams of pictures left out: 1"], ..LIES },
         ),
         made(
             "two sounds: MKV, H.264, PCM",
             &[PICTURE, TONE, "sine=f=880:r=48000:d=2"],
             "-map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le",
             "mkv",
-            Gets { notes: &["streams of sound left out: 1"], ..FILM },
+            Gets { notes: &["streams of sound left out: 1"], ..LIES },
         ),
         usual(
             "six channels: MKV, H.264, AC-3",
             "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a ac3 -ac 6",
             "mkv",
         )
-        .gets(Gets { notes: &["sound of 6 channels was mixed to two"], ..FILM }),
+        .gets(Gets { notes: &["sound of 6 channels was mixed to two"], ..LIES }),
         built(
             "size changes in the middle: MPEG-TS, H.264",
             || {
@@ -410,14 +417,14 @@ fn times() -> Vec<Clip> {
             &["testsrc2=s=320x240:r=60:d=2"],
             "-c:v libx264 -preset ultrafast -pix_fmt yuv420p",
             "mkv",
-            silent(120, 2.0),
+            Gets { behind_front: true, ..silent(120, 2.0) },
         ),
         made(
             "variable rate: MKV, H.264",
             &["testsrc2=s=320x240:r=25:d=4,select='lt(mod(n\\,25)\\,5)+eq(mod(n\\,7)\\,0)'"],
             "-vsync vfr -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
             "mkv",
-            silent(32, 3.96),
+            Gets { behind_front: true, ..silent(32, 3.96) },
         ),
         usual(
             "starts at an hour: MPEG-TS, H.264, AAC",
@@ -434,14 +441,14 @@ fn times() -> Vec<Clip> {
             &[PICTURE, "sine=f=440:r=48000:d=1,asetpts=PTS+1/TB"],
             "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le",
             "mkv",
-            FILM,
+            LIES,
         ),
         made(
             "picture starts a second after the sound: MKV, H.264, PCM",
             &["testsrc2=s=320x240:r=25:d=1,setpts=PTS+1/TB", TONE],
             "-vsync passthrough -c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le",
             "mkv",
-            Gets { pictures: Some(25), ..FILM },
+            Gets { pictures: Some(25), ..LIES },
         ),
         built("jumps back by 100 s: MPEG-TS, H.264, AAC", || twice("100", "0", TS), jumps),
         built("jumps ahead by an hour: MPEG-TS, H.264, AAC", || twice("0", "3600", TS), jumps),
@@ -468,7 +475,7 @@ fn damaged() -> Vec<Clip> {
         built(
             "cut in half, index first: MP4, H.264, AAC",
             move || half(encode(&[PICTURE, TONE], MP4, "mp4")),
-            cut(1.0),
+            Gets { behind_front: true, ..cut(1.0) },
         ),
         built(
             "cut in half, fragmented: MP4, H.264, AAC",
@@ -479,7 +486,7 @@ fn damaged() -> Vec<Clip> {
                     "mp4",
                 ))
             },
-            cut(1.0),
+            Gets { behind_front: true, ..cut(1.0) },
         ),
         built(
             "cut in half, index last: MP4, H.264, AAC",
@@ -513,6 +520,17 @@ fn damaged() -> Vec<Clip> {
                 ))
             },
             cut(1.9),
+        ),
+        built(
+            "cut in half: MKV, H.264, PCM",
+            move || {
+                half(encode(
+                    &[PICTURE, TONE],
+                    "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a pcm_s16le",
+                    "mkv",
+                ))
+            },
+            Gets { behind_front: true, ..cut(1.0) },
         ),
         built(
             "cut in half: MPEG-TS, MPEG-2, MP2",

@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-mod browser;
 mod clips;
 mod dhav;
 mod page;
@@ -21,8 +20,8 @@ use transcode::Failure;
 use transcode::protocol::{Probe, Recipe, Report};
 use transcode::recipe;
 
-use crate::browser::Played;
 use crate::clips::{Clip, Gets, What};
+use crate::support::browser::{self, Played};
 use crate::support::{ffprobe, run_all, seconds, stream};
 
 /// As many at once as the machine of CI has cores.
@@ -114,15 +113,30 @@ impl Row {
         if self.as_it_came() {
             return Some(original.clone());
         }
-        let proxy = self.made.iter().find(|(recipe, _)| recipe.kind() == "proxy");
-        proxy.and_then(|(_, made)| Some(made.as_ref().ok()?.1.clone().into()))
+        let (_, made) = self.played()?;
+        match self.is_behind_front() {
+            true => Some([made, &original[..]].concat().into()),
+            false => Some(made.clone().into()),
+        }
     }
 
-    /// What stands beside the viewing copy; where the original is played, nothing was done to it.
+    /// Whether it is the original, behind its front.
+    pub(crate) fn is_behind_front(&self) -> bool {
+        self.made("front").is_some()
+    }
+
+    /// What stands beside what is played; where the original is played as it came, nothing was done to it.
     pub(crate) fn notes(&self) -> &[String] {
-        let proxy = self.made.iter().find(|(recipe, _)| recipe.kind() == "proxy");
-        let report = proxy.and_then(|(_, made)| made.as_ref().ok());
-        report.map_or(&[], |(report, _)| &report.notes)
+        self.played().map_or(&[], |(report, _)| &report.notes)
+    }
+
+    fn played(&self) -> Option<&(Report, Vec<u8>)> {
+        self.made("front").or_else(|| self.made("proxy"))
+    }
+
+    fn made(&self, kind: &str) -> Option<&(Report, Vec<u8>)> {
+        let (_, made) = self.made.iter().find(|(recipe, _)| recipe.kind() == kind)?;
+        made.as_ref().ok()
     }
 
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, &Failure)> {
@@ -179,7 +193,8 @@ fn play(folder: &Path, rows: &mut [Row]) {
 
 /// What is not as it has to be.
 fn wrong_with(row: &Row) -> Vec<String> {
-    let Gets { what, size, pictures, seconds, sound, as_it_came, notes, fails } = row.gets;
+    let Gets { what, size, pictures, seconds, sound, as_it_came, behind_front, notes, fails } =
+        row.gets;
     let mut wrong = Vec::new();
     let mut check = |holds: bool, says: String| {
         if !holds {
@@ -196,6 +211,9 @@ fn wrong_with(row: &Row) -> Vec<String> {
     let failed: Vec<_> = failures.iter().map(|(kind, ..)| *kind).collect();
     check(failed == fails, format!("{failures:?}"));
     check(row.as_it_came() == as_it_came, format!("the original is played: {}", row.as_it_came()));
+    let is_behind = row.is_behind_front();
+    let why = row.probe.as_ref().ok().and_then(|probe| probe.browser.why_no_front.as_ref());
+    check(is_behind == behind_front, format!("behind a front: {is_behind} ({why:?})"));
     for note in notes {
         let is_there = row.notes().iter().any(|found| found.starts_with(note));
         check(is_there, format!("not noted: {note}: {:?}", row.notes()));

@@ -18,7 +18,7 @@ Written by `transcode/tests/formats`: Debian's `ffmpeg` makes each clip, the wor
 and Chromium plays it to its end. `EXHIBIT_WRITE_DOCS=1 cargo test -p transcode --test formats` writes this page anew; without it the test
 fails where the page says anything else than what came out.
 
-\"Original\" under *plays* means that browsers play the file as it came; otherwise it is the viewing copy. Of everything with pictures a poster, thumbnails and the lists of frames and
+\"Original\" under *plays* means that browsers play the file as it came, or behind a [front](front.md); otherwise it is the viewing copy. Of everything with pictures a poster, thumbnails and the lists of frames and
 scenes are made too, of everything with sound a waveform; where one of them fails, the line says so. Clips are of two seconds, so they show what is
 read, not how well a camera keeps to its format.
 
@@ -108,7 +108,11 @@ fn covers(probe: &Probe) -> String {
 
 fn plays(row: &Row) -> String {
     let (Some(judged), Ok(probe)) = (&row.judged, &row.probe) else { return "**no**".to_owned() };
-    let of = if probe.browser.plays { "original" } else { "viewing copy" };
+    let of = match (probe.browser.plays, row.is_behind_front()) {
+        (true, _) => "original",
+        (false, true) => "original behind a front",
+        (false, false) => "viewing copy",
+    };
     let (width, height) = judged.size;
     let size = format!("{width}x{height}");
     let (pictures, length) = (judged.pictures, judged.seconds);

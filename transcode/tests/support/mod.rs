@@ -13,6 +13,7 @@ use transcode::source::{OutputSink, RangeSource};
 use transcode::supervise::{Allowance, Wanted};
 use transcode::{Failure, Supervisor};
 
+pub(crate) mod browser;
 pub(crate) mod watched;
 
 pub(crate) const PHONE: &str =

@@ -226,10 +226,59 @@ pub(crate) fn copied(piece: &frame::Audio) -> Result<frame::Audio, ffmpeg::Error
 }
 
 /// Encodes sound as AAC.
-pub(crate) struct SoundEncoder {
+pub(crate) struct AacEncoder {
     encoder: ffmpeg::encoder::audio::Encoder,
-    track: Track,
     pub(crate) how: String,
+}
+
+/// The same, into an MP4.
+pub(crate) struct SoundEncoder {
+    aac: AacEncoder,
+    track: Track,
+}
+
+impl AacEncoder {
+    pub(crate) fn open(stereo: bool, bit_rate: u32) -> Result<Self, JobFailure> {
+        let encoder = open_encoder(stereo, bit_rate).while_doing("starting the AAC encoder")?;
+        let channels = if stereo { 2 } else { 1 };
+        let how = format!("aac b={bit_rate} rate={SOUND_RATE} channels={channels}");
+        Ok(Self { encoder, how })
+    }
+
+    /// What decoders need before all else (AudioSpecificConfig).
+    pub(crate) fn configuration(&self) -> Vec<u8> {
+        // SAFETY: the configuration is that of an open context, and its length its own.
+        unsafe {
+            let context = &*self.encoder.as_ptr();
+            let length = usize::try_from(context.extradata_size).unwrap_or(0);
+            match context.extradata.is_null() {
+                true => Vec::new(),
+                false => std::slice::from_raw_parts(context.extradata, length).to_vec(),
+            }
+        }
+    }
+
+    /// Encodes sound, or the end, and gives on what comes of it.
+    pub(crate) fn feed(
+        &mut self,
+        sound: Option<&frame::Audio>,
+        taker: &mut dyn FnMut(Packet) -> Result<(), JobFailure>,
+    ) -> Result<(), JobFailure> {
+        match sound {
+            Some(sound) => self.encoder.send_frame(sound),
+            None => self.encoder.send_eof(),
+        }
+        .while_doing("encoding the sound")?;
+        loop {
+            let mut packet = Packet::empty();
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => taker(packet)?,
+                Err(ffmpeg::Error::Eof) => return Ok(()),
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
+                Err(error) => return Err(JobFailure::av("encoding the sound", error)),
+            }
+        }
+    }
 }
 
 impl SoundEncoder {
@@ -238,13 +287,10 @@ impl SoundEncoder {
         parameters: &ProxyParameters,
         mp4: &mut Mp4,
     ) -> Result<Self, JobFailure> {
-        let bit_rate = bit_rate(stereo, parameters);
-        let encoder = open_encoder(stereo, bit_rate).while_doing("starting the AAC encoder")?;
-        let track = mp4.add(&encoder)?;
-        mp4.delay(priming_us(&encoder));
-        let channels = if stereo { 2 } else { 1 };
-        let how = format!("aac b={bit_rate} rate={SOUND_RATE} channels={channels}");
-        Ok(Self { encoder, track, how })
+        let aac = AacEncoder::open(stereo, bit_rate(stereo, parameters))?;
+        let track = mp4.add(&aac.encoder)?;
+        mp4.delay(priming_us(&aac.encoder));
+        Ok(Self { aac, track })
     }
 
     /// Delays what is in `mp4` as it would be with the sound beside it.
@@ -264,20 +310,11 @@ impl SoundEncoder {
         sound: Option<&frame::Audio>,
         mp4: &mut Mp4,
     ) -> Result<(), JobFailure> {
-        match sound {
-            Some(sound) => self.encoder.send_frame(sound),
-            None => self.encoder.send_eof(),
-        }
-        .while_doing("encoding the sound")?;
-        loop {
-            let mut packet = Packet::empty();
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => mp4.write(&self.track, packet)?,
-                Err(ffmpeg::Error::Eof) => return Ok(()),
-                Err(ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(JobFailure::av("encoding the sound", error)),
-            }
-        }
+        self.aac.feed(sound, &mut |packet| mp4.write(&self.track, packet))
+    }
+
+    pub(crate) fn how(self) -> String {
+        self.aac.how
     }
 }
 

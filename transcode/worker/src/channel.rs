@@ -25,6 +25,8 @@ const OUTPUT_BYTES: usize = 256 << 10;
 pub(crate) struct Channel {
     socket: UnixStream,
     credit_bytes: u64,
+    /// Of the original, for all who read it. Most recently used last.
+    blocks: Vec<(u64, Vec<u8>)>,
 }
 
 impl Channel {
@@ -39,6 +41,7 @@ impl Channel {
         is_socket.then(|| Self {
             socket: unsafe { UnixStream::from_raw_fd(0) },
             credit_bytes: INITIAL_CREDIT_BYTES,
+            blocks: Vec::new(),
         })
     }
 
@@ -87,6 +90,26 @@ impl Channel {
                 _ => server_gone(),
             }
         }
+    }
+
+    /// A block of an original of `size_bytes`.
+    fn block(&mut self, index: u64, size_bytes: u64) -> &[u8] {
+        match self.blocks.iter().position(|(kept, _)| *kept == index) {
+            Some(at) => {
+                let block = self.blocks.remove(at);
+                self.blocks.push(block);
+            }
+            None => {
+                if self.blocks.len() >= BLOCKS_KEPT {
+                    self.blocks.remove(0);
+                }
+                let offset = index * BLOCK_BYTES;
+                let len = BLOCK_BYTES.min(size_bytes - offset) as u32;
+                let data = self.range(offset, len);
+                self.blocks.push((index, data));
+            }
+        }
+        &self.blocks.last().expect("one was just pushed").1
     }
 
     /// Sends a piece of output, waiting for credit first.
@@ -143,7 +166,7 @@ impl SharedChannel {
     pub(crate) fn reader_of(&self, bytes: Range<u64>) -> RangeReader {
         let end = bytes.end.min(self.size_bytes);
         let (start, size_bytes) = (bytes.start, end.saturating_sub(bytes.start));
-        RangeReader { channel: self.clone(), start, size_bytes, position: 0, blocks: Vec::new() }
+        RangeReader { channel: self.clone(), start, size_bytes, position: 0 }
     }
 
     /// An output as something to write to.
@@ -158,15 +181,13 @@ impl SharedChannel {
     }
 }
 
-/// Reads the original block by block, keeping a few.
+/// Reads the original block by block; the channel keeps a few.
 pub(crate) struct RangeReader {
     channel: SharedChannel,
     /// Where in the original it begins.
     start: u64,
     size_bytes: u64,
     position: u64,
-    /// Most recently used last.
-    blocks: Vec<(u64, Vec<u8>)>,
 }
 
 impl RangeReader {
@@ -181,25 +202,6 @@ impl RangeReader {
         self.read_exact(&mut bytes).ok()?;
         Some(bytes)
     }
-
-    fn block(&mut self, index: u64) -> &[u8] {
-        match self.blocks.iter().position(|(kept, _)| *kept == index) {
-            Some(at) => {
-                let block = self.blocks.remove(at);
-                self.blocks.push(block);
-            }
-            None => {
-                if self.blocks.len() >= BLOCKS_KEPT {
-                    self.blocks.remove(0);
-                }
-                let offset = index * BLOCK_BYTES;
-                let len = BLOCK_BYTES.min(self.size_bytes - offset) as u32;
-                let data = self.channel.lock().range(self.start + offset, len);
-                self.blocks.push((index, data));
-            }
-        }
-        &self.blocks.last().expect("one was just pushed").1
-    }
 }
 
 impl Read for RangeReader {
@@ -207,10 +209,13 @@ impl Read for RangeReader {
         if self.position >= self.size_bytes || buffer.is_empty() {
             return Ok(0);
         }
-        let position = self.position;
-        let rest = &self.block(position / BLOCK_BYTES)[(position % BLOCK_BYTES) as usize..];
-        let count = rest.len().min(buffer.len());
+        let (position, left) = (self.start + self.position, self.size_bytes - self.position);
+        let mut channel = self.channel.lock();
+        let block = channel.block(position / BLOCK_BYTES, self.channel.size_bytes);
+        let rest = &block[(position % BLOCK_BYTES) as usize..];
+        let count = rest.len().min(buffer.len()).min(usize::try_from(left).unwrap_or(usize::MAX));
         buffer[..count].copy_from_slice(&rest[..count]);
+        drop(channel);
         self.position += count as u64;
         Ok(count)
     }

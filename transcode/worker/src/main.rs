@@ -8,14 +8,18 @@
 //! This is the one crate that may say `unsafe`: libav is C, and limits are system calls.
 
 mod audio;
+mod avc;
 mod camm;
 mod channel;
 mod confine;
 mod cut;
 mod decoded;
 mod failure;
+mod finder;
 mod frames;
+mod front;
 mod gpmf;
+mod groups;
 mod index;
 mod input;
 mod interlaced;
@@ -37,6 +41,7 @@ mod report;
 mod scan;
 mod scenes;
 mod structure;
+mod table;
 mod thumbnails;
 mod unframe;
 mod video;
@@ -79,7 +84,7 @@ fn main() {
     });
 }
 
-/// What became of each recipe. Those that decode nothing, or a range, read the file by themselves; the others share one pass.
+/// What became of each recipe. Those that decode no pictures, or a range, read the file by themselves; the others share one pass.
 fn make(channel: &SharedChannel, recipes: Vec<Recipe>) -> Result<Vec<Ended>, JobFailure> {
     let made: Vec<_> = recipes.into_iter().map(|recipe| (read(channel, &recipe), recipe)).collect();
     let passed = made.iter().filter(|(made, _)| made.is_none()).map(|(_, recipe)| recipe.clone());
@@ -100,6 +105,7 @@ fn read(channel: &SharedChannel, recipe: &Recipe) -> Option<Ended> {
     let name = recipe.output_name();
     Some(ended(match recipe {
         Recipe::Probe(_) => probe::make(channel, name),
+        Recipe::Front(parameters) => front::make(channel, name, parameters),
         Recipe::Location(parameters) => location::make(channel, name, parameters),
         Recipe::ProxyRange(parameters) => range::make(channel, name, parameters),
         Recipe::Joined(parameters) => joined::make(channel, name, parameters),

@@ -75,6 +75,15 @@ impl Mp4 {
         Ok(Track { index, clock })
     }
 
+    /// What decoders need before all else may change in the middle of a stream of H.264: its own stands in the pictures (ISO/IEC 14496-15,
+    /// *avc3*).
+    pub(crate) fn changes_in_the_middle(&mut self, track: &Track) {
+        if let Some(mut stream) = self.output.stream_mut(track.index) {
+            // SAFETY: sets one number of a stream of ours, whose head is not written yet.
+            unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = u32::from_le_bytes(*b"avc3") }
+        }
+    }
+
     /// Adds a stream whose packets come as they are in `stream`.
     pub(crate) fn add_copy(&mut self, stream: &ffmpeg::Stream<'_>) -> Result<Track, JobFailure> {
         let clock = stream.time_base();

@@ -113,7 +113,7 @@ impl Framing {
 }
 
 /// Where `00 00 01` comes next.
-fn start_code(packet: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn start_code(packet: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at += match packet.get(at..at + 3)? {
             [0, 0, 1] => return Some(at),

@@ -66,6 +66,16 @@ impl Maker for PartOf {
         self.maker.picture(&picture)
     }
 
+    fn carries(&self, packet: &Packet) -> bool {
+        self.maker.carries(packet)
+    }
+
+    /// It lies in the part, or it would not go on as it is.
+    fn carry(&mut self, packet: &Packet) -> Result<(), JobFailure> {
+        self.given = true;
+        self.maker.carry(packet)
+    }
+
     fn sound(&mut self, piece: &frame::Audio) -> Result<(), JobFailure> {
         let part = Ticks::of(self.span, Rational(1, SOUND_RATE as i32));
         let time = piece.pts().unwrap_or_default();

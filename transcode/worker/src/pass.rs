@@ -31,6 +31,16 @@ pub(crate) trait Maker {
         Ok(())
     }
 
+    /// Whether a coded picture goes on as it is ([`Maker::carry`]), and is not decoded. Only for who is alone in a pass.
+    fn carries(&self, _: &ffmpeg::Packet) -> bool {
+        false
+    }
+
+    /// Takes a coded picture as it is, behind the pictures so far.
+    fn carry(&mut self, _: &ffmpeg::Packet) -> Result<(), JobFailure> {
+        Ok(())
+    }
+
     /// Takes sound, as [`Sound`] gives it.
     fn sound(&mut self, _: &frame::Audio) -> Result<(), JobFailure> {
         Ok(())
@@ -197,7 +207,10 @@ impl Pass {
     fn feed(&mut self, packet: &ffmpeg::Packet) {
         let index = packet.stream();
         if self.pictures.as_ref().is_some_and(|pictures| pictures.index == index) {
-            self.feed_pictures(Some(packet));
+            match self.works.iter().flatten().any(|maker| maker.carries(packet)) {
+                true => self.carry(packet),
+                false => self.feed_pictures(Some(packet)),
+            }
         } else if self.sound.as_ref().is_some_and(|sound| sound.index == index) {
             self.feed_sound(Some(packet));
         }
@@ -223,6 +236,16 @@ impl Pass {
         }
     }
 
+    /// Gives a coded picture on as it is, behind those that were decoded.
+    fn carry(&mut self, packet: &ffmpeg::Packet) {
+        self.feed_pictures(None);
+        if let Some(pictures) = &mut self.pictures {
+            pictures.begin_anew();
+            pictures.counts.carried += 1;
+        }
+        each(&mut self.works, |maker| maker.carry(packet));
+    }
+
     fn feed_sound(&mut self, packet: Option<&ffmpeg::Packet>) {
         let Some(sound) = &mut self.sound else { return };
         let works = &mut self.works;
@@ -241,7 +264,7 @@ impl Pass {
 }
 
 /// Streams that nothing is made of.
-fn left_out(input: &Input) -> Vec<String> {
+pub(crate) fn left_out(input: &Input) -> Vec<String> {
     let count = |wanted: StreamKind| input.streams().filter(|s| kind(s) == wanted).count();
     let more = |wanted| count(wanted).saturating_sub(1);
     let counted = [
@@ -297,7 +320,11 @@ fn open_maker(recipe: &Recipe, tracks: &Tracks<'_>, channel: &SharedChannel) -> 
             let made = Redaction::open(tracks, channel, name, parameters)?;
             Box::new(PartOf::new(Box::new(made), parameters.keep, tracks.are_there()))
         }
-        Recipe::Probe(_) | Recipe::Location(_) | Recipe::Joined(_) | Recipe::ProxyRange(_) => {
+        Recipe::Probe(_)
+        | Recipe::Front(_)
+        | Recipe::Location(_)
+        | Recipe::Joined(_)
+        | Recipe::ProxyRange(_) => {
             unreachable!("they read the file by themselves")
         }
     })
@@ -328,7 +355,8 @@ impl Seen {
         let no_sound = if is_there(StreamKind::Audio) { missing("sound") } else { Vec::new() };
         let no_pictures = if is_there(StreamKind::Video) { missing("picture") } else { Vec::new() };
         Self {
-            pictures: pictures.map_or(0, |pictures| pictures.counts.decoded),
+            pictures: pictures
+                .map_or(0, |pictures| pictures.counts.decoded + pictures.counts.carried),
             sounds: sound.map_or(0, |sound| sound.decoded),
             on_pictures: pictures.map_or(no_pictures, Pictures::notes),
             on_sound: sound.map_or(no_sound, Sound::notes),

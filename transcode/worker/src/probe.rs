@@ -11,10 +11,13 @@ use transcode_protocol::probe::{
 };
 use transcode_protocol::{FailureCode, MAX_ENTRIES, MAX_TEXT_CHARS, Report};
 
+use crate::avc::Why;
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
+use crate::front::{self, Expected};
 use crate::input;
 use crate::location::{self, PLACE_TAGS};
+use crate::pass::best;
 use crate::place::{Point, iso6709};
 use crate::report::report;
 use crate::scan::{Counted, MICROSECONDS, Scanned, scan};
@@ -68,10 +71,12 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
     location_from.sort_unstable();
     location_from.dedup();
     let container = container(input, &streams);
-    let browser = browser(&original.structure, input, &container, &streams, &coverage);
+    let why_not = why_not(&original.structure, input, &container, &streams, &coverage);
+    let size_bytes = channel.size_bytes();
+    let front = why_not.map(|_| front(input, &streams, &scanned, &coverage, size_bytes));
     Ok(Probe {
         v: Probe::VERSION,
-        size_bytes: channel.size_bytes(),
+        size_bytes,
         brand: original.structure.brand.as_deref().map(shorten),
         duration_us: declared_us.or(estimated).or(coverage.covered_us),
         created_claimed: find(
@@ -90,7 +95,7 @@ fn probe(channel: &SharedChannel) -> Result<Probe, JobFailure> {
         container,
         streams,
         coverage,
-        browser,
+        browser: browser(why_not, front),
         tags,
         ranges_from_90k: scanned.ranges_from,
     })
@@ -334,16 +339,60 @@ fn seconds(us: i64) -> String {
     format!("{}.{}", us / 1_000_000, us % 1_000_000 / 100_000)
 }
 
-/// Whether current browsers play this as it is.
-fn browser(
-    structure: &Structure,
+/// Whether current browsers play this as it is, or behind a front.
+fn browser(why_not: Option<Why>, front: Option<Result<(), Why>>) -> Browser {
+    Browser {
+        plays: why_not.is_none(),
+        why_not: why_not.map(str::to_owned),
+        plays_behind_front: front == Some(Ok(())),
+        why_no_front: front.and_then(Result::err).map(str::to_owned),
+    }
+}
+
+/// Whether pictures can be played where they lie, with sound as it lies or encoded anew.
+fn front(
     input: &Input,
-    container: &str,
     streams: &[Stream],
+    scanned: &Scanned,
     coverage: &Coverage,
-) -> Browser {
-    let why_not = why_not(structure, input, container, streams, coverage);
-    Browser { plays: why_not.is_none(), why_not: why_not.map(str::to_owned) }
+    size_bytes: u64,
+) -> Result<(), Why> {
+    let described = |kind| {
+        let index = best(input, kind).map(|stream| stream.index());
+        streams.iter().find(|stream| Some(stream.index as usize) == index)
+    };
+    let picture = best(input, StreamKind::Video).ok_or("it has no picture")?;
+    if !described(StreamKind::Video).is_some_and(plays_picture) {
+        return Err(NOT_PLAIN);
+    }
+    if is_interlaced(&picture) {
+        return Err(INTERLACED);
+    }
+    let pictures = scanned.lying?;
+    let sound = match described(StreamKind::Audio) {
+        None => Expected::Nothing,
+        Some(sound) if plays_sound(sound) => Expected::Lies(sound.packets),
+        Some(sound) => Expected::Encoded {
+            us: coverage.covered_us.unwrap_or(0),
+            stereo: sound.audio.as_ref().is_some_and(|audio| audio.channels != 1),
+        },
+    };
+    front::expect(pictures, &sound, size_bytes)
+}
+
+const NOT_PLAIN: Why = "the picture is not 8-bit H.264 4:2:0";
+const INTERLACED: Why = "the picture is interlaced";
+
+fn plays_picture(stream: &Stream) -> bool {
+    let profile = stream.profile.as_deref().unwrap_or("");
+    let format = stream.video.as_ref().map_or("", |video| &video.pixel_format);
+    stream.codec == "h264"
+        && matches!(format, "yuv420p" | "yuvj420p")
+        && matches!(profile, "Baseline" | "Constrained Baseline" | "Main" | "High")
+}
+
+fn plays_sound(stream: &Stream) -> bool {
+    stream.codec == "aac" && stream.profile.as_deref() == Some("LC")
 }
 
 fn why_not(
@@ -352,16 +401,8 @@ fn why_not(
     container: &str,
     streams: &[Stream],
     coverage: &Coverage,
-) -> Option<&'static str> {
+) -> Option<Why> {
     let of = |kind| streams.iter().filter(move |s| s.kind == kind);
-    let plays_picture = |s: &Stream| {
-        let profile = s.profile.as_deref().unwrap_or("");
-        let format = s.video.as_ref().map_or("", |video| &video.pixel_format);
-        s.codec == "h264"
-            && matches!(format, "yuv420p" | "yuvj420p")
-            && matches!(profile, "Baseline" | "Constrained Baseline" | "Main" | "High")
-    };
-    let plays_sound = |s: &Stream| s.codec == "aac" && s.profile.as_deref() == Some("LC");
     if STILLS.contains(&container) {
         None
     } else if !container.starts_with("mov") || structure.brand.as_deref() == Some("qt  ") {
@@ -369,9 +410,9 @@ fn why_not(
     } else if of(StreamKind::Video).count() != 1 {
         Some("not exactly one picture stream")
     } else if !of(StreamKind::Video).all(plays_picture) {
-        Some("the picture is not 8-bit H.264 4:2:0")
+        Some(NOT_PLAIN)
     } else if input.streams().any(|stream| is_interlaced(&stream)) {
-        Some("the picture is interlaced")
+        Some(INTERLACED)
     } else if of(StreamKind::Audio).count() > 1 || !of(StreamKind::Audio).all(plays_sound) {
         Some("the sound is not one AAC stream")
     } else if coverage.verdict == Verdict::Truncated {

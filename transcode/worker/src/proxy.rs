@@ -6,6 +6,7 @@ use transcode_protocol::{ProxyParameters, Report};
 use crate::audio::SoundEncoder;
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
+use crate::groups::Order;
 use crate::mux::Mp4;
 use crate::pass::{Maker, Seen, Tracks};
 use crate::report::report;
@@ -48,6 +49,17 @@ impl Proxy {
         Self::open_some(tracks, channel, name, parameters, Of::All)
     }
 
+    /// The same, with coded pictures of the original between those that are encoded, in this order ([`Proxy::carry`]).
+    pub(crate) fn open_among(
+        tracks: &Tracks<'_>,
+        channel: SharedChannel,
+        name: &'static str,
+        parameters: &ProxyParameters,
+        order: Order,
+    ) -> Result<Self, JobFailure> {
+        Self::open_with(tracks, channel, name, parameters, Of::All, Some(order))
+    }
+
     /// Only the pictures or the sound of it, each timed as in the whole.
     pub(crate) fn open_some(
         tracks: &Tracks<'_>,
@@ -56,12 +68,23 @@ impl Proxy {
         parameters: &ProxyParameters,
         of: Of,
     ) -> Result<Self, JobFailure> {
+        Self::open_with(tracks, channel, name, parameters, of, None)
+    }
+
+    fn open_with(
+        tracks: &Tracks<'_>,
+        channel: SharedChannel,
+        name: &'static str,
+        parameters: &ProxyParameters,
+        of: Of,
+        among: Option<Order>,
+    ) -> Result<Self, JobFailure> {
         let (mut mp4, mut notes) = (Mp4::new(&channel, name)?, Vec::new());
         // The picture first: fragments begin with its keyframes.
         let picture = match &tracks.picture {
             Ok((stream, shown)) if of != Of::Sound => {
                 let size = shown.fit(parameters.max_long_side_px, parameters.max_short_side_px);
-                let encoder = Encoder::open(stream, size, parameters, &mut mp4)?;
+                let encoder = Encoder::open(stream, size, parameters, among, &mut mp4)?;
                 notes = shown.notes(size);
                 Some((Shaper::new(*shown, size, Look::Film), encoder))
             }
@@ -79,6 +102,19 @@ impl Proxy {
         };
         mp4.begin(picture.is_some())?;
         Ok(Self { channel, mp4, picture, sound, notes, is_mixed, threads: parameters.threads })
+    }
+}
+
+impl Proxy {
+    /// Writes a coded picture of the original, shown at `time`, behind those so far.
+    pub(crate) fn carry(&mut self, coded: &(Vec<u8>, bool), time: i64) -> Result<(), JobFailure> {
+        let Some((_, encoder)) = &mut self.picture else { return Ok(()) };
+        encoder.carry(coded, time, &mut self.mp4)
+    }
+
+    /// For people, beside the copy.
+    pub(crate) fn note(&mut self, notes: Vec<String>) {
+        self.notes.extend(notes);
     }
 }
 
@@ -108,7 +144,7 @@ impl Maker for Proxy {
         notes.extend(seen.notes());
         mp4.finish(&channel)?;
         let codecs = picture.map(|(_, encoder)| ("video", encoder.how)).into_iter();
-        let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how)));
+        let codecs = codecs.chain(sound.map(|encoder| ("audio", encoder.how())));
         Ok(report(codecs, threads, notes))
     }
 }

@@ -1,9 +1,10 @@
 //! The redaction recipe: a recording without what must not be shown.
 //!
 //! It begins empty: only decoded pixels and samples are carried over, and what is covered or muted is gone before an encoder
-//! sees it. So two originals that differ only in what is covered and muted give the same bytes.
+//! sees it; and coded pictures of groups in which nothing is covered ([`crate::groups`]). So two originals that differ only in what
+//! is covered and muted give the same bytes.
 
-use ffmpeg_next::{Rational, frame};
+use ffmpeg_next::{Packet, Rational, frame};
 use transcode_protocol::{
     Area, Cover, FailureCode, MAX_REDACTIONS, RedactionParameters, Report, Span,
 };
@@ -11,6 +12,7 @@ use transcode_protocol::{
 use crate::audio::SOUND_RATE;
 use crate::channel::SharedChannel;
 use crate::failure::{JobFailure, While};
+use crate::groups::Groups;
 use crate::part::Ticks;
 use crate::pass::{Maker, Seen, Tracks, no_picture};
 use crate::proxy::{Proxy, full_size};
@@ -33,6 +35,8 @@ pub(crate) struct Redaction {
     keep: Span,
     /// It is covered once it is known how long it is shown.
     held: Option<frame::Video>,
+    /// What goes along as it is coded.
+    groups: Option<Groups>,
 }
 
 impl Redaction {
@@ -64,8 +68,20 @@ impl Redaction {
                 .ok_or_else(no_picture),
             stereo: tracks.stereo,
         };
-        let proxy = Proxy::open(&upright, channel, name, &full_size())?;
-        Ok(Self { proxy, shaper, areas, mutes, keep, held: None })
+        let groups = match &sized {
+            Some((_, from, to)) if !from.is_shaped_to(*to) => Groups::find(&channel, parameters),
+            Some(_) => Err("it is turned, or its pixels are not square"),
+            None => Err("it has no picture"),
+        };
+        let mut proxy = match &groups {
+            Ok(groups) => Proxy::open_among(&upright, channel, name, &full_size(), groups.order())?,
+            Err(_) => Proxy::open(&upright, channel, name, &full_size())?,
+        };
+        proxy.note(match &groups {
+            Ok(groups) => groups.notes(),
+            Err(why) => vec![format!("all pictures are encoded anew: {why}")],
+        });
+        Ok(Self { proxy, shaper, areas, mutes, keep, held: None, groups: groups.ok() })
     }
 
     /// Covers the picture that is held, which is shown until `next`, and gives it on.
@@ -74,7 +90,7 @@ impl Redaction {
         let shown = picture.pts().unwrap_or_default()..next;
         let keep = Ticks::of(self.keep, CLOCK);
         let is_on = |area: &&Area| {
-            let at = Ticks::of(Span { from_ms: area.from_ms, to_ms: area.to_ms }, CLOCK);
+            let at = Ticks::of(area.span(), CLOCK);
             at.from - keep.from < shown.end && shown.start < at.to.saturating_sub(keep.from)
         };
         let areas: Vec<_> = self.areas.iter().filter(is_on).copied().collect();
@@ -90,6 +106,20 @@ impl Maker for Redaction {
         self.give_held(bare.pts().unwrap_or_default())?;
         self.held = Some(bare);
         Ok(())
+    }
+
+    fn carries(&self, packet: &Packet) -> bool {
+        self.groups.as_ref().is_some_and(|groups| groups.time(packet).is_some())
+    }
+
+    fn carry(&mut self, packet: &Packet) -> Result<(), JobFailure> {
+        let Some(groups) = &self.groups else { return Ok(()) };
+        let Some((time, coded)) = groups.time(packet).zip(groups.bare(packet)) else {
+            return Ok(());
+        };
+        let time = time - Ticks::of(self.keep, CLOCK).from;
+        self.give_held(time)?;
+        self.proxy.carry(&coded, time)
     }
 
     fn sound(&mut self, piece: &frame::Audio) -> Result<(), JobFailure> {

@@ -6,7 +6,9 @@ use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Rescale, ffi};
 use transcode_protocol::Frame;
 
+use crate::avc::Why;
 use crate::channel::SharedChannel;
+use crate::front::Judge;
 use crate::input::{Next, Reader, permille};
 use crate::jumps::Joiner;
 use crate::nal::{Codec, Signatures};
@@ -33,7 +35,7 @@ pub(crate) struct Counted {
 }
 
 /// What was counted in all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scanned {
     pub(crate) streams: Vec<Counted>,
     pub(crate) errors: u64,
@@ -42,16 +44,16 @@ pub(crate) struct Scanned {
     pub(crate) longest_step_us: i64,
     /// Of time stamps; times are counted as joined.
     pub(crate) jumps: usize,
+    /// How many pictures can be played where they lie, or why they cannot.
+    pub(crate) lying: Result<u64, Why>,
     /// Where ranges may begin, in 1/90000 s.
     pub(crate) ranges_from: Vec<u64>,
 }
 
 /// Reads `input` to its end.
 pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
-    let mut scanned = Scanned {
-        streams: vec![Counted::default(); input.nb_streams() as usize],
-        ..Default::default()
-    };
+    let mut streams = vec![Counted::default(); input.nb_streams() as usize];
+    let mut judge = Judge::new(input, channel);
     let mut reader = Reader::default();
     let mut joiner = Joiner::new(input);
     let mut beginnings = Beginnings::new(input);
@@ -59,28 +61,33 @@ pub(crate) fn scan(input: &mut Input, channel: &SharedChannel) -> Scanned {
     loop {
         match reader.next(input) {
             Next::End { clean } => {
-                scanned.read_to_end = clean;
-                scanned.errors = reader.errors;
-                scanned.jumps = joiner.jumps();
-                let is_whole = clean && scanned.errors == 0 && scanned.jumps == 0;
+                let steps = streams.iter().map(|counted| counted.longest_step_us);
+                let (errors, jumps) = (reader.errors, joiner.jumps());
+                let is_whole = clean && errors == 0 && jumps == 0;
                 let found = beginnings.map(|beginnings| beginnings.found(is_whole));
-                scanned.ranges_from = found.unwrap_or_default();
-                let steps = scanned.streams.iter().map(|counted| counted.longest_step_us);
-                scanned.longest_step_us = steps.max().unwrap_or(0);
-                return scanned;
+                return Scanned {
+                    longest_step_us: steps.max().unwrap_or(0),
+                    streams,
+                    errors,
+                    read_to_end: clean,
+                    jumps,
+                    ranges_from: found.unwrap_or_default(),
+                    lying: judge.end(&joiner),
+                };
             }
             Next::Packet(mut packet) => {
                 let index = packet.stream();
                 // Formats such as MPEG-TS announce streams late.
-                if index >= scanned.streams.len() {
-                    scanned.streams.resize(index + 1, Counted::default());
+                if index >= streams.len() {
+                    streams.resize(index + 1, Counted::default());
                 }
                 joiner.place(&mut packet, input);
+                judge.take(&packet);
                 if let Some(beginnings) = &mut beginnings {
                     beginnings.look(&packet);
                 }
                 let stream = input.stream(index);
-                let counted = &mut scanned.streams[index];
+                let counted = &mut streams[index];
                 if counted.packets == 0 {
                     counted.signatures = stream.as_ref().and_then(signatures);
                 }

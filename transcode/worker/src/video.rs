@@ -4,7 +4,9 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg_next::{Dictionary, Packet, Rational, Rescale, ffi, filter, frame};
 use transcode_protocol::{FailureCode, ProxyParameters};
 
+use crate::avc;
 use crate::failure::{JobFailure, While};
+use crate::groups::Order;
 use crate::interlaced::Deinterlacer;
 use crate::mux::{Mp4, Track};
 use crate::probe::rotation;
@@ -34,6 +36,8 @@ pub(crate) struct Pictures {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) decoded: u64,
+    /// Given on as they are coded.
+    pub(crate) carried: u64,
     damaged: u64,
     interlaced: u64,
     /// Of high dynamic range.
@@ -124,6 +128,11 @@ impl Pictures {
         Ok(())
     }
 
+    /// Goes on behind coded pictures that were not decoded, after the end was handed over and the last picture given.
+    pub(crate) fn begin_anew(&mut self) {
+        self.decoder.flush();
+    }
+
     /// What was met so far counts no more: it is another range's.
     pub(crate) fn count_anew(&mut self) {
         (self.counts, self.deinterlacer.interlaced) = (Counts::default(), 0);
@@ -131,7 +140,7 @@ impl Pictures {
 
     /// What whoever looks at what was made of them should know.
     pub(crate) fn notes(&self) -> Vec<String> {
-        let Counts { decoded, damaged, interlaced, bright, untimed, late } = self.counts;
+        let Counts { decoded, damaged, interlaced, bright, untimed, late, .. } = self.counts;
         let untimed_at =
             format!("pictures without a time, shown {:.2} a second", f64::from(self.rate));
         let left_out = (damaged > 0).then(|| format!("damaged pictures left out: {damaged}"));
@@ -232,6 +241,11 @@ impl Shown {
     /// As it lies there.
     pub(crate) fn upright(width: u32, height: u32) -> Self {
         Self { width, height, rotation: 0, stored: (width, height) }
+    }
+
+    /// Whether pictures become others when they are shown like `to`.
+    pub(crate) fn is_shaped_to(self, to: Self) -> bool {
+        self.rotation != 0 || self.stored != to.stored
     }
 
     /// What whoever sees it at `size` should know.
@@ -442,10 +456,24 @@ pub(crate) fn held(picture: &frame::Video) -> Result<frame::Video, ffmpeg::Error
 
 /// Encodes pictures as H.264.
 pub(crate) struct Encoder {
+    coding: Coding,
     encoder: ffmpeg::encoder::video::Encoder,
+    /// It takes no more: the next picture has another one.
+    is_ended: bool,
     track: Track,
     step: i64,
     pub(crate) how: String,
+    /// Where coded pictures of the original lie between those that are encoded.
+    among: Option<Order>,
+}
+
+/// How pictures are encoded.
+struct Coding {
+    size: (u32, u32),
+    rate: Rational,
+    keyframe_every: u32,
+    colours: Colours,
+    parameters: ProxyParameters,
 }
 
 impl Encoder {
@@ -453,6 +481,7 @@ impl Encoder {
         stream: &ffmpeg::Stream<'_>,
         size: (u32, u32),
         parameters: &ProxyParameters,
+        among: Option<Order>,
         mp4: &mut Mp4,
     ) -> Result<Self, JobFailure> {
         let rate = frame_rate(stream);
@@ -469,11 +498,16 @@ impl Encoder {
             size.1,
             parameters.threads
         );
-        let encoder = open_encoder(stream, size, rate, keyframe_every, parameters)
-            .while_doing("starting the H.264 encoder")?;
+        let (colours, parameters) = (Colours::of(stream), parameters.clone());
+        let coding = Coding { size, rate, keyframe_every, colours, parameters };
+        let encoder = coding.open()?;
         let track = mp4.add(&encoder)?;
+        if let Some(order) = &among {
+            mp4.changes_in_the_middle(&track);
+            mp4.delay(order.delay_us());
+        }
         let step = 1i64.rescale(rate.invert(), CLOCK).max(1);
-        Ok(Self { encoder, track, step, how })
+        Ok(Self { coding, encoder, is_ended: false, track, step, how, among })
     }
 
     /// Encodes a picture, or the end, and writes what comes of it.
@@ -483,8 +517,17 @@ impl Encoder {
         mp4: &mut Mp4,
     ) -> Result<(), JobFailure> {
         match picture {
-            Some(picture) => self.encoder.send_frame(picture),
-            None => self.encoder.send_eof(),
+            Some(picture) => {
+                if std::mem::take(&mut self.is_ended) {
+                    self.encoder = self.coding.open()?;
+                }
+                self.encoder.send_frame(picture)
+            }
+            None if self.is_ended => return Ok(()),
+            None => {
+                self.is_ended = true;
+                self.encoder.send_eof()
+            }
         }
         .while_doing("encoding the picture")?;
         loop {
@@ -494,6 +537,7 @@ impl Encoder {
                     if packet.duration() <= 0 {
                         packet.set_duration(self.step);
                     }
+                    let packet = self.placed(packet);
                     mp4.write(&self.track, packet)?;
                 }
                 Err(ffmpeg::Error::Eof) => return Ok(()),
@@ -502,60 +546,122 @@ impl Encoder {
             }
         }
     }
+
+    /// Writes a coded picture of the original, shown at `time`, behind what was encoded so far.
+    pub(crate) fn carry(
+        &mut self,
+        (coded, begins): &(Vec<u8>, bool),
+        time: i64,
+        mp4: &mut Mp4,
+    ) -> Result<(), JobFailure> {
+        self.feed(None, mp4)?;
+        let mut packet = Packet::copy(coded);
+        packet.set_duration(self.step);
+        packet.set_pts(Some(time));
+        packet.set_dts(self.among.as_mut().map(|order| order.read(time)));
+        if *begins {
+            packet.set_flags(ffmpeg::codec::packet::Flags::KEY);
+        }
+        mp4.write(&self.track, packet)
+    }
+
+    /// A picture that was encoded here, among others that were not.
+    fn placed(&mut self, packet: Packet) -> Packet {
+        let (Some(order), Some(time)) = (&mut self.among, packet.pts()) else { return packet };
+        let data = packet.data().unwrap_or_default();
+        let before =
+            if packet.is_key() { avc::sets(&said_before(&self.encoder)) } else { Vec::new() };
+        let mut placed = Packet::copy(&[&before, data].concat());
+        placed.set_flags(packet.flags());
+        placed.set_duration(packet.duration());
+        placed.set_pts(Some(time));
+        placed.set_dts(Some(order.read(time)));
+        placed
+    }
 }
 
-fn open_encoder(
-    stream: &ffmpeg::Stream<'_>,
-    size: (u32, u32),
-    rate: Rational,
-    keyframe_every: u32,
-    parameters: &ProxyParameters,
-) -> Result<ffmpeg::encoder::video::Encoder, ffmpeg::Error> {
-    let codec = ffmpeg::encoder::find_by_name("libx264").ok_or(ffmpeg::Error::EncoderNotFound)?;
-    let mut encoder = ffmpeg::codec::Context::new_with_codec(codec).encoder().video()?;
-    encoder.set_width(size.0);
-    encoder.set_height(size.1);
-    encoder.set_format(ffmpeg::format::Pixel::YUV420P);
-    encoder.set_time_base(CLOCK);
-    encoder.set_frame_rate(Some(rate));
-    encoder.set_gop(keyframe_every);
-    encoder.set_max_b_frames(0);
-    encoder.set_flags(ffmpeg::codec::Flags::GLOBAL_HEADER);
-    // SAFETY: copies numbers between two contexts, the second not open yet.
+/// What an encoder says to decoders before all else.
+fn said_before(encoder: &ffmpeg::encoder::video::Encoder) -> Vec<u8> {
+    // SAFETY: the bytes are those of an open context, and their length its own.
     unsafe {
-        let from = &*(*stream.as_ptr()).codecpar;
-        let raw = encoder.as_mut_ptr();
-        (*raw).thread_count = i32::try_from(parameters.threads).unwrap_or(1);
-        set_colours(&mut *raw, from);
-        (*raw).sample_aspect_ratio = Rational(1, 1).into();
-        if let Some(rate) = parameters.max_bit_rate.and_then(|rate| i32::try_from(rate).ok()) {
-            (*raw).rc_max_rate = rate.into();
-            (*raw).rc_buffer_size = rate.saturating_mul(2);
+        let raw = &*encoder.as_ptr();
+        match (raw.extradata.is_null(), usize::try_from(raw.extradata_size)) {
+            (false, Ok(length)) => std::slice::from_raw_parts(raw.extradata, length).to_vec(),
+            _ => Vec::new(),
         }
     }
-    let mut options = Dictionary::new();
-    options.set("preset", &parameters.preset);
-    options.set("crf", &parameters.crf.to_string());
-    encoder.open_as_with(codec, options)
+}
+
+impl Coding {
+    fn open(&self) -> Result<ffmpeg::encoder::video::Encoder, JobFailure> {
+        self.try_open().while_doing("starting the H.264 encoder")
+    }
+
+    fn try_open(&self) -> Result<ffmpeg::encoder::video::Encoder, ffmpeg::Error> {
+        let codec =
+            ffmpeg::encoder::find_by_name("libx264").ok_or(ffmpeg::Error::EncoderNotFound)?;
+        let mut encoder = ffmpeg::codec::Context::new_with_codec(codec).encoder().video()?;
+        let parameters = &self.parameters;
+        encoder.set_width(self.size.0);
+        encoder.set_height(self.size.1);
+        encoder.set_format(ffmpeg::format::Pixel::YUV420P);
+        encoder.set_time_base(CLOCK);
+        encoder.set_frame_rate(Some(self.rate));
+        encoder.set_gop(self.keyframe_every);
+        encoder.set_max_b_frames(0);
+        encoder.set_flags(ffmpeg::codec::Flags::GLOBAL_HEADER);
+        // SAFETY: sets numbers of a context that is not open yet.
+        unsafe {
+            let raw = encoder.as_mut_ptr();
+            (*raw).thread_count = i32::try_from(parameters.threads).unwrap_or(1);
+            self.colours.set(&mut *raw);
+            (*raw).sample_aspect_ratio = Rational(1, 1).into();
+            if let Some(rate) = parameters.max_bit_rate.and_then(|rate| i32::try_from(rate).ok()) {
+                (*raw).rc_max_rate = rate.into();
+                (*raw).rc_buffer_size = rate.saturating_mul(2);
+            }
+        }
+        let mut options = Dictionary::new();
+        options.set("preset", &parameters.preset);
+        options.set("crf", &parameters.crf.to_string());
+        encoder.open_as_with(codec, options)
+    }
 }
 
 /// Colours as the pictures have them once they are shaped.
-fn set_colours(to: &mut ffi::AVCodecContext, from: &ffi::AVCodecParameters) {
-    use ffi::{AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic};
-    to.color_range = AVColorRange::AVCOL_RANGE_MPEG;
-    if Brightness::from(from.color_trc).is_some() {
-        to.color_primaries = AVColorPrimaries::AVCOL_PRI_BT709;
-        to.color_trc = AVColorTransferCharacteristic::AVCOL_TRC_BT709;
-        to.colorspace = AVColorSpace::AVCOL_SPC_BT709;
-        return;
+#[derive(Debug, Clone, Copy)]
+struct Colours {
+    primaries: ffi::AVColorPrimaries,
+    transfer: ffi::AVColorTransferCharacteristic,
+    space: ffi::AVColorSpace,
+}
+
+impl Colours {
+    fn of(stream: &ffmpeg::Stream<'_>) -> Self {
+        use ffi::{AVColorPrimaries, AVColorSpace, AVColorTransferCharacteristic};
+        // SAFETY: reads numbers of a stream of an open context.
+        let from = unsafe { &*(*stream.as_ptr()).codecpar };
+        if Brightness::from(from.color_trc).is_some() {
+            return Self {
+                primaries: AVColorPrimaries::AVCOL_PRI_BT709,
+                transfer: AVColorTransferCharacteristic::AVCOL_TRC_BT709,
+                space: AVColorSpace::AVCOL_SPC_BT709,
+            };
+        }
+        let space = match from.color_space {
+            // What libswscale makes of red, green and blue unless it is told otherwise.
+            AVColorSpace::AVCOL_SPC_RGB => AVColorSpace::AVCOL_SPC_SMPTE170M,
+            other => other,
+        };
+        Self { primaries: from.color_primaries, transfer: from.color_trc, space }
     }
-    to.color_primaries = from.color_primaries;
-    to.color_trc = from.color_trc;
-    to.colorspace = match from.color_space {
-        // What libswscale makes of red, green and blue unless it is told otherwise.
-        AVColorSpace::AVCOL_SPC_RGB => AVColorSpace::AVCOL_SPC_SMPTE170M,
-        other => other,
-    };
+
+    fn set(self, to: &mut ffi::AVCodecContext) {
+        to.color_range = ffi::AVColorRange::AVCOL_RANGE_MPEG;
+        to.color_primaries = self.primaries;
+        to.color_trc = self.transfer;
+        to.colorspace = self.space;
+    }
 }
 
 #[cfg(test)]

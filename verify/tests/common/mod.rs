@@ -305,7 +305,11 @@ pub fn bundle_whose_proxy_is_of(heads: bool, original: Option<&[u8]>) -> Made {
                 item: item(1),
                 entry: first,
                 path: CLIP_1.to_owned(),
-                derivatives: vec![DerivativeFile { entry: derived, path: PROXY_1.to_owned() }],
+                derivatives: vec![DerivativeFile {
+                    entry: derived,
+                    path: PROXY_1.to_owned(),
+                    is_before_original: false,
+                }],
             },
             BundleItem {
                 item: item(2),
