@@ -85,18 +85,47 @@ impl Avc {
     }
 
     /// What of a packet is the coded picture itself, with start codes before each unit (ITU-T H.264, annex B); and whether everything before
-    /// it is forgotten, in which case what decoders need comes first. Nothing where no slice is in it, or the packet is not whole.
+    /// it is forgotten, in which case what decoders need comes first. Nothing where no slice is in it, the packet is not whole, or a slice
+    /// would be read as more than one with start codes.
     pub(crate) fn bare(&self, packet: &[u8]) -> Option<(Vec<u8>, bool)> {
-        let (mut rest, mut slices) = (packet, Vec::new());
+        let (mut rest, mut slices) = (packet, Vec::with_capacity(packet.len()));
+        let mut begins = None;
         while !rest.is_empty() {
             let unit;
             (unit, rest) = self.unit(rest)?;
-            slices.extend(Some(unit).filter(|unit| matches!(kind(unit), SLICE | SLICE_OF_IDR)));
+            if !matches!(kind(unit), SLICE | SLICE_OF_IDR) {
+                continue;
+            }
+            if start_code(unit, 0).is_some() || unit.ends_with(&[0]) {
+                return None;
+            }
+            begins.get_or_insert(kind(unit) == SLICE_OF_IDR);
+            slices.extend_from_slice(&START_CODE);
+            slices.extend_from_slice(unit);
         }
-        let begins = kind(slices.first()?) == SLICE_OF_IDR;
-        let sets = self.sets.iter().filter(|_| begins).map(Vec::as_slice);
-        let units = sets.chain(slices).map(|unit| [&START_CODE, unit].concat());
-        Some((units.collect::<Vec<_>>().concat(), begins))
+        let sets = self.sets.iter().filter(|_| begins == Some(true));
+        let mut bare: Vec<u8> =
+            sets.flat_map(|set| START_CODE.iter().chain(set)).copied().collect();
+        bare.append(&mut slices);
+        Some((bare, begins?))
+    }
+
+    /// Whether a packet brings other sets than the record has.
+    pub(crate) fn changes_in(&self, packet: &[u8]) -> bool {
+        let mut rest = packet;
+        while let Some((unit, later)) = self.unit(rest) {
+            let is_set = matches!(kind(unit), SEQUENCE_SET | PICTURE_SET);
+            if is_set && !self.sets.iter().any(|set| set == unit) {
+                return true;
+            }
+            rest = later;
+        }
+        false
+    }
+
+    /// How long all sets are together.
+    pub(crate) fn sets_bytes(&self) -> usize {
+        self.sets.iter().map(Vec::len).sum()
     }
 
     fn unit<'p>(&self, rest: &'p [u8]) -> Option<(&'p [u8], &'p [u8])> {
@@ -175,6 +204,10 @@ mod tests {
         assert_eq!(avc.bare(&goes_on), Some((with_codes(&[&later, &later]), false)));
         assert_eq!(avc.bare(&packet(&[&[6, 5, 1, 7]])), None);
         assert_eq!(avc.bare(&goes_on[..goes_on.len() - 1]), None);
+        for smuggled in [&[0x41, 0x88, 0, 0, 1, 6, 5][..], &[0x41, 0x88, 0]] {
+            assert_eq!(avc.bare(&packet(&[smuggled])), None);
+        }
+        assert!(!avc.changes_in(&begins) && avc.changes_in(&packet(&[&later, &[0x68, 1]])));
         let said = with_codes(&[&SEQUENCE, &PICTURE, &[6, 5, 1, 7]]);
         assert_eq!(sets(&said), with_codes(&[&SEQUENCE, &PICTURE]));
     }

@@ -262,7 +262,7 @@ impl Lying {
 }
 
 /// Whether the container says that it is not shown.
-fn is_left_out(packet: &Packet) -> bool {
+pub(crate) fn is_left_out(packet: &Packet) -> bool {
     use ffmpeg::packet::Ref as _;
     // SAFETY: reads one number of a packet.
     let flags = unsafe { (*packet.as_ptr()).flags };

@@ -17,7 +17,7 @@ use transcode_protocol::probe::StreamKind;
 
 use crate::avc::{Avc, Why};
 use crate::channel::SharedChannel;
-use crate::front::configuration;
+use crate::front::{configuration, is_left_out};
 use crate::input::{self, Next, Reader};
 use crate::jumps::Joiner;
 use crate::part::Ticks;
@@ -27,6 +27,8 @@ use crate::video::CLOCK;
 
 /// Most pictures that may be read before one that is shown before them (ITU-T H.264, `max_num_reorder_frames`).
 const MOST_BEFORE: usize = 16;
+/// They are put before each group.
+const MOST_SETS_BYTES: usize = 4096;
 const MILLISECOND: i64 = CLOCK.1 as i64 / 1000;
 /// What the first pictures are read earlier by, each than the next.
 const READ_AHEAD: i64 = MILLISECOND;
@@ -71,6 +73,8 @@ struct Finding {
     /// With how deep each is nested.
     found: Vec<(Group, usize)>,
     begun: Option<Begun>,
+    /// When the last of the pictures before the first group is shown.
+    before: Option<i64>,
 }
 
 impl Groups {
@@ -82,11 +86,18 @@ impl Groups {
         let mut input = input::open(channel).map_err(|_| "it could not be read twice")?.input;
         let mut finding = Finding::open(&input)?;
         let (mut reader, mut joiner) = (Reader::default(), Joiner::new(&input));
-        while let Next::Packet(mut packet) = reader.next(&mut input) {
+        let is_clean = loop {
+            let mut packet = match reader.next(&mut input) {
+                Next::Packet(packet) => packet,
+                Next::End { clean } => break clean && reader.errors == 0,
+            };
             joiner.place(&mut packet, &input);
             if packet.stream() == finding.index {
                 finding.take(&packet)?;
             }
+        };
+        if !is_clean {
+            return Err("a part of it is damaged or cut off");
         }
         if joiner.jumps() > 0 {
             return Err("its time stamps jump");
@@ -158,14 +169,19 @@ impl Finding {
             return Err("it is not 8 bits of 4:2:0 in the usual range, picture by picture");
         }
         let configuration = configuration(&stream);
+        let avc = Avc::read(&configuration)?;
+        if avc.sets_bytes() > MOST_SETS_BYTES {
+            return Err("what is needed to decode it is too long");
+        }
         Ok(Self {
-            avc: Avc::read(&configuration)?,
+            avc,
             index: stream.index(),
             base: stream.time_base(),
             start: start_us(input).rescale(MICROSECONDS, CLOCK),
             configuration,
             found: Vec::new(),
             begun: None,
+            before: None,
         })
     }
 
@@ -181,14 +197,27 @@ impl Finding {
         if packet.side_data().any(|beside| is_changed(beside.kind(), beside.data())) {
             return Err("what is needed to decode it changes in the middle");
         }
-        let is_whole = !packet.is_corrupt() && self.avc.check(data).is_ok();
-        if self.avc.bare(data).is_some_and(|(_, begins)| begins) {
+        if self.avc.changes_in(data) {
+            return Err("what is needed to decode it changes in the middle");
+        }
+        let begins = self.avc.bare(data).map(|(_, begins)| begins);
+        let is_whole = begins.is_some()
+            && !packet.is_corrupt()
+            && !is_left_out(packet)
+            && self.avc.check(data).is_ok();
+        if begins == Some(true) {
+            if self.before.is_some_and(|before| time <= before) {
+                return Err("the times of its pictures are not in order");
+            }
             self.close(time)?;
             self.begun = Some(Begun { times: vec![time], depth: 0, is_whole });
             return Ok(());
         }
         // What comes before the first group is decoded.
-        let Some(begun) = &mut self.begun else { return Ok(()) };
+        let Some(begun) = &mut self.begun else {
+            self.before = self.before.max(Some(time));
+            return Ok(());
+        };
         let at = begun.times.partition_point(|earlier| *earlier < time);
         if at == 0 || begun.times.get(at) == Some(&time) {
             return Err("the times of its pictures are not in order");
@@ -219,13 +248,20 @@ impl Finding {
         let areas: Vec<_> =
             parameters.areas.iter().map(|area| Ticks::of(area.span(), CLOCK)).collect();
         let mut found = mem::take(&mut self.found);
-        for (group, _) in &mut found {
+        let is_clear = |(group, _): &(Group, usize)| {
             let is_covered = areas.iter().any(|at| at.from < group.to && group.from < at.to);
-            group.goes_along &= keep.has(group.from) && keep.has(group.last) && !is_covered;
+            keep.has(group.from) && keep.has(group.last) && !is_covered
+        };
+        let clear: Vec<_> = found.iter().map(is_clear).collect();
+        for (at, (group, _)) in found.iter_mut().enumerate() {
+            // Its last pictures may stay on show into the next group, where that is damaged or times are not what they say.
+            group.goes_along &= clear[at] && clear.get(at + 1).copied().unwrap_or(true);
         }
         let along = found.iter().filter(|(group, _)| group.goes_along);
         let depth = along.map(|(_, depth)| *depth).max();
-        let depth = depth.ok_or("something is covered in each group of pictures")?;
+        let depth = depth.ok_or(
+            "no group of pictures is whole, kept, and has nothing covered in it and in the next",
+        )?;
         let groups = found.into_iter().map(|(group, _)| group).collect();
         Ok(Groups { avc: self.avc, base: self.base, start: self.start, groups, depth })
     }

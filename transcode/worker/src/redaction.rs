@@ -117,6 +117,11 @@ impl Maker for Redaction {
         let Some((time, coded)) = groups.time(packet).zip(groups.bare(packet)) else {
             return Ok(());
         };
+        let is_covered = self.areas.iter().any(|area| Ticks::of(area.span(), CLOCK).has(time));
+        if is_covered || !Ticks::of(self.keep, CLOCK).has(time) {
+            let message = "A picture that must not be shown was to be carried over.";
+            return Err(JobFailure::new(FailureCode::Internal, message));
+        }
         let time = time - Ticks::of(self.keep, CLOCK).from;
         self.give_held(time)?;
         self.proxy.carry(&coded, time)
