@@ -5,7 +5,6 @@
 //! original is encoded anew.
 
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::codec::packet::side_data::Type as SideData;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Packet, Rational, ffi};
 use transcode_protocol::probe::StreamKind;
@@ -16,7 +15,7 @@ use crate::avc::{Avc, Why};
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
 use crate::finder::Finder;
-use crate::input::{self, Next, Reader, permille};
+use crate::input::{self, Next, Reader, changes_decoding, configuration, is_left_out, permille};
 use crate::jumps::Joiner;
 use crate::pass::{best, left_out, start_us};
 use crate::probe::rotation;
@@ -214,7 +213,7 @@ impl Lying {
         if packet.is_corrupt() {
             return Err("a part of it is damaged or cut off");
         }
-        if packet.side_data().any(|data| self.changes(data.kind(), data.data())) {
+        if changes_decoding(packet, &self.configuration) {
             return Err("what is needed to decode it changes in the middle");
         }
         let time = match self.avc {
@@ -244,41 +243,11 @@ impl Lying {
         self.start_us.rescale(crate::scan::MICROSECONDS, self.base)
     }
 
-    /// Whether what comes beside a packet says that it is to be decoded in another way.
-    fn changes(&self, kind: SideData, data: &[u8]) -> bool {
-        match kind {
-            SideData::NewExtraData => data != self.configuration,
-            SideData::ParamChange | SideData::EncryptionInitInfo | SideData::EncryptionInfo => true,
-            _ => false,
-        }
-    }
-
     fn track(self, input: &Input) -> Result<Track, Why> {
         let stream = input.stream(self.index).ok_or("it has no picture")?;
         let avc = self.avc.as_ref().ok_or("it has no picture")?;
         let medium = pictures_medium(&stream, avc)?;
         Ok(Track { medium, timed: self.samples.into_pictures()?, is_in_original: true })
-    }
-}
-
-/// Whether the container says that it is not shown.
-pub(crate) fn is_left_out(packet: &Packet) -> bool {
-    use ffmpeg::packet::Ref as _;
-    // SAFETY: reads one number of a packet.
-    let flags = unsafe { (*packet.as_ptr()).flags };
-    flags & ffi::AV_PKT_FLAG_DISCARD != 0
-}
-
-/// What decoders need before all else, as the container has it.
-pub(crate) fn configuration(stream: &ffmpeg::Stream<'_>) -> Vec<u8> {
-    // SAFETY: the configuration is that of a stream of an open context, and its length its own.
-    unsafe {
-        let parameters = &*(*stream.as_ptr()).codecpar;
-        let length = usize::try_from(parameters.extradata_size).unwrap_or(0);
-        match parameters.extradata.is_null() {
-            true => Vec::new(),
-            false => std::slice::from_raw_parts(parameters.extradata, length).to_vec(),
-        }
     }
 }
 

@@ -9,7 +9,6 @@ use std::collections::BinaryHeap;
 use std::mem;
 
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::codec::packet::side_data::Type as SideData;
 use ffmpeg_next::format::context::Input;
 use ffmpeg_next::{Packet, Rational, Rescale, ffi};
 use transcode_protocol::RedactionParameters;
@@ -17,8 +16,7 @@ use transcode_protocol::probe::StreamKind;
 
 use crate::avc::{Avc, Why};
 use crate::channel::SharedChannel;
-use crate::front::{configuration, is_left_out};
-use crate::input::{self, Next, Reader};
+use crate::input::{self, Next, Reader, changes_decoding, configuration, is_left_out};
 use crate::jumps::Joiner;
 use crate::part::Ticks;
 use crate::pass::{best, start_us};
@@ -189,15 +187,7 @@ impl Finding {
         let shown = packet.pts().ok_or("its pictures have no times")?;
         let time = shown.rescale(self.base, CLOCK) - self.start;
         let data = packet.data().unwrap_or_default();
-        let is_changed = |kind: SideData, data: &[u8]| match kind {
-            SideData::NewExtraData => data != self.configuration,
-            SideData::ParamChange | SideData::EncryptionInitInfo | SideData::EncryptionInfo => true,
-            _ => false,
-        };
-        if packet.side_data().any(|beside| is_changed(beside.kind(), beside.data())) {
-            return Err("what is needed to decode it changes in the middle");
-        }
-        if self.avc.changes_in(data) {
+        if changes_decoding(packet, &self.configuration) || self.avc.changes_in(data) {
             return Err("what is needed to decode it changes in the middle");
         }
         let begins = self.avc.bare(data).map(|(_, begins)| begins);

@@ -125,6 +125,37 @@ fn forget_impossible_times(packet: &mut Packet, input: &Input) {
     }
 }
 
+/// Whether the container says that it is not shown.
+pub(crate) fn is_left_out(packet: &Packet) -> bool {
+    use ffmpeg::packet::Ref as _;
+    // SAFETY: reads one number of a packet.
+    let flags = unsafe { (*packet.as_ptr()).flags };
+    flags & ffi::AV_PKT_FLAG_DISCARD != 0
+}
+
+/// What decoders need before all else, as the container has it.
+pub(crate) fn configuration(stream: &ffmpeg::Stream<'_>) -> Vec<u8> {
+    // SAFETY: the configuration is that of a stream of an open context, and its length its own.
+    unsafe {
+        let parameters = &*(*stream.as_ptr()).codecpar;
+        let length = usize::try_from(parameters.extradata_size).unwrap_or(0);
+        match parameters.extradata.is_null() {
+            true => Vec::new(),
+            false => std::slice::from_raw_parts(parameters.extradata, length).to_vec(),
+        }
+    }
+}
+
+/// Whether what comes beside a packet says that it is to be decoded in another way than `configuration` says.
+pub(crate) fn changes_decoding(packet: &Packet, configuration: &[u8]) -> bool {
+    use ffmpeg::codec::packet::side_data::Type;
+    packet.side_data().any(|beside| match beside.kind() {
+        Type::NewExtraData => beside.data() != configuration,
+        Type::ParamChange | Type::EncryptionInitInfo | Type::EncryptionInfo => true,
+        _ => false,
+    })
+}
+
 /// Position, as thousandths of the file.
 pub(crate) fn permille(packet: &Packet, size_bytes: u64) -> Option<u16> {
     let position = u64::try_from(packet.position()).ok()?;

@@ -9,7 +9,7 @@ use transcode_protocol::{FailureCode, Frame, JoinedParameters, MAX_RANGES, Repor
 
 use crate::channel::SharedChannel;
 use crate::failure::JobFailure;
-use crate::input::{self, Next, Reader};
+use crate::input::{self, Next, Reader, configuration};
 use crate::mux::{Mp4, Track};
 use crate::range::NO_SOUND;
 use crate::report::report;
@@ -158,21 +158,13 @@ impl Made {
 
     /// Whether one head serves both.
     fn is_coded_as(&self, other: &Self) -> Result<bool, JobFailure> {
-        let configuration = |stream: &ffmpeg::Stream<'_>| {
-            // SAFETY: the configuration is that of a stream of an open context, and its length its own.
-            unsafe {
-                let ffi::AVCodecParameters { width, height, extradata, extradata_size, .. } =
-                    *(*stream.as_ptr()).codecpar;
-                let length = usize::try_from(extradata_size).unwrap_or(0);
-                let bytes = match extradata.is_null() {
-                    true => Vec::new(),
-                    false => std::slice::from_raw_parts(extradata, length).to_vec(),
-                };
-                (width, height, bytes)
-            }
+        let coded = |stream: &ffmpeg::Stream<'_>| {
+            // SAFETY: reads numbers of a stream of an open context.
+            let ffi::AVCodecParameters { width, height, .. } =
+                unsafe { *(*stream.as_ptr()).codecpar };
+            (width, height, configuration(stream))
         };
-        Ok(self.base == other.base
-            && configuration(&self.stream()?) == configuration(&other.stream()?))
+        Ok(self.base == other.base && coded(&self.stream()?) == coded(&other.stream()?))
     }
 }
 
